@@ -1,0 +1,368 @@
+//! The path of the approver's tool, and of the controller: every link since the newest known one,
+//! recomputed. Whoever holds a `Chain` has believed nobody for a directory root.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    change::{self, BadChange},
+    convert::Malformed,
+    derive::Statements,
+    directory::{Directory, PrunedTree},
+    envelope::{Document, Envelope, Verified},
+    id::{Digest, Id},
+    link::{Link, LinkBody, LinkRef, LogHead, Proposal, Revocation},
+    merkle::Tree,
+    revocations::Revocations,
+    statement::Entry,
+    time::Timestamp,
+    trust::{Refused, TrustRoot},
+};
+
+/// Seconds by which a link may be ahead of the clock of whoever checks it.
+pub const MAX_AHEAD: u64 = 300;
+
+/// Everything from trust root 1 to the newest link.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    trust_roots: Vec<Verified<TrustRoot>>,
+    links: Vec<(Digest, Timestamp, u64)>,
+    history: Vec<Digest>,
+    directory: Directory,
+    statements: Statements,
+    taken: change::Taken,
+    revocations: Revocations,
+}
+
+/// Why a link is not the next one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadLink {
+    /// Not signed by those who must.
+    #[error("cannot believe the {part} of link {number}")]
+    Part {
+        /// Which part.
+        part: &'static str,
+        /// The number that the link should have.
+        number: u64,
+        /// Why.
+        #[source]
+        cause: Refused,
+    },
+    /// The body is not one.
+    #[error("cannot read the body of link {number}")]
+    Body {
+        /// The number that the link should have.
+        number: u64,
+        /// Why.
+        #[source]
+        cause: Malformed,
+    },
+    /// The trust root that it names is not known.
+    #[error("link {number} is judged by trust root {version}, which is not known here")]
+    UnknownTrustRoot {
+        /// The link.
+        number: u64,
+        /// The version.
+        version: u64,
+    },
+    /// A second link of a number.
+    #[error("there is another link {0} already: an equivocation, keep both as evidence")]
+    Equivocation(u64),
+    /// It does not follow.
+    #[error("link {number} does not follow the newest one: {fault}")]
+    Succession {
+        /// The number that it has.
+        number: u64,
+        /// What does not fit.
+        fault: &'static str,
+    },
+    /// What it alters is against a rule.
+    #[error("link {number} makes a directory that is against a rule")]
+    Change {
+        /// The number that it has.
+        number: u64,
+        /// Which rule.
+        #[source]
+        cause: BadChange,
+    },
+    /// It says something else than its body comes to.
+    #[error("link {number} states {what} that its body does not come to")]
+    Differs {
+        /// The number that it has.
+        number: u64,
+        /// What.
+        what: &'static str,
+    },
+}
+
+/// A link that was cut and waits for signatures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The header to sign.
+    pub link: Link,
+    /// Its body.
+    pub body: LinkBody,
+}
+
+impl Chain {
+    /// Begins at trust root 1.
+    pub fn new(genesis: Verified<TrustRoot>) -> Self {
+        Self {
+            trust_roots: vec![genesis],
+            links: Vec::new(),
+            history: Vec::new(),
+            directory: Directory::default(),
+            statements: Statements::new(),
+            taken: change::Taken::default(),
+            revocations: Revocations::default(),
+        }
+    }
+
+    /// Follows one more trust root.
+    pub fn follow(&mut self, envelope: &Envelope) -> Result<(), Refused> {
+        let next = self.trust().succeed(envelope)?;
+        self.trust_roots.push(next);
+        Ok(())
+    }
+
+    /// Keeps a revocation, and says whether it is new.
+    pub fn keep(&mut self, envelope: &Envelope) -> Result<Verified<Revocation>, Refused> {
+        let revocation: Verified<Revocation> = self.trust().verify(envelope)?;
+        self.revocations.insert(&revocation);
+        Ok(revocation)
+    }
+
+    /// Returns the newest trust root.
+    pub fn trust(&self) -> &Verified<TrustRoot> {
+        #[expect(clippy::expect_used, reason = "`new` begins with one and nothing takes any away")]
+        self.trust_roots.last().expect("a chain has a trust root")
+    }
+
+    /// Returns the digest of trust root 1.
+    pub fn lineage(&self) -> Digest {
+        self.trust().lineage()
+    }
+
+    /// Returns the newest link.
+    pub fn newest(&self) -> Option<LinkRef> {
+        let (digest, ..) = self.links.last()?;
+        Some(LinkRef { number: self.links.len() as u64, digest: *digest })
+    }
+
+    /// Returns the place of a link by its number.
+    pub fn place(&self, number: u64) -> Option<LinkRef> {
+        let index = usize::try_from(number.checked_sub(1)?).ok()?;
+        self.links.get(index).map(|(digest, ..)| LinkRef { number, digest: *digest })
+    }
+
+    /// Returns the time of the newest link.
+    pub fn newest_time(&self) -> Timestamp {
+        self.links.last().map_or(Timestamp(0), |(_, time, _)| *time)
+    }
+
+    /// Returns the newest revision of every statement.
+    pub fn statements(&self) -> &Statements {
+        &self.statements
+    }
+
+    /// Returns the directory after the newest link.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Returns the revocations that are kept.
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Returns every login, number and name that was ever given.
+    pub fn taken(&self) -> &change::Taken {
+        &self.taken
+    }
+
+    /// Returns the proof that link `number` is in the newest link's past.
+    pub fn inclusion(&self, number: u64) -> Option<Vec<Digest>> {
+        let past = self.history.get(..self.history.len().checked_sub(1)?)?;
+        Tree::History.inclusion(past, usize::try_from(number.checked_sub(1)?).ok()?)
+    }
+
+    /// Returns the proof of what the directory says of these ids.
+    pub fn prove(&self, ids: &[Id]) -> PrunedTree {
+        self.directory.prove(ids)
+    }
+
+    /// Cuts the next link out of proposals and folds.
+    pub fn cut(
+        &self,
+        proposals: &[Envelope],
+        folds: Vec<crate::statement::Statement>,
+        time: Timestamp,
+        log: LogHead,
+    ) -> Result<Candidate, BadLink> {
+        let number = self.links.len() as u64 + 1;
+        let (digests, statements, proposers) = self.gather(proposals, number)?;
+        let body = LinkBody { proposals: digests, statements, folds };
+        let directory = self.after(&body, number)?.0;
+        let link = Link {
+            lineage: self.lineage(),
+            number,
+            previous: self.newest().map_or(self.lineage(), |link| link.digest),
+            trust_version: self.trust().version,
+            trust_digest: self.trust().digest(),
+            time: time.max(self.newest_time()),
+            body: body.digest(),
+            directory_root: directory.root(),
+            history_root: Tree::History.root(&self.history),
+            log,
+            proposers,
+        };
+        Ok(Candidate { link, body })
+    }
+
+    /// Checks the next link in every respect and takes it.
+    pub fn extend(
+        &mut self,
+        envelope: &Envelope,
+        body: &[u8],
+        proposals: &[Envelope],
+        now: Timestamp,
+    ) -> Result<Verified<Link>, BadLink> {
+        let number = self.links.len() as u64 + 1;
+        let (link, body) = self.judge(envelope, body, number)?;
+        self.check_place(&link, number, now)?;
+        let (digests, statements, proposers) = self.gather(proposals, number)?;
+        let differs = |what| BadLink::Differs { number, what };
+        if digests != body.proposals || statements != body.statements {
+            return Err(differs("proposals"));
+        }
+        if proposers != link.proposers {
+            return Err(differs("proposers"));
+        }
+        let (directory, statements, taken) = self.after(&body, number)?;
+        if directory.root() != link.directory_root {
+            return Err(differs("a directory root"));
+        }
+        self.directory = directory;
+        self.statements = statements;
+        self.taken = taken;
+        self.history.push(Tree::History.leaf(link.digest().as_bytes()));
+        self.links.push((link.digest(), link.time, link.trust_version));
+        Ok(link)
+    }
+
+    fn judge(
+        &self,
+        envelope: &Envelope,
+        body: &[u8],
+        number: u64,
+    ) -> Result<(Verified<Link>, LinkBody), BadLink> {
+        let refused = |cause| BadLink::Part { part: "header", number, cause };
+        let newest: Result<Verified<Link>, Refused> = self.trust().verify(envelope);
+        let older = |root: &Verified<TrustRoot>| root.verify::<Link>(envelope).ok();
+        let names = |root: &Verified<TrustRoot>, link: &Verified<Link>| {
+            link.trust_version == root.version && link.trust_digest == root.digest()
+        };
+        let link = match newest {
+            Ok(link) if names(self.trust(), &link) => link,
+            other => {
+                let found = self
+                    .trust_roots
+                    .iter()
+                    .rev()
+                    .skip(1)
+                    .find_map(|root| older(root).filter(|link| names(root, link)));
+                match (found, other) {
+                    (Some(link), _) => link,
+                    (None, Ok(link)) => {
+                        let version = link.trust_version;
+                        return Err(BadLink::UnknownTrustRoot { number, version });
+                    }
+                    (None, Err(cause)) => return Err(refused(cause)),
+                }
+            }
+        };
+        let decoded = LinkBody::decode(body).map_err(|cause| BadLink::Body { number, cause })?;
+        if decoded.digest() != link.body {
+            return Err(BadLink::Differs { number: link.number, what: "a body" });
+        }
+        Ok((link, decoded))
+    }
+
+    fn check_place(
+        &self,
+        link: &Verified<Link>,
+        number: u64,
+        now: Timestamp,
+    ) -> Result<(), BadLink> {
+        let refuse = |fault| Err(BadLink::Succession { number: link.number, fault });
+        if link.number < number {
+            let known = self.place(link.number);
+            return if known.is_some_and(|known| known.digest != link.digest()) {
+                Err(BadLink::Equivocation(link.number))
+            } else {
+                refuse("it is known already")
+            };
+        }
+        if link.number > number {
+            return refuse("there is a gap before it");
+        }
+        if link.previous != self.newest().map_or(self.lineage(), |newest| newest.digest) {
+            return refuse("it names another link before it");
+        }
+        if link.history_root != Tree::History.root(&self.history) {
+            return refuse("it has another history");
+        }
+        if link.trust_version < self.links.last().map_or(0, |(_, _, version)| *version) {
+            return refuse("its trust root is older than that of the link before");
+        }
+        if link.time < self.newest_time() {
+            return refuse("it is older than the link before");
+        }
+        if link.time > now.plus(MAX_AHEAD) {
+            return refuse("its time is more than five minutes ahead of the clock here");
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::type_complexity, reason = "three parts of one thing, taken apart at once")]
+    fn gather(
+        &self,
+        proposals: &[Envelope],
+        number: u64,
+    ) -> Result<(BTreeSet<Digest>, Vec<crate::statement::Statement>, BTreeSet<String>), BadLink>
+    {
+        let mut digests = BTreeSet::new();
+        let mut proposers = BTreeSet::new();
+        let mut statements = BTreeMap::new();
+        for envelope in proposals {
+            let proposal: Verified<Proposal> = self
+                .trust()
+                .verify(envelope)
+                .map_err(|cause| BadLink::Part { part: "proposal", number, cause })?;
+            digests.insert(proposal.digest());
+            proposers.extend(proposal.signers().iter().cloned());
+            for statement in &proposal.statements {
+                if statements.insert(statement.id, statement.clone()).is_some() {
+                    let cause = BadChange::Twice(statement.id);
+                    return Err(BadLink::Change { number, cause });
+                }
+            }
+        }
+        Ok((digests, statements.into_values().collect(), proposers))
+    }
+
+    fn after(
+        &self,
+        body: &LinkBody,
+        number: u64,
+    ) -> Result<(Directory, Statements, change::Taken), BadLink> {
+        let mut statements = self.statements.clone();
+        let mut taken = self.taken.clone();
+        change::apply(&mut statements, &mut taken, &self.revocations, self.lineage(), body)
+            .map_err(|cause| BadLink::Change { number, cause })?;
+        let mut directory = self.directory.clone();
+        for statement in body.all() {
+            directory.insert(Entry::of(statement));
+        }
+        Ok((directory, statements, taken))
+    }
+}

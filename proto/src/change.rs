@@ -1,0 +1,382 @@
+//! The rules of a valid directory, and what a link's body makes of the one before. Everybody who
+//! recomputes a directory root applies them, so nobody has to be believed for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    derive::Statements,
+    envelope::Document,
+    id::{Digest, Id, Kind},
+    link::LinkBody,
+    name::{Gid, Login, ObjectName, Uid, UnixGroupName},
+    revocations::Revocations,
+    statement::{Content, LeafState, Statement, User},
+};
+
+/// Every login, number and name that was ever given, and to what: none is given twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Logins.
+    pub logins: BTreeMap<Login, Id>,
+    /// Uids.
+    pub uids: BTreeMap<Uid, Id>,
+    /// Names of Unix groups.
+    pub unix_groups: BTreeMap<UnixGroupName, Id>,
+    /// Gids of Unix groups.
+    pub gids: BTreeMap<Gid, Id>,
+    /// Names of groups, for ever, and of live roles and assignments.
+    pub names: BTreeMap<(Kind, ObjectName), Id>,
+}
+
+/// Which rule a change breaks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadChange {
+    /// One id twice in a link.
+    #[error("statement {0} is changed twice")]
+    Twice(Id),
+    /// The statement belongs to another fleet.
+    #[error("statement {0} belongs to another fleet")]
+    Lineage(Id),
+    /// Its predecessor is no longer the newest.
+    #[error("{kind} {id} was changed meanwhile: revision {found} does not follow revision {known}")]
+    Stale {
+        /// What it is about.
+        kind: Kind,
+        /// Its id.
+        id: Id,
+        /// The newest revision.
+        known: u64,
+        /// What came.
+        found: u64,
+    },
+    /// An id changes what it is about.
+    #[error("{id} is a {known} and cannot become a {found}")]
+    Kind {
+        /// The id.
+        id: Id,
+        /// What it is.
+        known: Kind,
+        /// What it would become.
+        found: Kind,
+    },
+    /// Something comes back under the id of what was removed.
+    #[error("{kind} {id} was removed; what comes back is new and has an id of its own")]
+    Removed {
+        /// What it was about.
+        kind: Kind,
+        /// Its id.
+        id: Id,
+    },
+    /// A revision takes back what an earlier one did not list.
+    #[error("{0} forgets revocations that an earlier revision took back")]
+    Forgets(Id),
+    /// A revoked statement comes back without saying so.
+    #[error("{id} was revoked and does not list revocation {revocation} under what it reinstates")]
+    NotReinstated {
+        /// The statement.
+        id: Id,
+        /// The revocation.
+        revocation: Id,
+    },
+    /// A revoked key.
+    #[error("`{login}` has the key {} that was revoked and is not reinstated", .key.short())]
+    RevokedKey {
+        /// Whose.
+        login: Login,
+        /// Its fingerprint.
+        key: Digest,
+    },
+    /// What never changes.
+    #[error("{what} of {id} never changes")]
+    Fixed {
+        /// What.
+        what: &'static str,
+        /// Of which statement.
+        id: Id,
+    },
+    /// A name or number that was given to something else.
+    #[error("{what} `{name}` is taken, or was: it is never given again")]
+    Taken {
+        /// What.
+        what: &'static str,
+        /// Which.
+        name: String,
+    },
+    /// A reference to nothing, or to something of another kind.
+    #[error("{kind} `{name}` refers to {target}, which {why}")]
+    Reference {
+        /// What refers.
+        kind: Kind,
+        /// Which.
+        name: String,
+        /// To what.
+        target: Id,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// It ends before it begins.
+    #[error("{kind} `{name}` ends before it begins")]
+    Dates {
+        /// What.
+        kind: Kind,
+        /// Which.
+        name: String,
+    },
+    /// A fold that is not what the revocations come to.
+    #[error("the fold of {0} is not what the revocations make of it")]
+    Fold(Id),
+}
+
+/// Applies a link's body, or says which rule it breaks; then nothing is to be kept.
+pub(crate) fn apply(
+    statements: &mut Statements,
+    taken: &mut Taken,
+    revocations: &Revocations,
+    lineage: Digest,
+    body: &LinkBody,
+) -> Result<(), BadChange> {
+    let mut seen = BTreeSet::new();
+    for statement in body.all() {
+        if !seen.insert(statement.id) {
+            return Err(BadChange::Twice(statement.id));
+        }
+        if statement.lineage != lineage {
+            return Err(BadChange::Lineage(statement.id));
+        }
+        succeed(statements.get(&statement.id), statement)?;
+        check_own(statement, revocations)?;
+    }
+    for found in &body.folds {
+        let old = statements.get(&found.id);
+        if fold(found.id, old, revocations, lineage).as_ref() != Some(found) {
+            return Err(BadChange::Fold(found.id));
+        }
+    }
+    for statement in body.all() {
+        if let Some(old) = statements.insert(statement.id, statement.clone()) {
+            taken.release(&old);
+        }
+    }
+    for statement in body.all() {
+        taken.take(statement)?;
+    }
+    statements.values().try_for_each(|statement| check_references(statement, statements))
+}
+
+/// Returns the next revision that revocations make of a statement or a host, or nothing if they do
+/// not concern it. It only subtracts, so nobody has to propose it.
+pub fn fold(
+    id: Id,
+    old: Option<&Statement>,
+    revocations: &Revocations,
+    lineage: Digest,
+) -> Option<Statement> {
+    let revoked = |kind, revocation| Content::Revoked { kind, revocation };
+    let (content, reinstates) = match (id, old) {
+        (Id::Host(host), None) => {
+            (revoked(Kind::Host, revocations.of_host(&host)?), BTreeSet::new())
+        }
+        (_, Some(old)) if old.content.state() == LeafState::Live => {
+            let content = match (revocations.of_statement(old), &old.content) {
+                (Some(revocation), content) => revoked(content.kind(), revocation),
+                (None, Content::User(user)) => {
+                    Content::User(without_revoked(id, user, &old.reinstates, revocations)?)
+                }
+                (None, _) => return None,
+            };
+            (content, old.reinstates.clone())
+        }
+        _ => return None,
+    };
+    let revision = old.map_or(0, |old| old.revision).checked_add(1)?;
+    Some(Statement {
+        lineage,
+        id,
+        revision,
+        previous: old.map(Document::digest),
+        reinstates,
+        content,
+    })
+}
+
+/// A user without revoked keys and memberships, or nothing if there are none.
+fn without_revoked(
+    id: Id,
+    user: &User,
+    reinstates: &BTreeSet<Id>,
+    revocations: &Revocations,
+) -> Option<User> {
+    let mut rest = user.clone();
+    rest.keys.retain(|key| !revocations.ends_key(&key.key.fingerprint(), reinstates));
+    rest.groups.retain(|group| !revocations.ends_membership(&id, group, reinstates));
+    (rest != *user).then_some(rest)
+}
+
+fn succeed(old: Option<&Statement>, new: &Statement) -> Result<(), BadChange> {
+    let id = new.id;
+    let known = old.map_or(0, |old| old.revision);
+    let stale = || BadChange::Stale { kind: new.content.kind(), id, known, found: new.revision };
+    if Some(new.revision) != known.checked_add(1) || new.previous != old.map(Document::digest) {
+        return Err(stale());
+    }
+    let Some(old) = old else { return Ok(()) };
+    let (was, is) = (old.content.kind(), new.content.kind());
+    if was != is {
+        return Err(BadChange::Kind { id, known: was, found: is });
+    }
+    if old.content.state() == LeafState::Removed {
+        return Err(BadChange::Removed { kind: was, id });
+    }
+    if !new.reinstates.is_superset(&old.reinstates) {
+        return Err(BadChange::Forgets(id));
+    }
+    if let Content::Revoked { revocation, .. } = &old.content
+        && new.content.state() == LeafState::Live
+        && !new.reinstates.contains(revocation)
+    {
+        return Err(BadChange::NotReinstated { id, revocation: *revocation });
+    }
+    let fixed = |what| Err(BadChange::Fixed { what, id });
+    match (&old.content, &new.content) {
+        (Content::User(a), Content::User(b)) if a.login != b.login => fixed("the login"),
+        (Content::User(a), Content::User(b)) if a.uid != b.uid => fixed("the uid"),
+        (Content::Group(a), Content::Group(b)) if a.name != b.name => fixed("the name"),
+        (Content::UnixGroup(a), Content::UnixGroup(b)) if a.name != b.name => fixed("the name"),
+        (Content::UnixGroup(a), Content::UnixGroup(b)) if a.gid != b.gid => fixed("the gid"),
+        _ => Ok(()),
+    }
+}
+
+fn check_own(statement: &Statement, revocations: &Revocations) -> Result<(), BadChange> {
+    let kind = statement.content.kind();
+    match &statement.content {
+        Content::User(user) => {
+            for key in &user.keys {
+                let fingerprint = key.key.fingerprint();
+                if revocations.ends_key(&fingerprint, &statement.reinstates) {
+                    let login = user.login.clone();
+                    return Err(BadChange::RevokedKey { login, key: fingerprint });
+                }
+            }
+            check_dates(kind, user.login.as_str(), user.starts, user.ends)
+        }
+        Content::Assignment(a) => check_dates(kind, a.name.as_str(), a.from, a.until),
+        _ => Ok(()),
+    }
+}
+
+fn check_dates(
+    kind: Kind,
+    name: &str,
+    from: Option<crate::time::Timestamp>,
+    until: Option<crate::time::Timestamp>,
+) -> Result<(), BadChange> {
+    match (from, until) {
+        (Some(from), Some(until)) if from >= until => {
+            Err(BadChange::Dates { kind, name: name.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_references(statement: &Statement, statements: &Statements) -> Result<(), BadChange> {
+    for (target, kinds) in statement.content.references() {
+        let why = match statements.get(&target).map(|s| (s.content.kind(), s.content.state())) {
+            None => "does not exist",
+            Some((_, LeafState::Removed)) => "was removed",
+            Some((kind, _)) if !kinds.contains(&kind) => "is of another kind",
+            Some(_) => continue,
+        };
+        let name = statement.content.name().unwrap_or_default().to_owned();
+        return Err(BadChange::Reference { kind: statement.content.kind(), name, target, why });
+    }
+    Ok(())
+}
+
+impl Taken {
+    /// Frees what may be given again: the names of roles and assignments.
+    fn release(&mut self, old: &Statement) {
+        match &old.content {
+            Content::Role(role) => {
+                self.names.remove(&(Kind::Role, role.name.clone()));
+            }
+            Content::Assignment(assignment) => {
+                self.names.remove(&(Kind::Assignment, assignment.name.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    fn take(&mut self, statement: &Statement) -> Result<(), BadChange> {
+        let id = statement.id;
+        match &statement.content {
+            Content::User(user) => {
+                claim(&mut self.logins, user.login.clone(), id, "the login")?;
+                claim(&mut self.uids, user.uid, id, "the uid")?;
+                self.check_apart(Some(&user.login), Some(user.uid.primary_gid()))
+            }
+            Content::Group(group) => {
+                claim_name(&mut self.names, Kind::Group, &group.name, id, "the group name")
+            }
+            Content::UnixGroup(group) => {
+                claim(&mut self.unix_groups, group.name.clone(), id, "the Unix group name")?;
+                claim(&mut self.gids, group.gid, id, "the gid")?;
+                self.check_apart_group(&group.name, group.gid)
+            }
+            Content::Role(role) => {
+                claim_name(&mut self.names, Kind::Role, &role.name, id, "the role name")
+            }
+            Content::Assignment(a) => {
+                claim_name(&mut self.names, Kind::Assignment, &a.name, id, "the assignment name")
+            }
+            Content::Adoption(_) | Content::Removal(_) | Content::Revoked { .. } => Ok(()),
+        }
+    }
+
+    /// A user's primary Unix group has the login's name and the uid's number.
+    fn check_apart(&self, login: Option<&Login>, gid: Option<Gid>) -> Result<(), BadChange> {
+        if let Some(login) = login
+            && self.unix_groups.contains_key(&UnixGroupName::primary(login))
+        {
+            return Err(BadChange::Taken { what: "the login", name: login.to_string() });
+        }
+        if let Some(gid) = gid
+            && self.gids.contains_key(&gid)
+        {
+            return Err(BadChange::Taken { what: "the uid", name: gid.to_string() });
+        }
+        Ok(())
+    }
+
+    fn check_apart_group(&self, name: &UnixGroupName, gid: Gid) -> Result<(), BadChange> {
+        if self.logins.keys().any(|login| UnixGroupName::primary(login) == *name) {
+            let name = name.to_string();
+            return Err(BadChange::Taken { what: "the Unix group name", name });
+        }
+        if self.uids.keys().any(|uid| uid.primary_gid() == gid) {
+            return Err(BadChange::Taken { what: "the gid", name: gid.to_string() });
+        }
+        Ok(())
+    }
+}
+
+fn claim<K: Ord + ToString + Clone>(
+    map: &mut BTreeMap<K, Id>,
+    key: K,
+    id: Id,
+    what: &'static str,
+) -> Result<(), BadChange> {
+    let owner = *map.entry(key.clone()).or_insert(id);
+    if owner == id { Ok(()) } else { Err(BadChange::Taken { what, name: key.to_string() }) }
+}
+
+fn claim_name(
+    map: &mut BTreeMap<(Kind, ObjectName), Id>,
+    kind: Kind,
+    name: &ObjectName,
+    id: Id,
+    what: &'static str,
+) -> Result<(), BadChange> {
+    let owner = *map.entry((kind, name.clone())).or_insert(id);
+    if owner == id { Ok(()) } else { Err(BadChange::Taken { what, name: name.to_string() }) }
+}

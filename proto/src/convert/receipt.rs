@@ -1,0 +1,147 @@
+//! What hosts sign, between wire and domain.
+
+use super::{Fault, digest_bytes, known, some_digest};
+use crate::{
+    crypto::MachinePublicKey,
+    id::{Digest, Id},
+    link::LinkRef,
+    name::Line,
+    receipt::{Convergence, Enrolment, Finding, HostMode, Outcome, Receipt, Trigger},
+    time::Timestamp,
+    wire,
+};
+
+impl TryFrom<wire::Receipt> for Receipt {
+    type Error = Fault;
+
+    fn try_from(wire: wire::Receipt) -> Result<Self, Fault> {
+        let revocations: Result<_, _> = wire.revocations.iter().map(|id| Id::parse(id)).collect();
+        Ok(Self {
+            lineage: Digest::parse(&wire.lineage)?,
+            host: Digest::parse(&wire.host)?,
+            number: wire.number,
+            previous: some_digest(&wire.previous)?,
+            time: Timestamp(wire.time),
+            floor: wire.floor.map(LinkRef::try_from).transpose()?,
+            trust_version: wire.trust_version,
+            mode: host_mode(wire.mode)?,
+            trigger: match known::<wire::Trigger>(wire.trigger, "trigger")? {
+                wire::Trigger::Bundle => Trigger::Bundle,
+                wire::Trigger::Time => Trigger::Time,
+                wire::Trigger::Start => Trigger::Start,
+                wire::Trigger::Scan => Trigger::Scan,
+                wire::Trigger::Unspecified => return Err(Fault::Missing("trigger")),
+            },
+            revocations: revocations?,
+            outcomes: wire.outcomes.into_iter().map(Outcome::from).collect(),
+            convergence: match known::<wire::Convergence>(wire.convergence, "convergence")? {
+                wire::Convergence::Done => Convergence::Done,
+                wire::Convergence::Retrying => Convergence::Retrying,
+                wire::Convergence::Observed => Convergence::Observed,
+                wire::Convergence::Unspecified => return Err(Fault::Missing("convergence")),
+            },
+            findings: wire
+                .findings
+                .into_iter()
+                .map(|f| Finding { kind: f.kind, subject: f.subject, detail: f.detail })
+                .collect(),
+        })
+    }
+}
+
+/// Reads a mode, also where a host states it unsigned.
+pub(super) fn host_mode(value: i32) -> Result<HostMode, Fault> {
+    Ok(match known::<wire::HostMode>(value, "mode")? {
+        wire::HostMode::Observe => HostMode::Observe,
+        wire::HostMode::Enforce => HostMode::Enforce,
+        wire::HostMode::Unspecified => return Err(Fault::Missing("mode")),
+    })
+}
+
+impl From<HostMode> for wire::HostMode {
+    fn from(mode: HostMode) -> Self {
+        match mode {
+            HostMode::Observe => Self::Observe,
+            HostMode::Enforce => Self::Enforce,
+        }
+    }
+}
+
+impl From<wire::Outcome> for Outcome {
+    fn from(wire: wire::Outcome) -> Self {
+        Self {
+            action: wire.action,
+            subject: wire.subject,
+            detail: wire.detail,
+            failure: (!wire.failure.is_empty()).then_some(wire.failure),
+        }
+    }
+}
+
+impl From<&Receipt> for wire::Receipt {
+    fn from(receipt: &Receipt) -> Self {
+        let outcomes = receipt.outcomes.iter().map(|outcome| wire::Outcome {
+            action: outcome.action.clone(),
+            subject: outcome.subject.clone(),
+            detail: outcome.detail.clone(),
+            failure: outcome.failure.clone().unwrap_or_default(),
+        });
+        let findings = receipt.findings.iter().map(|finding| wire::Finding {
+            kind: finding.kind.clone(),
+            subject: finding.subject.clone(),
+            detail: finding.detail.clone(),
+        });
+        Self {
+            lineage: receipt.lineage.as_bytes().to_vec(),
+            host: receipt.host.as_bytes().to_vec(),
+            number: receipt.number,
+            previous: digest_bytes(receipt.previous),
+            time: receipt.time.0,
+            floor: receipt.floor.as_ref().map(wire::LinkRef::from),
+            trust_version: receipt.trust_version,
+            mode: wire::HostMode::from(receipt.mode).into(),
+            trigger: match receipt.trigger {
+                Trigger::Bundle => wire::Trigger::Bundle,
+                Trigger::Time => wire::Trigger::Time,
+                Trigger::Start => wire::Trigger::Start,
+                Trigger::Scan => wire::Trigger::Scan,
+            }
+            .into(),
+            revocations: receipt.revocations.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            outcomes: outcomes.collect(),
+            convergence: match receipt.convergence {
+                Convergence::Done => wire::Convergence::Done,
+                Convergence::Retrying => wire::Convergence::Retrying,
+                Convergence::Observed => wire::Convergence::Observed,
+            }
+            .into(),
+            findings: findings.collect(),
+        }
+    }
+}
+
+impl TryFrom<wire::Enrolment> for Enrolment {
+    type Error = Fault;
+
+    fn try_from(wire: wire::Enrolment) -> Result<Self, Fault> {
+        Ok(Self {
+            lineage: Digest::parse(&wire.lineage)?,
+            keeper_key: MachinePublicKey::parse(&wire.keeper_key)?,
+            certificate_request: Digest::parse(&wire.certificate_request)?,
+            hostname: Line::parse(&wire.hostname)?,
+            time: Timestamp(wire.time),
+        })
+    }
+}
+
+impl From<&Enrolment> for wire::Enrolment {
+    fn from(enrolment: &Enrolment) -> Self {
+        Self {
+            lineage: enrolment.lineage.as_bytes().to_vec(),
+            keeper_key: enrolment.keeper_key.as_bytes().to_vec(),
+            certificate_request: enrolment.certificate_request.as_bytes().to_vec(),
+            hostname: enrolment.hostname.to_string(),
+            time: enrolment.time.0,
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! From statements to grants: pure, and monotone. Each grant rests on statements that must all be
+//! there, so that leaving one out never gives anything (shown by a property test on directories).
+//!
+//! `derive` says what a set of statements gives. `believe` says what a host may rest on: something
+//! new only from what is proved together, something held until it is disproved, revoked or ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    desired::{AccountGrant, Entitlement, Grant, UnixGroupGrant},
+    id::{HostId, Id},
+    key::KeyHome,
+    revocations::Revocations,
+    selector::Labels,
+    statement::{Assignment, Content, LoginMethod, Role, Statement, UnixGroup, User},
+    time::{Now, Timestamp},
+};
+
+/// The newest revision of each statement, by id.
+pub type Statements = BTreeMap<Id, Statement>;
+
+/// What a host judges statements by.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// Which host it is.
+    pub host: HostId,
+    /// Its own labels.
+    pub labels: &'a Labels,
+    /// What was revoked.
+    pub revocations: &'a Revocations,
+    /// What time it is.
+    pub now: Now,
+}
+
+/// Whether a floor may still give something new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// It may.
+    Fresh,
+    /// The floor is older than `stale_after`, or the trust root has expired.
+    Stale,
+}
+
+/// Returns the grants that these statements give on this host.
+pub fn derive(statements: &Statements, circumstances: &Circumstances<'_>) -> BTreeSet<Grant> {
+    let mut grants = BTreeSet::new();
+    let world = World { statements, circumstances };
+    if world.host_is_revoked() {
+        return grants;
+    }
+    let members = world.members();
+    let adoptions = world.adoptions();
+    for (id, statement) in world.live() {
+        let Content::Assignment(assignment) = &statement.content else { continue };
+        let Some(role) = world.assigned_role(assignment) else { continue };
+        let users: Vec<Id> = match world.get(&assignment.subject).map(|s| &s.content) {
+            Some(Content::User(_)) => vec![assignment.subject],
+            Some(Content::Group(_)) => {
+                members.get(&assignment.subject).cloned().unwrap_or_default()
+            }
+            _ => Vec::new(),
+        };
+        for user_id in users {
+            let Some((statement, user)) = world.user(&user_id) else { continue };
+            let mut give = |entitlement| {
+                let login = user.login.clone();
+                grants.insert(Grant { assignment: *id, login, entitlement });
+            };
+            give(Entitlement::Account(AccountGrant {
+                user: user_id,
+                uid: user.uid,
+                name: user.name.clone(),
+                shell: user.shell.clone(),
+                home: user.home.clone(),
+                kind: user.kind,
+            }));
+            if let Some(uid) = adoptions.get(&user_id) {
+                give(Entitlement::Adoption(*uid));
+            }
+            world.role_grants(&assignment.role, role, &mut give);
+            world.key_grants(statement, user, role, &mut give);
+        }
+    }
+    grants
+}
+
+/// Returns the grants that a host may rest on: `derive(F) ∪ (G ∩ derive(K))`.
+///
+/// `proved` (F) is what is proved in the present floor's directory, `known` (K) the newest that was
+/// ever proved of each id, `held` (G) what the host desired before.
+pub fn believe(
+    proved: &Statements,
+    known: &Statements,
+    held: &BTreeSet<Grant>,
+    freshness: Freshness,
+    circumstances: &Circumstances<'_>,
+) -> BTreeSet<Grant> {
+    let kept = derive(known, circumstances);
+    let mut grants: BTreeSet<Grant> = held.intersection(&kept).cloned().collect();
+    if freshness == Freshness::Fresh {
+        grants.extend(derive(proved, circumstances));
+    }
+    grants
+}
+
+/// Returns when the grants may next change with nothing but time.
+pub fn next_change(statements: &Statements, now: Now) -> Option<Timestamp> {
+    let mut next: Option<Timestamp> = None;
+    let mut consider = |bound: Option<Timestamp>, clock: Timestamp| {
+        if let Some(bound) = bound.filter(|bound| *bound > clock) {
+            next = Some(next.map_or(bound, |known| known.min(bound)));
+        }
+    };
+    for statement in statements.values() {
+        let (from, until) = match &statement.content {
+            Content::User(user) => (user.starts, user.ends),
+            Content::Assignment(assignment) => (assignment.from, assignment.until),
+            _ => continue,
+        };
+        consider(from, now.earliest);
+        consider(until, now.latest);
+    }
+    next
+}
+
+struct World<'a> {
+    statements: &'a Statements,
+    circumstances: &'a Circumstances<'a>,
+}
+
+impl<'a> World<'a> {
+    fn host_is_revoked(&self) -> bool {
+        let host = self.circumstances.host;
+        self.circumstances.revocations.ends_host(&host)
+            || self.statements.contains_key(&Id::Host(host))
+    }
+
+    fn get(&self, id: &Id) -> Option<&'a Statement> {
+        self.statements.get(id).filter(|s| !self.circumstances.revocations.ends(s))
+    }
+
+    fn live(&self) -> impl Iterator<Item = (&'a Id, &'a Statement)> {
+        self.statements.iter().filter(|(_, s)| !self.circumstances.revocations.ends(s))
+    }
+
+    /// The users of each group, without ended memberships.
+    fn members(&self) -> BTreeMap<Id, Vec<Id>> {
+        let mut members: BTreeMap<Id, Vec<Id>> = BTreeMap::new();
+        for (id, statement) in self.live() {
+            let Content::User(user) = &statement.content else { continue };
+            for group in &user.groups {
+                let ended = self.circumstances.revocations.ends_membership(
+                    id,
+                    group,
+                    &statement.reinstates,
+                );
+                if !ended {
+                    members.entry(*group).or_default().push(*id);
+                }
+            }
+        }
+        members
+    }
+
+    fn adoptions(&self) -> BTreeMap<Id, crate::name::Uid> {
+        let own = self.live().filter_map(|(_, statement)| match &statement.content {
+            Content::Adoption(adoption) if adoption.host == self.circumstances.host => {
+                Some((adoption.user, adoption.uid))
+            }
+            _ => None,
+        });
+        own.collect()
+    }
+
+    fn assigned_role(&self, assignment: &Assignment) -> Option<&'a Role> {
+        let here = assignment.hosts.matches(self.circumstances.labels)
+            && self.circumstances.now.within(assignment.from, assignment.until);
+        match self.get(&assignment.role).map(|s| &s.content) {
+            Some(Content::Role(role)) if here => Some(role),
+            _ => None,
+        }
+    }
+
+    fn user(&self, id: &Id) -> Option<(&'a Statement, &'a User)> {
+        let statement = self.get(id)?;
+        match &statement.content {
+            Content::User(user) if self.circumstances.now.within(user.starts, user.ends) => {
+                Some((statement, user))
+            }
+            _ => None,
+        }
+    }
+
+    fn unix_group(&self, id: &Id) -> Option<&'a UnixGroup> {
+        match self.get(id).map(|s| &s.content) {
+            Some(Content::UnixGroup(group)) => Some(group),
+            _ => None,
+        }
+    }
+
+    fn role_grants(&self, id: &Id, role: &Role, give: &mut impl FnMut(Entitlement)) {
+        give(Entitlement::UnixGroupMode(*id, role.unix_group_mode));
+        for group in role.unix_groups.iter().filter_map(|group| self.unix_group(group)) {
+            give(Entitlement::UnixGroup(UnixGroupGrant {
+                name: group.name.clone(),
+                gid: group.gid,
+                members: group.members,
+            }));
+        }
+        for name in &role.host_unix_groups {
+            give(Entitlement::HostUnixGroup(name.clone()));
+        }
+        for rule in &role.sudo {
+            give(Entitlement::Sudo(role.name.clone(), rule.clone()));
+        }
+        for method in role.methods() {
+            give(Entitlement::Login(method));
+        }
+        if let Some(policy) = role.password {
+            give(Entitlement::Password(policy));
+        }
+    }
+
+    fn key_grants(
+        &self,
+        statement: &Statement,
+        user: &User,
+        role: &Role,
+        give: &mut impl FnMut(Entitlement),
+    ) {
+        let methods = role.methods();
+        for key in &user.keys {
+            let hardware = key.key.home() == KeyHome::Hardware;
+            let wanted = methods.contains(&LoginMethod::Key)
+                || (hardware && methods.contains(&LoginMethod::HardwareKey));
+            let allowed = hardware || !user.restrictions.hardware_keys_only;
+            let ended = self
+                .circumstances
+                .revocations
+                .ends_key(&key.key.fingerprint(), &statement.reinstates);
+            if wanted && allowed && !ended {
+                let restrictions = user.restrictions.clone();
+                give(Entitlement::Key { key: key.clone(), restrictions });
+            }
+        }
+    }
+}

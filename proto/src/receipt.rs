@@ -1,0 +1,114 @@
+//! What an agent did, in words that it signs, and how a host binds its keys together.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    crypto::MachinePublicKey,
+    id::{Digest, HostId, Id},
+    link::LinkRef,
+    name::Line,
+    time::Timestamp,
+};
+
+/// What an agent did, chained to the receipt before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The digest of trust root 1.
+    pub lineage: Digest,
+    /// The host.
+    pub host: HostId,
+    /// Starts at 1.
+    pub number: u64,
+    /// The digest of the receipt before.
+    pub previous: Option<Digest>,
+    /// The host's wall clock.
+    pub time: Timestamp,
+    /// The newest verified link.
+    pub floor: Option<LinkRef>,
+    /// The newest trust root.
+    pub trust_version: u64,
+    /// Whether the host changes anything.
+    pub mode: HostMode,
+    /// What made the keeper look.
+    pub trigger: Trigger,
+    /// The revocations that were judged for the first time.
+    pub revocations: BTreeSet<Id>,
+    /// What was done, in order.
+    pub outcomes: Vec<Outcome>,
+    /// What is left to do.
+    pub convergence: Convergence,
+    /// What was refused, found or could not be met.
+    pub findings: Vec<Finding>,
+}
+
+/// Whether a host changes anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostMode {
+    /// It says what it would do.
+    Observe,
+    /// It does it.
+    Enforce,
+}
+
+/// What made the keeper look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// A bundle came.
+    Bundle,
+    /// Something began or ended.
+    Time,
+    /// The keeper started.
+    Start,
+    /// The scan now and then.
+    Scan,
+}
+
+/// What is left to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Convergence {
+    /// Nothing: host and desired state agree.
+    Done,
+    /// Something failed and is tried again.
+    Retrying,
+    /// Observe mode: there are differences, and nothing was done about them.
+    Observed,
+}
+
+/// One thing that was done, or was not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// A stable word such as `account-locked`.
+    pub action: String,
+    /// The login, Unix group or role concerned.
+    pub subject: String,
+    /// What exactly.
+    pub detail: String,
+    /// Why it failed, if it did.
+    pub failure: Option<String>,
+}
+
+/// Something that people should know.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// A stable word such as `conflict`.
+    pub kind: String,
+    /// What it is about.
+    pub subject: String,
+    /// What was found, and what was expected.
+    pub detail: String,
+}
+
+/// Binds a host's TLS key to its keeper's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrolment {
+    /// The digest of trust root 1.
+    pub lineage: Digest,
+    /// The keeper's public key, whose digest is the host's id.
+    pub keeper_key: MachinePublicKey,
+    /// SHA-256 over the certificate request.
+    pub certificate_request: Digest,
+    /// What the host calls itself.
+    pub hostname: Line,
+    /// When it was made.
+    pub time: Timestamp,
+}

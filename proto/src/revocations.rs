@@ -1,0 +1,78 @@
+//! Revocations that are kept, and what each of them ends. They only subtract, so their order and
+//! number do not matter, and one that is kept stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    id::{Digest, HostId, Id},
+    link::{Revocation, Target},
+    statement::Statement,
+};
+
+/// All revocations that somebody has verified and kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revocations {
+    targets: BTreeMap<Id, Target>,
+}
+
+impl Revocations {
+    /// Keeps one.
+    pub fn insert(&mut self, revocation: &Revocation) {
+        self.targets.insert(revocation.id, revocation.target);
+    }
+
+    /// Says whether this one is kept.
+    pub fn contains(&self, id: &Id) -> bool {
+        self.targets.contains_key(id)
+    }
+
+    /// Returns what is kept.
+    pub fn iter(&self) -> impl Iterator<Item = (&Id, &Target)> {
+        self.targets.iter()
+    }
+
+    fn any(&self, reinstates: &BTreeSet<Id>, hit: impl Fn(&Target) -> bool) -> bool {
+        self.targets.iter().any(|(id, target)| !reinstates.contains(id) && hit(target))
+    }
+
+    /// Says whether the statement is ended: at its revision or a later one, reinstated or not; or
+    /// at an earlier one that it does not reinstate.
+    pub fn ends(&self, statement: &Statement) -> bool {
+        self.of_statement(statement).is_some()
+    }
+
+    /// Returns the first revocation that ends the statement.
+    pub fn of_statement(&self, statement: &Statement) -> Option<Id> {
+        let hit = |(revocation, target): &(&Id, &Target)| {
+            matches!(target, Target::Statement { id, revision }
+                if *id == statement.id
+                    && (statement.revision <= *revision
+                        || !statement.reinstates.contains(revocation)))
+        };
+        self.targets.iter().find(hit).map(|(revocation, _)| *revocation)
+    }
+
+    /// Says whether a user may not use this key, given what the user's statement reinstates.
+    pub fn ends_key(&self, fingerprint: &Digest, reinstates: &BTreeSet<Id>) -> bool {
+        self.any(reinstates, |target| matches!(target, Target::Key(key) if key == fingerprint))
+    }
+
+    /// Says whether a user is no longer in a group, given what the user's statement reinstates.
+    pub fn ends_membership(&self, user: &Id, group: &Id, reinstates: &BTreeSet<Id>) -> bool {
+        self.any(reinstates, |target| {
+            matches!(target, Target::Membership { user: u, group: g } if u == user && g == group)
+        })
+    }
+
+    /// Says whether a host gives nothing any more. Nothing takes this back: a host that returns
+    /// joins with a new key.
+    pub fn ends_host(&self, host: &HostId) -> bool {
+        self.of_host(host).is_some()
+    }
+
+    /// Returns the first revocation of a host.
+    pub fn of_host(&self, host: &HostId) -> Option<Id> {
+        let hit = |(_, target): &(&Id, &Target)| matches!(target, Target::Host(h) if h == host);
+        self.targets.iter().find(hit).map(|(revocation, _)| *revocation)
+    }
+}

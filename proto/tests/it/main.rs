@@ -1,0 +1,13 @@
+//! Tests of the contract from outside: golden bytes, attacks, properties, the approver's path.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    unreachable_pub,
+    reason = "tests say what is wrong by panicking"
+)]
+
+mod host;
+mod keys;
+mod signatures;
+mod world;

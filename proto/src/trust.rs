@@ -413,6 +413,9 @@ impl Verified<TrustRoot> {
         if next.since.map_or(0, |l| l.number) < self.since.map_or(0, |l| l.number) {
             return refuse("its newest known link is older");
         }
+        if next.since.zip(self.since).is_some_and(|(a, b)| a.number == b.number && a != b) {
+            return refuse("its newest known link is another one of the same number");
+        }
         let people = next.root_quorum(envelope)?;
         Ok(Self::new(next, envelope.digest(), people))
     }

@@ -7,6 +7,8 @@
     reason = "tests say what is wrong by panicking"
 )]
 
+mod attacks;
+mod floors;
 mod host;
 mod keys;
 mod signatures;

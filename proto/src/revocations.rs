@@ -1,7 +1,7 @@
 //! Revocations that are kept, and what each of them ends. They only subtract, so their order and
 //! number do not matter, and one that is kept stays.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::{
     id::{Digest, HostId, Id},
@@ -12,23 +12,24 @@ use crate::{
 /// All revocations that somebody has verified and kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Revocations {
-    targets: BTreeMap<Id, Target>,
+    targets: BTreeSet<(Id, Target)>,
 }
 
 impl Revocations {
-    /// Keeps one.
+    /// Keeps one. Another one of the same id takes nothing back: both count, or whoever holds the
+    /// online key could undo an approver's by a harmless one of its id.
     pub fn insert(&mut self, revocation: &Revocation) {
-        self.targets.insert(revocation.id, revocation.target);
+        self.targets.insert((revocation.id, revocation.target));
     }
 
     /// Says whether this one is kept.
-    pub fn contains(&self, id: &Id) -> bool {
-        self.targets.contains_key(id)
+    pub fn contains(&self, revocation: &Revocation) -> bool {
+        self.targets.contains(&(revocation.id, revocation.target))
     }
 
     /// Returns what is kept.
     pub fn iter(&self) -> impl Iterator<Item = (&Id, &Target)> {
-        self.targets.iter()
+        self.targets.iter().map(|(id, target)| (id, target))
     }
 
     fn any(&self, reinstates: &BTreeSet<Id>, hit: impl Fn(&Target) -> bool) -> bool {
@@ -43,13 +44,21 @@ impl Revocations {
 
     /// Returns the first revocation that ends the statement.
     pub fn of_statement(&self, statement: &Statement) -> Option<Id> {
-        let hit = |(revocation, target): &(&Id, &Target)| {
+        let hit = |(revocation, target): &&(Id, Target)| {
             matches!(target, Target::Statement { id, revision }
                 if *id == statement.id
                     && (statement.revision <= *revision
                         || !statement.reinstates.contains(revocation)))
         };
         self.targets.iter().find(hit).map(|(revocation, _)| *revocation)
+    }
+
+    /// Says whether this revocation ends the statement.
+    pub fn ends_by(&self, revocation: &Id, statement: &Statement) -> bool {
+        self.targets
+            .iter()
+            .filter(|(id, _)| id == revocation)
+            .any(|(id, target)| Self { targets: BTreeSet::from([(*id, *target)]) }.ends(statement))
     }
 
     /// Says whether a user may not use this key, given what the user's statement reinstates.
@@ -72,7 +81,7 @@ impl Revocations {
 
     /// Returns the first revocation of a host.
     pub fn of_host(&self, host: &HostId) -> Option<Id> {
-        let hit = |(_, target): &(&Id, &Target)| matches!(target, Target::Host(h) if h == host);
+        let hit = |(_, target): &&(Id, Target)| matches!(target, Target::Host(h) if h == host);
         self.targets.iter().find(hit).map(|(revocation, _)| *revocation)
     }
 }

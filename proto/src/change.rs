@@ -59,6 +59,9 @@ pub enum BadChange {
         /// What it would become.
         found: Kind,
     },
+    /// A host's id for something else, or something else's for a host.
+    #[error("{0} is a host's id or an object's, and the statement is about the other")]
+    IdForm(Id),
     /// Something comes back under the id of what was removed.
     #[error("{kind} {id} was removed; what comes back is new and has an id of its own")]
     Removed {
@@ -249,6 +252,9 @@ fn without_revoked(
 
 fn succeed(old: Option<&Statement>, new: &Statement) -> Result<(), BadChange> {
     let id = new.id;
+    if matches!(id, Id::Host(_)) != (new.content.kind() == Kind::Host) {
+        return Err(BadChange::IdForm(id));
+    }
     let known = old.map_or(0, |old| old.revision);
     let stale = || BadChange::Stale { kind: new.content.kind(), id, known, found: new.revision };
     if Some(new.revision) != known.checked_add(1) || new.previous != old.map(Document::digest) {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     derive::Statements,
     envelope::Document,
-    id::{Digest, Id, Kind},
+    id::{Digest, HostId, Id, Kind},
     link::{LinkBody, Target},
     name::{Gid, Login, ObjectName, Uid, UnixGroupName},
     revocations::Revocations,
@@ -62,6 +62,17 @@ pub enum BadChange {
     /// A host's id for something else, or something else's for a host.
     #[error("{0} is a host's id or an object's, and the statement is about the other")]
     IdForm(Id),
+    /// One account of one host for one user is adopted twice.
+    #[error("user {user} adopts an account of host {} already", .host.short())]
+    AdoptedTwice {
+        /// The user.
+        user: Id,
+        /// The host.
+        host: HostId,
+    },
+    /// An adoption of an account that has another login than its user.
+    #[error("adoption {0} names another login than its user has")]
+    AdoptedLogin(Id),
     /// Something comes back under the id of what was removed.
     #[error("{kind} {id} was removed; what comes back is new and has an id of its own")]
     Removed {
@@ -162,7 +173,26 @@ pub(crate) fn apply(
     for statement in body.all() {
         taken.take(statement)?;
     }
-    statements.values().try_for_each(|statement| check_references(statement, statements))
+    statements.values().try_for_each(|statement| check_references(statement, statements))?;
+    check_adoptions(statements)
+}
+
+/// On one host a user adopts one account, the one with her login.
+fn check_adoptions(statements: &Statements) -> Result<(), BadChange> {
+    let mut seen = BTreeSet::new();
+    for statement in statements.values() {
+        let Content::Adoption(adoption) = &statement.content else { continue };
+        let (user, host) = (adoption.user, adoption.host);
+        if !seen.insert((user, host)) {
+            return Err(BadChange::AdoptedTwice { user, host });
+        }
+        if let Some(Content::User(found)) = statements.get(&user).map(|s| &s.content)
+            && found.login != adoption.login
+        {
+            return Err(BadChange::AdoptedLogin(statement.id));
+        }
+    }
+    Ok(())
 }
 
 /// Returns the next revision that revocations make of a statement or a host, or nothing if they do

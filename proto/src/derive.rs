@@ -13,7 +13,7 @@ use crate::{
     revocations::Revocations,
     selector::Labels,
     statement::{
-        Adoption, Assignment, Content, LoginMethod, Role, Statement, UnixGroup, User,
+        Adoption, Assignment, Content, LoginMethod, Restrictions, Role, Statement, UnixGroup, User,
     },
     time::{Now, Timestamp},
 };
@@ -80,7 +80,7 @@ pub fn derive(statements: &Statements, circumstances: &Circumstances<'_>) -> BTr
             for adoption in own.filter(|adoption| adoption.login == user.login) {
                 give(Entitlement::Adoption(adoption.uid));
             }
-            world.role_grants((&assignment.role, role), &mut give);
+            world.role_grants((&assignment.role, role), user, &mut give);
             world.key_grants(statement, user, role, &mut give);
         }
     }
@@ -208,6 +208,7 @@ impl<'a> World<'a> {
     fn role_grants(
         &self,
         (id, role): (&Id, &Role),
+        user: &User,
         give: &mut impl FnMut(Entitlement),
     ) {
         give(Entitlement::UnixGroupMode(*id, role.unix_group_mode));
@@ -224,8 +225,12 @@ impl<'a> World<'a> {
         for rule in &role.sudo {
             give(Entitlement::Sudo(role.name.clone(), rule.clone()));
         }
+        // No restriction binds a password, so one that holds against every role leaves none.
+        let free = user.restrictions == Restrictions::default();
         for method in role.methods() {
-            give(Entitlement::Login(method));
+            if free || method != LoginMethod::Password {
+                give(Entitlement::Login(method));
+            }
         }
         if let Some(policy) = role.password {
             give(Entitlement::Password(policy));

@@ -230,7 +230,7 @@ impl TrustRoot {
         }
         for (name, keys) in &self.people {
             for key in keys.keys() {
-                if !seen.insert(key.fingerprint()) {
+                if !seen.insert(key.material()) {
                     return Err(BadTrustRoot::SharedKey(key.fingerprint()));
                 }
                 key.can_approve().map_err(|_| BadTrustRoot::UnusableKey(name.clone()))?;

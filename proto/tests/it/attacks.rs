@@ -17,7 +17,7 @@ use crate::{
     host::Host,
     keys::machine,
     world::{
-        DAY, SHAPES, Shape, World, adoption, assignment, group, id, role, signed_by, staffed, user,
+        DAY, SHAPES, Shape, adoption, assignment, group, id, role, signed_by, staffed, user,
     },
 };
 

@@ -8,6 +8,7 @@
 )]
 
 mod attacks;
+mod chain;
 mod floors;
 mod host;
 mod keys;

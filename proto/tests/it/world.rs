@@ -266,6 +266,11 @@ impl World {
         envelope
     }
 
+    pub fn revoked(mut self, tag: &str, target: Target) -> Self {
+        self.revoke(tag, target);
+        self
+    }
+
     /// The newest bundle for a host: everything that concerns it.
     pub fn bundle(&self, host: &Host) -> Bundle {
         self.bundle_at(host, self.links.len() as u64, |_| true)

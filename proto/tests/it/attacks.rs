@@ -16,9 +16,7 @@ use muster_proto::{
 use crate::{
     host::Host,
     keys::machine,
-    world::{
-        DAY, SHAPES, Shape, adoption, assignment, group, id, role, signed_by, staffed, user,
-    },
+    world::{DAY, SHAPES, Shape, adoption, assignment, group, id, role, signed_by, staffed, user},
 };
 
 fn only(name: &'static str) -> impl Fn(&Statement) -> bool {

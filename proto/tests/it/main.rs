@@ -9,7 +9,9 @@
 
 mod attacks;
 mod chain;
+mod documents;
 mod floors;
+mod golden;
 mod host;
 mod keys;
 mod signatures;

@@ -10,9 +10,11 @@
 mod attacks;
 mod chain;
 mod documents;
+mod ends;
 mod floors;
 mod golden;
 mod host;
 mod keys;
 mod signatures;
+mod texts;
 mod world;

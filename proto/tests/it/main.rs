@@ -15,6 +15,7 @@ mod floors;
 mod golden;
 mod host;
 mod keys;
+mod properties;
 mod redteam;
 mod signatures;
 mod texts;

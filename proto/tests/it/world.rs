@@ -102,11 +102,6 @@ impl Shape {
         }
     }
 
-    /// People enough for a trust root.
-    pub fn roots(self) -> &'static [&'static str] {
-        &self.quorum()[..self.quorum().len().min(3)]
-    }
-
     /// Version 1. Everybody has a key for every duty.
     pub fn trust_root(self) -> TrustRoot {
         let mut people = BTreeMap::new();

@@ -3,6 +3,7 @@
 //! comparison refuses unknown fields, sets out of order, defaults written out and trailing bytes.
 
 mod bundle;
+mod grant;
 mod link;
 mod receipt;
 mod statement;
@@ -13,6 +14,7 @@ use prost::Message;
 use crate::{
     bundle::Bundle,
     crypto::BadMachineKey,
+    desired::Grant,
     envelope::{Document, Envelope, Signature},
     id::{Digest, Kind, WrongLength},
     key::BadKey,
@@ -134,6 +136,7 @@ documents! {
     JoinToken = JoinToken: "join token", "join-token";
     Envelope = Envelope: "envelope", "envelope";
     Bundle = Bundle: "bundle", "bundle";
+    Grant = HeldGrant: "grant of the ledger", "held-grant";
 }
 
 /// Something that must be there.

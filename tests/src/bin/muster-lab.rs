@@ -70,7 +70,15 @@ enum Verb {
     Mend { lab: String, host: String },
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        // With nobody left to read it, the exit status says enough.
+        let _ = writeln!(io::stderr(), "error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     match Arguments::parse().verb {
         Verb::Up { lab, hosts, release } => {
             let lab = Lab::set_up(Setup {

@@ -59,7 +59,8 @@ pub enum BadChange {
         /// What it would become.
         found: Kind,
     },
-    /// Something comes back under the id of what was removed.
+    /// Something other than a user comes back under the id of what was removed. A user who returns
+    /// has the login, uid and id of before.
     #[error("{kind} {id} was removed; what comes back is new and has an id of its own")]
     Removed {
         /// What it was about.
@@ -269,7 +270,8 @@ fn succeed(old: Option<&Statement>, new: &Statement) -> Result<(), BadChange> {
     if was != is {
         return Err(BadChange::Kind { id, known: was, found: is });
     }
-    if old.content.state() == LeafState::Removed {
+    let returns = matches!(new.content, Content::User(_));
+    if old.content.state() == LeafState::Removed && !returns {
         return Err(BadChange::Removed { kind: was, id });
     }
     if !new.reinstates.is_superset(&old.reinstates) {
@@ -349,6 +351,9 @@ impl Taken {
             Content::User(user) => {
                 claim(&mut self.logins, user.login.clone(), id, "the login")?;
                 claim(&mut self.uids, user.uid, id, "the uid")?;
+                if statement.revision > 1 {
+                    self.check_same_user(user, id)?;
+                }
                 self.check_apart(Some(&user.login), Some(user.uid.primary_gid()))
             }
             Content::Group(group) => {
@@ -367,6 +372,17 @@ impl Taken {
             }
             Content::Adoption(_) | Content::Removal(_) | Content::Revoked { .. } => Ok(()),
         }
+    }
+
+    /// A user who returns after a removal is who she was, since a removal no longer says.
+    fn check_same_user(&self, user: &User, id: Id) -> Result<(), BadChange> {
+        if self.logins.iter().any(|(login, owner)| *owner == id && *login != user.login) {
+            return Err(BadChange::Fixed { what: "the login", id });
+        }
+        if self.uids.iter().any(|(uid, owner)| *owner == id && *uid != user.uid) {
+            return Err(BadChange::Fixed { what: "the uid", id });
+        }
+        Ok(())
     }
 
     /// A user's primary Unix group has the login's name and the uid's number.

@@ -46,6 +46,12 @@ impl Revocations {
         self.targets.keys().find(|id| self.is_of_statement(id, statement)).copied()
     }
 
+    /// Returns all revocations of statements with this id.
+    pub fn of_id(&self, id: &Id) -> BTreeSet<Id> {
+        let hit = |target: &Target| matches!(target, Target::Statement { id: i, .. } if i == id);
+        self.targets.iter().filter(|(_, target)| hit(target)).map(|(id, _)| *id).collect()
+    }
+
     /// Says whether this revocation ends the statement.
     pub fn is_of_statement(&self, revocation: &Id, statement: &Statement) -> bool {
         matches!(self.targets.get(revocation), Some(Target::Statement { id, revision })

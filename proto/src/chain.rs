@@ -159,6 +159,12 @@ impl Chain {
         self.links.last().map_or(Timestamp(0), |(_, time, _)| *time)
     }
 
+    /// Returns the time of a link by its number.
+    pub fn time_of(&self, number: u64) -> Option<Timestamp> {
+        let index = usize::try_from(number.checked_sub(1)?).ok()?;
+        self.links.get(index).map(|(_, time, _)| *time)
+    }
+
     /// Returns the newest revision of every statement.
     pub fn statements(&self) -> &Statements {
         &self.statements

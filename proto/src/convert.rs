@@ -3,6 +3,7 @@
 //! comparison refuses unknown fields, sets out of order, defaults written out and trailing bytes.
 
 mod bundle;
+mod grant;
 mod link;
 mod receipt;
 mod statement;
@@ -13,10 +14,14 @@ use prost::Message;
 use crate::{
     bundle::Bundle,
     crypto::BadMachineKey,
+    desired::Grant,
     envelope::{Document, Envelope, Signature},
     id::{Digest, Kind, WrongLength},
     key::BadKey,
-    link::{Acknowledgement, Checkpoint, Link, LinkBody, LinkRef, LogHead, Proposal, Revocation},
+    link::{
+        Acknowledgement, Checkpoint, Link, LinkBody, LinkRef, LogHead, Proposal, PublishedLink,
+        Revocation,
+    },
     name::BadName,
     receipt::{Enrolment, Receipt},
     selector::BadSelector,
@@ -134,6 +139,8 @@ documents! {
     JoinToken = JoinToken: "join token", "join-token";
     Envelope = Envelope: "envelope", "envelope";
     Bundle = Bundle: "bundle", "bundle";
+    PublishedLink = PublishedLink: "published link", "published-link";
+    Grant = HeldGrant: "grant of the ledger", "held-grant";
 }
 
 /// Something that must be there.

@@ -88,11 +88,11 @@ fn id_bytes(ids: &BTreeSet<Id>) -> Vec<Vec<u8>> {
     ids.iter().map(|id| id.as_bytes().to_vec()).collect()
 }
 
-fn some_path(text: &str) -> Result<Option<AbsolutePath>, Fault> {
+pub(super) fn some_path(text: &str) -> Result<Option<AbsolutePath>, Fault> {
     if text.is_empty() { Ok(None) } else { Ok(Some(AbsolutePath::parse(text)?)) }
 }
 
-fn path_text(path: Option<&AbsolutePath>) -> String {
+pub(super) fn path_text(path: Option<&AbsolutePath>) -> String {
     path.map(ToString::to_string).unwrap_or_default()
 }
 
@@ -222,24 +222,17 @@ impl TryFrom<wire::Role> for Role {
             wire.login_methods.iter().map(|method| login_method(*method)).collect();
         Ok(Self {
             name: ObjectName::parse(&wire.name)?,
-            unix_group_mode: match known::<wire::UnixGroupMode>(wire.unix_group_mode, "mode")? {
-                wire::UnixGroupMode::HandsOff => UnixGroupMode::HandsOff,
-                wire::UnixGroupMode::AtLeast => UnixGroupMode::AtLeast,
-                wire::UnixGroupMode::Exactly => UnixGroupMode::Exactly,
-            },
+            unix_group_mode: unix_group_mode(wire.unix_group_mode)?,
             unix_groups: ids(&wire.unix_groups)?,
             host_unix_groups: host_unix_groups?,
             sudo: sudo?,
             login_methods: login_methods?,
-            password: wire.password.map(|policy| PasswordPolicy {
-                max_days: (policy.max_days != 0).then_some(policy.max_days),
-                min_length: policy.min_length,
-            }),
+            password: wire.password.map(PasswordPolicy::from),
         })
     }
 }
 
-fn login_method(value: i32) -> Result<LoginMethod, Fault> {
+pub(super) fn login_method(value: i32) -> Result<LoginMethod, Fault> {
     Ok(match known::<wire::LoginMethod>(value, "login_methods")? {
         wire::LoginMethod::Key => LoginMethod::Key,
         wire::LoginMethod::HardwareKey => LoginMethod::HardwareKey,
@@ -248,31 +241,42 @@ fn login_method(value: i32) -> Result<LoginMethod, Fault> {
     })
 }
 
+pub(super) fn wire_method(method: LoginMethod) -> i32 {
+    match method {
+        LoginMethod::Key => wire::LoginMethod::Key,
+        LoginMethod::HardwareKey => wire::LoginMethod::HardwareKey,
+        LoginMethod::Password => wire::LoginMethod::Password,
+    }
+    .into()
+}
+
+pub(super) fn unix_group_mode(value: i32) -> Result<UnixGroupMode, Fault> {
+    Ok(match known::<wire::UnixGroupMode>(value, "unix_group_mode")? {
+        wire::UnixGroupMode::HandsOff => UnixGroupMode::HandsOff,
+        wire::UnixGroupMode::AtLeast => UnixGroupMode::AtLeast,
+        wire::UnixGroupMode::Exactly => UnixGroupMode::Exactly,
+    })
+}
+
+pub(super) fn wire_mode(mode: UnixGroupMode) -> i32 {
+    match mode {
+        UnixGroupMode::HandsOff => wire::UnixGroupMode::HandsOff,
+        UnixGroupMode::AtLeast => wire::UnixGroupMode::AtLeast,
+        UnixGroupMode::Exactly => wire::UnixGroupMode::Exactly,
+    }
+    .into()
+}
+
 impl From<&Role> for wire::Role {
     fn from(role: &Role) -> Self {
-        let methods = role.login_methods.iter().map(|method| {
-            i32::from(match method {
-                LoginMethod::Key => wire::LoginMethod::Key,
-                LoginMethod::HardwareKey => wire::LoginMethod::HardwareKey,
-                LoginMethod::Password => wire::LoginMethod::Password,
-            })
-        });
         Self {
             name: role.name.to_string(),
-            unix_group_mode: match role.unix_group_mode {
-                UnixGroupMode::HandsOff => wire::UnixGroupMode::HandsOff,
-                UnixGroupMode::AtLeast => wire::UnixGroupMode::AtLeast,
-                UnixGroupMode::Exactly => wire::UnixGroupMode::Exactly,
-            }
-            .into(),
+            unix_group_mode: wire_mode(role.unix_group_mode),
             unix_groups: id_bytes(&role.unix_groups),
             host_unix_groups: role.host_unix_groups.iter().map(ToString::to_string).collect(),
             sudo: role.sudo.iter().map(wire::SudoRule::from).collect(),
-            login_methods: methods.collect(),
-            password: role.password.map(|policy| wire::PasswordPolicy {
-                max_days: policy.max_days.unwrap_or_default(),
-                min_length: policy.min_length,
-            }),
+            login_methods: role.login_methods.iter().map(|method| wire_method(*method)).collect(),
+            password: role.password.map(wire::PasswordPolicy::from),
         }
     }
 }

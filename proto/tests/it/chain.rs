@@ -204,8 +204,15 @@ fn what_never_changes_and_what_was_removed_does_not_come_back() {
     }
     assert!(matches!(change(&world, "alice", group("x")), Err(BadChange::Kind { .. })));
     world.publish(vec![(id("alice"), Content::Removal(Kind::User))]);
-    let back = change(&world, "alice", user("alice", 10_001, &[], &[]));
-    assert!(matches!(back, Err(BadChange::Removed { .. })));
+    // A user who returns is who she was; nothing else comes back.
+    assert!(change(&world, "alice", user("alice", 10_001, &["new key"], &[])).is_ok());
+    for other in [user("alicia", 10_001, &[], &[]), user("alice", 10_002, &[], &[])] {
+        let back = change(&world, "alice", other);
+        assert!(matches!(back, Err(BadChange::Fixed { .. })), "{back:?}");
+    }
+    world.publish(vec![(id("web"), Content::Removal(Kind::UnixGroup))]);
+    let back = change(&world, "web", unix_group("web", 20_001));
+    assert!(matches!(back, Err(BadChange::Removed { .. })), "{back:?}");
     let mut stray = world.next(id("stray"), group("stray"));
     stray.lineage = sha256(&[]);
     assert!(matches!(judge(&world, vec![stray]), Err(BadChange::Lineage(_))));

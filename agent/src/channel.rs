@@ -1,0 +1,125 @@
+//! The typed messages between courier and keeper, over the keeper's socket: each behind its length.
+//! The keeper owns the socket, asks the kernel who is there, and believes nothing that arrives.
+
+use std::{
+    io::{self, Read, Write},
+    os::unix::net::UnixStream,
+};
+
+use muster_proto::{
+    bundle::MAX_BUNDLE,
+    link::LinkRef,
+    receipt::HostMode,
+    selector::Labels,
+    wire::{self, from_keeper, to_keeper},
+};
+use prost::Message;
+
+/// Where the keeper listens.
+pub const SOCKET: &str = "/run/muster-agent/keeper.sock";
+
+/// The most bytes that a message may have.
+const MAX_MESSAGE: usize = MAX_BUNDLE + 1_024;
+
+/// What the courier tells the keeper.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ToKeeper {
+    /// A bundle in bytes.
+    Deliver(Vec<u8>),
+    /// Send what the spool holds after this number, and whatever comes later.
+    WatchSpoolAfter(u64),
+}
+
+/// Where a host stands, in its own unsigned words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The newest trust root.
+    pub trust_version: u64,
+    /// The newest verified link.
+    pub floor: Option<LinkRef>,
+    /// The host's own labels.
+    pub labels: Labels,
+    /// Whether the host changes anything.
+    pub mode: HostMode,
+    /// Why the newest bundle was refused; empty if it was not.
+    pub refusal: String,
+}
+
+/// Why a message cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BadMessage {
+    /// The other side is gone, or the socket failed.
+    #[error("cannot read from the other side")]
+    Io(#[from] io::Error),
+    /// Longer than any message.
+    #[error("a message of {0} bytes; at most 16 MiB are read")]
+    TooLong(usize),
+    /// Not a message.
+    #[error("a message that is not understood")]
+    Form,
+}
+
+impl Standing {
+    fn to_wire(&self) -> wire::Standing {
+        let label = |(key, value): (&str, &str)| wire::Label {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        wire::Standing {
+            trust_version: self.trust_version,
+            floor: self.floor.as_ref().map(wire::LinkRef::from),
+            labels: self.labels.iter().map(label).collect(),
+            mode: wire::HostMode::from(self.mode).into(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            refusal: self.refusal.clone(),
+        }
+    }
+
+    /// Returns the message that tells the courier.
+    pub fn message(&self) -> Vec<u8> {
+        frame(&wire::FromKeeper { message: Some(from_keeper::Message::Standing(self.to_wire())) })
+    }
+}
+
+/// Returns the message that hands the courier a receipt: its number and its envelope in bytes.
+pub fn spool_message(number: u64, envelope: &[u8]) -> Option<Vec<u8>> {
+    let receipt = Some(wire::Envelope::decode(envelope).ok()?);
+    let entry = wire::SpoolEntry { number, receipt };
+    Some(frame(&wire::FromKeeper { message: Some(from_keeper::Message::Spool(entry)) }))
+}
+
+/// Puts a message behind its length.
+pub fn frame(message: &impl Message) -> Vec<u8> {
+    let body = message.encode_to_vec();
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    [length.to_be_bytes().as_slice(), &body].concat()
+}
+
+/// Checks a length as it came.
+pub fn body_length(head: [u8; 4]) -> Result<usize, BadMessage> {
+    let length = u32::from_be_bytes(head) as usize;
+    if length > MAX_MESSAGE { Err(BadMessage::TooLong(length)) } else { Ok(length) }
+}
+
+/// Reads the courier's next message.
+pub fn receive(stream: &mut UnixStream) -> Result<ToKeeper, BadMessage> {
+    let mut head = [0; 4];
+    stream.read_exact(&mut head)?;
+    let length = body_length(head)?;
+    let mut body = Vec::new();
+    stream.take(length as u64).read_to_end(&mut body)?;
+    if body.len() < length {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    let message = wire::ToKeeper::decode(body.as_slice()).map_err(|_| BadMessage::Form)?;
+    match message.message.ok_or(BadMessage::Form)? {
+        to_keeper::Message::Deliver(bytes) => Ok(ToKeeper::Deliver(bytes)),
+        to_keeper::Message::WatchSpoolAfter(number) => Ok(ToKeeper::WatchSpoolAfter(number)),
+    }
+}
+
+/// Writes a framed message to the courier.
+pub fn send(stream: &mut UnixStream, message: &[u8]) -> io::Result<()> {
+    stream.write_all(message)
+}
+

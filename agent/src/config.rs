@@ -1,0 +1,155 @@
+//! The host's own configuration: what no bundle lifts. Read whole; every fault is told at once.
+
+use std::{collections::BTreeSet, fs, io, path::PathBuf};
+
+use muster_proto::{
+    name::{AbsolutePath, ObjectName},
+    receipt::HostMode,
+};
+use serde::Deserialize;
+
+use crate::policy::HostPolicy;
+
+/// Where the configuration is.
+pub const PATH: &str = "/etc/muster/agent.toml";
+
+/// The file as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawConfig {
+    mode: Option<String>,
+    break_glass: Vec<String>,
+    protected: Vec<String>,
+    default_shell: Option<String>,
+    home_base: Option<String>,
+    uid_ranges: Option<Vec<[u32; 2]>>,
+    refused_roles: Vec<String>,
+    scan_seconds: Option<u64>,
+}
+
+/// The configuration as meant.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The guardrails.
+    pub policy: HostPolicy,
+    /// Seconds between two full checks.
+    pub scan_seconds: u64,
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BadConfig {
+    /// It cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// It is not TOML, or has keys that do not exist.
+    #[error("cannot understand `{path}`")]
+    Toml {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: toml::de::Error,
+    },
+    /// Values that cannot be; all of them.
+    #[error("`{path}` cannot be used:\n  {}", .faults.join("\n  "))]
+    Values {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong.
+        faults: Vec<String>,
+    },
+}
+
+impl Config {
+    /// Reads the file; one that is not there is one that says nothing.
+    pub fn load(path: &str) -> Result<Self, BadConfig> {
+        let path = PathBuf::from(path);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(cause) => return Err(BadConfig::Read { path, cause }),
+        };
+        let raw: RawConfig =
+            toml::from_str(&text).map_err(|cause| BadConfig::Toml { path: path.clone(), cause })?;
+        Self::check(raw).map_err(|faults| BadConfig::Values { path, faults })
+    }
+
+    fn check(raw: RawConfig) -> Result<Self, Vec<String>> {
+        let mut faults = Vec::new();
+        let mode = match raw.mode.as_deref() {
+            None | Some("observe") => HostMode::Observe,
+            Some("enforce") => HostMode::Enforce,
+            Some(other) => {
+                faults.push(format!("mode: `{other}` is neither `observe` nor `enforce`"));
+                HostMode::Observe
+            }
+        };
+        if mode == HostMode::Enforce && raw.break_glass.is_empty() {
+            faults.push(
+                "break_glass: `enforce` needs an account named here that Muster never touches"
+                    .to_owned(),
+            );
+        }
+        let mut path = |key: &str, text: Option<String>, default: &str| {
+            let text = text.unwrap_or_else(|| default.to_owned());
+            match AbsolutePath::parse(&text) {
+                Ok(path) => Some(path),
+                Err(fault) => {
+                    faults.push(format!("{key}: {fault}"));
+                    None
+                }
+            }
+        };
+        let default_shell = path("default_shell", raw.default_shell, "/bin/bash");
+        let home_base = path("home_base", raw.home_base, "/home");
+        let uid_ranges: Vec<(u32, u32)> = raw
+            .uid_ranges
+            .unwrap_or_else(|| vec![[1_000, 59_999]])
+            .into_iter()
+            .map(|[first, last]| (first, last))
+            .collect();
+        for (first, last) in &uid_ranges {
+            let fits = first <= last
+                && ((1_000..=59_999).contains(first) && *last <= 59_999
+                    || (100_000..=499_999).contains(first) && *last <= 499_999);
+            if !fits {
+                faults.push(format!(
+                    "uid_ranges: {first} to {last} is not within 1000 to 59999 or 100000 to 499999"
+                ));
+            }
+        }
+        let mut refused_roles = BTreeSet::new();
+        for role in raw.refused_roles {
+            match ObjectName::parse(&role) {
+                Ok(role) => drop(refused_roles.insert(role)),
+                Err(fault) => faults.push(format!("refused_roles: {fault}")),
+            }
+        }
+        let scan_seconds = raw.scan_seconds.unwrap_or(900);
+        if !(10..=86_400).contains(&scan_seconds) {
+            faults.push("scan_seconds: from 10 to 86400".to_owned());
+        }
+        match (default_shell, home_base) {
+            (Some(default_shell), Some(home_base)) if faults.is_empty() => {
+                let protected = raw.protected.into_iter().chain(raw.break_glass).collect();
+                let policy = HostPolicy {
+                    mode,
+                    default_shell,
+                    home_base,
+                    protected,
+                    uid_ranges,
+                    refused_roles,
+                };
+                Ok(Self { policy, scan_seconds })
+            }
+            _ => Err(faults),
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The unprivileged process: it talks to the network and knows no host. What it carries is signed
+//! elsewhere and believed elsewhere; a courier that lies can only withhold.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper_util::rt::TokioIo;
+use muster_proto::wire::{
+    self, FromAgent, ToKeeper, agents_client::AgentsClient, from_agent, from_keeper, to_keeper,
+};
+use prost::Message;
+use ring::rand::{SecureRandom, SystemRandom};
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UnixStream, unix::OwnedReadHalf},
+    sync::mpsc,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::{
+    channel::{self, BadMessage},
+    host::state::{self, StateError},
+};
+
+/// Where the courier keeps its key, its certificate, and what it dials.
+pub const DIRECTORY: &str = "/var/lib/muster-agent/courier";
+
+/// Seconds that a handshake and a first call may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Seconds between keep-alives on a quiet connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// Shortest and longest waits between attempts.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+
+/// The most bytes that a message may have.
+const MAX_MESSAGE: usize = muster_proto::bundle::MAX_BUNDLE + 1_024;
+
+/// Why a session ended or did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum CourierError {
+    /// One of the courier's own files.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A file that `join` writes is not there.
+    #[error("`{0}` is missing; this host has not joined, run `muster-agent join`")]
+    NotJoined(PathBuf),
+    /// The controller's address is not one.
+    #[error("`{0}` is not an address of the form host:port")]
+    Address(String),
+    /// The keys or certificates cannot be used.
+    #[error("cannot use the courier's key and certificate")]
+    Tls(#[from] rustls::Error),
+    /// The keeper is not there.
+    #[error("cannot reach the keeper at `{path}`", path = channel::SOCKET)]
+    Keeper(#[source] io::Error),
+    /// The keeper says something that is not understood.
+    #[error("cannot understand the keeper")]
+    Channel(#[from] BadMessage),
+    /// The controller cannot be reached.
+    #[error("cannot reach the controller")]
+    Connect(#[from] tonic::transport::Error),
+    /// The controller refused or went away.
+    #[error("the controller ended the session: {}", .0.message())]
+    Refused(Box<tonic::Status>),
+    /// The other side closed.
+    #[error("the {0} closed the connection")]
+    Closed(&'static str),
+    /// A new certificate could not be asked for.
+    #[error("cannot make a request for a new certificate")]
+    Renew(#[from] rcgen::Error),
+}
+
+impl From<tonic::Status> for CourierError {
+    fn from(status: tonic::Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}
+
+/// What `join` left for the courier.
+#[derive(Debug)]
+pub struct Identity {
+    directory: PathBuf,
+    address: String,
+    ca: CertificateDer<'static>,
+    certificate: CertificateDer<'static>,
+    key: Vec<u8>,
+}
+
+impl Identity {
+    /// Reads what `join` wrote.
+    pub fn load(directory: &Path) -> Result<Self, CourierError> {
+        let file = |name: &str| {
+            let path = directory.join(name);
+            state::read(&path)?.ok_or(CourierError::NotJoined(path))
+        };
+        Ok(Self {
+            address: String::from_utf8_lossy(&file("controller")?).trim().to_owned(),
+            ca: file("ca.der")?.into(),
+            certificate: file("certificate.der")?.into(),
+            key: file("key.der")?,
+            directory: directory.to_owned(),
+        })
+    }
+
+    fn tls(&self) -> Result<ClientConfig, CourierError> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.ca.clone())?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));
+        let mut config = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![self.certificate.clone()], key)?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
+}
+
+/// Dials the controller over TLS and returns a channel to it.
+pub async fn dial(address: &str, tls: ClientConfig) -> Result<Channel, CourierError> {
+    let bad = || CourierError::Address(address.to_owned());
+    let (host, _) = address.rsplit_once(':').ok_or_else(bad)?;
+    let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name = ServerName::try_from(name).map_err(|_| bad())?;
+    let (connector, target) = (TlsConnector::from(Arc::new(tls)), address.to_owned());
+    let connect = tower::service_fn(move |_| {
+        let (connector, target, name) = (connector.clone(), target.clone(), name.clone());
+        async move {
+            let stream = TcpStream::connect(&target).await?;
+            stream.set_nodelay(true)?;
+            Ok::<_, io::Error>(TokioIo::new(connector.connect(name, stream).await?))
+        }
+    });
+    let endpoint = Endpoint::from_static("https://controller")
+        .connect_timeout(PATIENCE)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(PATIENCE)
+        .keep_alive_while_idle(true);
+    match timeout(PATIENCE, endpoint.connect_with_connector(connect)).await {
+        Ok(channel) => Ok(channel?),
+        Err(_) => Err(CourierError::Closed("controller did not answer and")),
+    }
+}
+
+/// Carries between controller and keeper for ever; waits a little longer after each failure.
+pub async fn run(directory: &Path, socket: &Path) -> Result<(), CourierError> {
+    let random = SystemRandom::new();
+    let mut wait = BACK_OFF.0;
+    loop {
+        let identity = Identity::load(directory)?;
+        let began = tokio::time::Instant::now();
+        let Err(error) = session(identity, socket).await;
+        if began.elapsed() > BACK_OFF.1 {
+            wait = BACK_OFF.0;
+        }
+        let pause = jitter(&random, wait);
+        tracing::warn!(
+            error = %chain(&error),
+            retry_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            "session ended"
+        );
+        tokio::time::sleep(pause).await;
+        wait = (wait * 2).min(BACK_OFF.1);
+    }
+}
+
+/// Between half and all of the wait, so that a fleet does not come back in step.
+fn jitter(random: &SystemRandom, wait: Duration) -> Duration {
+    let mut byte = [0];
+    if random.fill(&mut byte).is_err() {
+        return wait;
+    }
+    wait / 2 + wait / 2 * u32::from(byte[0]) / 255
+}
+
+/// Renders an error and its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+async fn session(
+    identity: Identity,
+    socket: &Path,
+) -> Result<std::convert::Infallible, CourierError> {
+    let keeper = UnixStream::connect(socket).await.map_err(CourierError::Keeper)?;
+    let (mut from_keeper, mut to_keeper) = keeper.into_split();
+    let mut client = AgentsClient::new(dial(&identity.address, identity.tls()?).await?)
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    renew_if_due(&identity, &mut client).await?;
+    let (sender, receiver) = mpsc::channel::<FromAgent>(64);
+    write(&mut to_keeper, to_keeper::Message::WatchSpoolAfter(0)).await?;
+    let first = read(&mut from_keeper).await?;
+    let _ = sender.send(first).await;
+    let outgoing = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut incoming = timeout(PATIENCE, client.session(outgoing))
+        .await
+        .map_err(|_| CourierError::Closed("controller did not answer and"))??
+        .into_inner();
+    tracing::info!(controller = %identity.address, "session begun");
+    let upward = async {
+        loop {
+            let message = read(&mut from_keeper).await?;
+            if sender.send(message).await.is_err() {
+                return Err(CourierError::Closed("controller"));
+            }
+        }
+    };
+    let downward = async {
+        while let Some(message) = incoming.message().await? {
+            write(&mut to_keeper, to_keeper::Message::Deliver(message.bundle)).await?;
+        }
+        Err(CourierError::Closed("controller"))
+    };
+    let renewal = async {
+        loop {
+            tokio::time::sleep(RENEW_CHECK).await;
+            if renew_if_due(&identity, &mut client.clone()).await? {
+                return Err(CourierError::Closed("courier has a new certificate and"));
+            }
+        }
+    };
+    tokio::select! { end = upward => end, end = downward => end, end = renewal => end }
+}
+
+async fn write(
+    keeper: &mut tokio::net::unix::OwnedWriteHalf,
+    message: to_keeper::Message,
+) -> Result<(), CourierError> {
+    let frame = channel::frame(&ToKeeper { message: Some(message) });
+    keeper.write_all(&frame).await.map_err(CourierError::Keeper)
+}
+
+/// Reads what the keeper says and turns it into what the controller is told.
+async fn read(keeper: &mut OwnedReadHalf) -> Result<FromAgent, CourierError> {
+    let mut head = [0; 4];
+    keeper.read_exact(&mut head).await.map_err(CourierError::Keeper)?;
+    let mut body = vec![0; channel::body_length(head)?];
+    keeper.read_exact(&mut body).await.map_err(CourierError::Keeper)?;
+    let message = wire::FromKeeper::decode(body.as_slice()).map_err(|_| BadMessage::Form)?;
+    let message = match message.message.ok_or(BadMessage::Form)? {
+        from_keeper::Message::Standing(standing) => from_agent::Message::Standing(standing),
+        from_keeper::Message::Spool(entry) => from_agent::Message::Spool(entry),
+    };
+    Ok(FromAgent { message: Some(message) })
+}
+
+/// Seconds between two looks at the certificate's age.
+const RENEW_CHECK: Duration = Duration::from_secs(600);
+
+/// A certificate is renewed at this age; it is valid for 24 hours.
+const RENEW_AFTER: Duration = Duration::from_secs(12 * 3_600);
+
+/// Asks for a new certificate with a new key when the present one is half-way through.
+async fn renew_if_due(
+    identity: &Identity,
+    client: &mut AgentsClient<Channel>,
+) -> Result<bool, CourierError> {
+    let path = identity.directory.join("certificate.der");
+    if state::age(&path)? < RENEW_AFTER {
+        return Ok(false);
+    }
+    let (key, request) = certificate_request()?;
+    let reply = timeout(PATIENCE, client.renew(wire::RenewRequest { certificate_request: request }))
+        .await
+        .map_err(|_| CourierError::Closed("controller did not answer and"))??
+        .into_inner();
+    // The key goes first: a crash in between leaves a pair that does not fit, and the old
+    // certificate is still valid with the old key beside it.
+    state::replace(&identity.directory.join("key.old.der"), &identity.key, 0o600)?;
+    state::replace(&identity.directory.join("key.der"), &key, 0o600)?;
+    state::replace(&path, &reply.certificate, 0o600)?;
+    tracing::info!("certificate renewed");
+    Ok(true)
+}
+
+/// Makes a TLS key and the request for its certificate (PKCS #10), both in DER.
+pub fn certificate_request() -> Result<(Vec<u8>, Vec<u8>), rcgen::Error> {
+    let key = rcgen::KeyPair::generate()?;
+    let request = rcgen::CertificateParams::default().serialize_request(&key)?;
+    Ok((key.serialize_der(), request.der().to_vec()))
+}

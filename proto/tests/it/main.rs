@@ -9,14 +9,22 @@
 
 mod attacks;
 mod chain;
+mod changes;
+mod contents;
 mod documents;
+mod duties;
+mod encoding;
 mod ends;
 mod floors;
 mod golden;
 mod host;
 mod keys;
 mod properties;
+mod readers;
 mod redteam;
+mod rotation;
 mod signatures;
+mod styles;
 mod texts;
+mod withheld;
 mod world;

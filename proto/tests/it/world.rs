@@ -9,15 +9,9 @@ use muster_proto::{
     crypto::{MachineKey, sha256},
     envelope::{Document, Envelope, Verified},
     id::{Digest, Id},
-    key::SshPublicKey,
     link::{LinkRef, LogHead, Proposal, Revocation, Target},
-    name::{FullName, Gid, Line, Login, ObjectName, Uid, UnixGroupName},
-    selector::Selector,
-    statement::{
-        Adoption, Assignment, Content, Group, MemberList, Role, Statement, UnixGroup,
-        UnixGroupMode, User, UserKey, UserKind,
-    },
-    sudo::{RunAs, RunAsUser, SudoCommand, SudoPassword, SudoRule},
+    name::{Line, ObjectName},
+    statement::{Content, Statement},
     time::Timestamp,
     trust::{ApproverGroup, Duty, Limits, ProposerRule, TrustRoot},
 };
@@ -26,6 +20,8 @@ use crate::{
     host::Host,
     keys::{Signer, machine},
 };
+
+pub use crate::contents::{adoption, assignment, group, key, role, unix_group, user};
 
 pub const START: Timestamp = Timestamp(1_800_000_000);
 pub const DAY: u64 = 86_400;
@@ -304,80 +300,6 @@ impl World {
         }
         bundle
     }
-}
-
-pub fn key(tag: &str) -> SshPublicKey {
-    Signer::new(tag).public()
-}
-
-pub fn user(login: &str, uid: u32, keys: &[&str], groups: &[&str]) -> Content {
-    let mut keys: Vec<UserKey> =
-        keys.iter().map(|tag| UserKey { key: key(tag), comment: line(tag) }).collect();
-    keys.sort();
-    Content::User(User {
-        login: Login::parse(login).unwrap(),
-        uid: Uid::parse(uid).unwrap(),
-        name: FullName::parse("Some Body").unwrap(),
-        keys,
-        groups: groups.iter().map(|group| id(group)).collect(),
-        shell: None,
-        home: None,
-        starts: None,
-        ends: None,
-        kind: UserKind::Person,
-        restrictions: muster_proto::statement::Restrictions::default(),
-    })
-}
-
-pub fn group(text: &str) -> Content {
-    Content::Group(Group { name: name(text) })
-}
-
-pub fn unix_group(text: &str, gid: u32) -> Content {
-    let name = UnixGroupName::parse_own(text).unwrap();
-    Content::UnixGroup(UnixGroup {
-        name,
-        gid: Gid::parse(gid).unwrap(),
-        members: MemberList::AtLeast,
-    })
-}
-
-pub fn role(text: &str, sudo: &[&str]) -> Content {
-    let rule = |command: &&str| SudoRule {
-        run_as: RunAs { user: RunAsUser::parse("root").unwrap(), group: None },
-        commands: vec![SudoCommand::parse(command).unwrap()],
-        password: SudoPassword::None,
-        noexec: false,
-        directory: None,
-    };
-    Content::Role(Role {
-        name: name(text),
-        unix_group_mode: UnixGroupMode::HandsOff,
-        unix_groups: BTreeSet::new(),
-        host_unix_groups: BTreeSet::new(),
-        sudo: sudo.iter().map(rule).collect(),
-        login_methods: BTreeSet::new(),
-        password: None,
-    })
-}
-
-pub fn assignment(text: &str, subject: &str, role: &str, hosts: &str) -> Content {
-    Content::Assignment(Assignment {
-        name: name(text),
-        subject: id(subject),
-        role: id(role),
-        hosts: Selector::parse(hosts).unwrap(),
-        from: None,
-        until: None,
-        reason: line("OPS-1"),
-        ticket: Line::default(),
-        recertify_by: None,
-    })
-}
-
-pub fn adoption(user: &str, login: &str, host: Digest, uid: u32) -> Content {
-    let (login, uid) = (Login::parse(login).unwrap(), Uid::parse(uid).unwrap());
-    Content::Adoption(Adoption { user: id(user), host, login, uid })
 }
 
 /// Alice in `dba`, with a role, on every `env=prod` host.

@@ -142,7 +142,7 @@ impl Directory {
     }
 }
 
-fn halves<'a, T>(sorted: &'a [T], depth: usize, key: impl Fn(&T) -> Digest) -> (&'a [T], &'a [T]) {
+fn halves<T>(sorted: &[T], depth: usize, key: impl Fn(&T) -> Digest) -> (&[T], &[T]) {
     sorted.split_at(sorted.partition_point(|item| !bit(&key(item), depth)))
 }
 

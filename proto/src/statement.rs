@@ -111,7 +111,7 @@ pub struct Restrictions {
     pub from: BTreeSet<SourceNetwork>,
 }
 
-/// An address or network in CIDR form, as `from=` of authorized_keys takes it.
+/// An address or network in CIDR form, as `from=` of `authorized_keys` takes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SourceNetwork(String);
 

@@ -4,7 +4,6 @@ use muster_proto::{
     chain::{BadLink, Candidate},
     change::{BadChange, fold},
     crypto::sha256,
-    envelope::Document,
     id::{Id, Kind},
     link::Target,
     statement::{Content, Statement},

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use muster_proto::{
+    crypto::sha256,
     id::Digest,
     key::SshPublicKey,
+    link::LogHead,
     name::{FullName, Gid, Line, Login, Uid, UnixGroupName},
     selector::Selector,
     statement::{
@@ -16,7 +18,7 @@ use muster_proto::{
 
 use crate::{
     keys::Signer,
-    world::{id, line, name},
+    world::{Shape, World, id, line, name},
 };
 
 pub fn key(tag: &str) -> SshPublicKey {
@@ -91,4 +93,20 @@ pub fn assignment(text: &str, subject: &str, role: &str, hosts: &str) -> Content
 pub fn adoption(user: &str, login: &str, host: Digest, uid: u32) -> Content {
     let (login, uid) = (Login::parse(login).unwrap(), Uid::parse(uid).unwrap());
     Content::Adoption(Adoption { user: id(user), host, login, uid })
+}
+
+pub fn log_head() -> LogHead {
+    LogHead { origin: "fleet/log".to_owned(), size: 0, root: sha256(&[]) }
+}
+
+/// Alice in `dba`, with a role, on every `env=prod` host.
+pub fn staffed(shape: Shape) -> World {
+    let mut world = World::new(shape);
+    world.publish(vec![
+        (id("alice"), user("alice", 10_001, &["alice key"], &["dba"])),
+        (id("dba"), group("dba")),
+        (id("admin"), role("admin", &["ALL"])),
+        (id("dbas"), assignment("dbas", "dba", "admin", "env=prod")),
+    ]);
+    world
 }

@@ -158,7 +158,7 @@ pub fn samples() -> Vec<Sample> {
     let candidate = world.cut(&[world.propose(vec![world.next(id("x"), group("x"))])]).unwrap();
     found.push(sample::<Link>("link", &candidate.link));
     let mut body: LinkBody = candidate.body;
-    body.folds = proposal.statements.clone();
+    body.folds.clone_from(&proposal.statements);
     found.push(sample("link-body", &body));
     for (name, target) in [
         ("statement", Target::Statement { id: id("dbas"), revision: 2 }),

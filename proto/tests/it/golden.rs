@@ -8,7 +8,9 @@ use crate::documents::{others, samples};
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for row in bytes.chunks(32) {
-        row.iter().for_each(|byte| write!(text, "{byte:02x}").unwrap());
+        for byte in row {
+            write!(text, "{byte:02x}").unwrap();
+        }
         text.push('\n');
     }
     text

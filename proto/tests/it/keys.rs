@@ -34,7 +34,9 @@ fn string(out: &mut Vec<u8>, bytes: &[u8]) {
 
 fn strings(parts: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::new();
-    parts.iter().for_each(|part| string(&mut out, part));
+    for part in parts {
+        string(&mut out, part);
+    }
     out
 }
 

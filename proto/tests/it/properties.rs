@@ -97,8 +97,11 @@ fn world_of(choices: &[Choice]) -> Statements {
     let lineage = muster_proto::crypto::sha256(&[b"lineage"]);
     let statement = |choice: &Choice| {
         let (id, content) = content(*choice);
-        let reinstates =
-            if choice.3 % 3 == 0 { BTreeSet::from([revocation_id(0)]) } else { BTreeSet::new() };
+        let reinstates = if choice.3.is_multiple_of(3) {
+            BTreeSet::from([revocation_id(0)])
+        } else {
+            BTreeSet::new()
+        };
         (id, Statement { lineage, id, revision: 1, previous: None, reinstates, content })
     };
     choices.iter().map(statement).collect()

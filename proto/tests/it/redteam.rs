@@ -100,7 +100,9 @@ fn loot(world: &World) -> Loot<'_> {
     ]
     .map(|(id, content)| world.next(id, content));
     let mut directory = world.chain.directory().clone();
-    evil.iter().for_each(|statement| directory.insert(Entry::of(statement)));
+    for statement in &evil {
+        directory.insert(Entry::of(statement));
+    }
     let honest = world.cut(&[]).unwrap().link;
     let link = Link { directory_root: directory.root(), ..honest };
     let mut forged = vec![
@@ -140,10 +142,10 @@ impl Loot<'_> {
         if dice.once_in(6) {
             bundle.link = Some(dice.pick(&self.forged.0).clone());
         }
-        if dice.once_in(6) {
-            directory = dice.pick(&world.links).after.directory();
-        } else if dice.once_in(6) {
-            directory = &self.forged.1;
+        match dice.roll(8) {
+            0 => directory = dice.pick(&world.links).after.directory(),
+            1 => directory = &self.forged.1,
+            _ => {}
         }
         // Mostly what the link's directory holds, less what is withheld; now and then anything.
         let withheld = dice.roll(4) + 1;

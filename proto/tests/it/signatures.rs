@@ -125,7 +125,7 @@ fn garbage_among_good_signatures_neither_counts_nor_refuses_and_65_are_too_many(
         let good = signed_by(&link, Duty::Approver, shape.quorum());
         let known = good.signatures()[0].key;
         let garbage = |n: usize| Signature {
-            key: if n % 2 == 0 { known } else { sha256(&[&[u8::try_from(n).unwrap()]]) },
+            key: if n.is_multiple_of(2) { known } else { sha256(&[&[u8::try_from(n).unwrap()]]) },
             bytes: vec![u8::try_from(n).unwrap(); n],
         };
         let room = 64 - good.signatures().len();

@@ -134,6 +134,10 @@ fn one_private_key_is_not_two_people_nor_two_duties() {
     assert!(!shared(&|root| root.machine_keys = [machine("other").public()].into()));
 }
 
+fn ops(root: &mut TrustRoot) -> &mut muster_proto::trust::ApproverGroup {
+    root.approver_groups.get_mut(&name("ops")).unwrap()
+}
+
 #[test]
 fn a_trust_root_that_could_never_or_too_easily_approve_is_refused() {
     let refused = |shape: Shape, alter: &dyn Fn(&mut TrustRoot)| {
@@ -141,9 +145,6 @@ fn a_trust_root_that_could_never_or_too_easily_approve_is_refused() {
         alter(&mut root);
         root.check().is_err()
     };
-    fn ops(root: &mut TrustRoot) -> &mut muster_proto::trust::ApproverGroup {
-        root.approver_groups.get_mut(&name("ops")).unwrap()
-    }
     assert!(!refused(Shape::Two, &|_| ()));
     assert!(refused(Shape::Two, &|root| ops(root).threshold = 1), "not above half");
     assert!(refused(Shape::Two, &|root| ops(root).threshold = 4), "above their number");

@@ -9,7 +9,7 @@ use muster_proto::{
     crypto::{MachineKey, sha256},
     envelope::{Document, Envelope, Verified},
     id::{Digest, Id},
-    link::{LinkRef, LogHead, Proposal, Revocation, Target},
+    link::{LinkRef, Proposal, Revocation, Target},
     name::{Line, ObjectName},
     statement::{Content, Statement},
     time::Timestamp,
@@ -21,7 +21,9 @@ use crate::{
     keys::{Signer, machine},
 };
 
-pub use crate::contents::{adoption, assignment, group, key, role, unix_group, user};
+pub use crate::contents::{
+    adoption, assignment, group, key, log_head, role, staffed, unix_group, user,
+};
 
 pub const START: Timestamp = Timestamp(1_800_000_000);
 pub const DAY: u64 = 86_400;
@@ -74,10 +76,6 @@ pub fn id(name: &str) -> Id {
 pub fn signer(person: &str, duty: Duty) -> Signer {
     let name = format!("{person} {duty:?}");
     if ["bob", "eve"].contains(&person) { Signer::hardware(&name) } else { Signer::new(&name) }
-}
-
-pub fn log_head() -> LogHead {
-    LogHead { origin: "fleet/log".to_owned(), size: 0, root: sha256(&[]) }
 }
 
 impl Shape {
@@ -142,7 +140,9 @@ impl Shape {
 /// Puts a document into an envelope signed by these people.
 pub fn signed_by<T: Document>(document: &T, duty: Duty, people: &[&str]) -> Envelope {
     let mut envelope = Envelope::new(document);
-    people.iter().for_each(|person| signer(person, duty).sign(&mut envelope));
+    for person in people {
+        signer(person, duty).sign(&mut envelope);
+    }
     envelope
 }
 
@@ -277,7 +277,7 @@ impl World {
         let mut bundle = Bundle::empty(host.id);
         let known = usize::try_from(host.trust.version).unwrap();
         bundle.trust_roots = self.trust_roots[known.min(self.trust_roots.len())..].to_vec();
-        bundle.revocations = self.revocations.clone();
+        bundle.revocations.clone_from(&self.revocations);
         let Some(index) = usize::try_from(number).unwrap().checked_sub(1) else { return bundle };
         let Published { envelope, after, .. } = &self.links[index];
         let picked = after.statements().values().filter(|s| host.concerns(s) && wanted(s));
@@ -300,16 +300,4 @@ impl World {
         }
         bundle
     }
-}
-
-/// Alice in `dba`, with a role, on every `env=prod` host.
-pub fn staffed(shape: Shape) -> World {
-    let mut world = World::new(shape);
-    world.publish(vec![
-        (id("alice"), user("alice", 10_001, &["alice key"], &["dba"])),
-        (id("dba"), group("dba")),
-        (id("admin"), role("admin", &["ALL"])),
-        (id("dbas"), assignment("dbas", "dba", "admin", "env=prod")),
-    ]);
-    world
 }

@@ -95,7 +95,7 @@ pub fn describe(content: &Content, statements: &Statements) -> Vec<String> {
         found.map_or_else(|| id.to_string(), ToOwned::to_owned)
     };
     let mut lines = Vec::new();
-    let mut date = |what: &str, time: Option<Timestamp>, lines: &mut Vec<String>| {
+    let date = |what: &str, time: Option<Timestamp>, lines: &mut Vec<String>| {
         if let Some(time) = time {
             lines.push(format!("{what} {time}"));
         }

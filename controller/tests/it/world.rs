@@ -209,7 +209,12 @@ impl World {
     }
 
     /// Proposes, cuts and signs the next link.
-    pub(crate) fn cut(&self, mut statements: Vec<Statement>) -> PublishedLink {
+    pub(crate) fn cut(&self, statements: Vec<Statement>) -> PublishedLink {
+        self.try_cut(statements).unwrap()
+    }
+
+    /// Cuts a link, or nothing if the directory's rules do not allow it.
+    pub(crate) fn try_cut(&self, mut statements: Vec<Statement>) -> Option<PublishedLink> {
         statements.sort_by_key(|statement| statement.id);
         let proposal = Proposal {
             lineage: self.lineage(),
@@ -221,10 +226,10 @@ impl World {
         let mut envelope = Envelope::new(&proposal);
         self.approver.sign(&mut envelope);
         let proposals = vec![envelope];
-        let candidate = self.chain.cut(&proposals, Vec::new(), NOW, self.log.clone()).unwrap();
+        let candidate = self.chain.cut(&proposals, Vec::new(), NOW, self.log.clone()).ok()?;
         let mut link = Envelope::new(&candidate.link);
         self.approver.sign(&mut link);
-        PublishedLink { link, body: candidate.body.encode(), proposals }
+        Some(PublishedLink { link, body: candidate.body.encode(), proposals })
     }
 
     pub(crate) fn revocation(&self, word: &str, target: Target) -> Envelope {

@@ -7,9 +7,15 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod audit;
+pub mod config;
 pub mod current;
+pub mod enrol;
+pub mod fleet;
 pub mod host;
 pub mod publish;
+pub mod server;
+pub mod setup;
 pub mod signer;
 pub mod store;

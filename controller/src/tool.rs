@@ -196,7 +196,7 @@ impl Tool {
     ) -> Result<Verified<Revocation>, ToolError> {
         let mut next = self.chain.clone();
         let revocation = next.keep(envelope).map_err(ToolError::Revocation)?;
-        if !self.chain.revocations().contains(&revocation.id) {
+        if !self.chain.revocations().contains(&revocation) {
             self.revocations += 1;
             let file = format!("{}-{}", name(self.revocations as u64), revocation.id);
             write(&self.directory.join("revocations").join(file), &envelope.encode())?;

@@ -117,7 +117,9 @@ impl Chain {
         }
     }
 
-    /// Follows one more trust root.
+    /// Follows one more trust root. From then on an older one judges only the links that the
+    /// newer one's signers knew, so a tool takes those of the older one first that it means to
+    /// build on.
     pub fn follow(&mut self, envelope: &Envelope) -> Result<(), Refused> {
         let next = self.trust().succeed(envelope)?;
         self.trust_roots.push(next);
@@ -218,7 +220,7 @@ impl Chain {
         log: LogHead,
     ) -> Result<Candidate, BadLink> {
         let number = self.links.len() as u64 + 1;
-        let (digests, statements, proposers) = self.gather(proposals, number)?;
+        let (digests, statements, proposers) = Self::gather(proposals, number, self.trust())?;
         let body = LinkBody { proposals: digests, statements, folds };
         change::check_signable(&body, &self.revocations)
             .map_err(|cause| BadLink::Change { number, cause })?;
@@ -248,9 +250,10 @@ impl Chain {
         now: Timestamp,
     ) -> Result<Verified<Link>, BadLink> {
         let number = self.links.len() as u64 + 1;
-        let (link, body) = self.judge(envelope, body, number)?;
+        let (link, body, trust) = self.judge(envelope, body, number)?;
         self.check_place(&link, number, now)?;
-        let (digests, statements, proposers) = self.gather(proposals, number)?;
+        self.check_trust(&link, trust)?;
+        let (digests, statements, proposers) = Self::gather(proposals, number, trust)?;
         let differs = |what| BadLink::Differs { number, what };
         if digests != body.proposals || statements != body.statements {
             return Err(differs("proposals"));
@@ -275,24 +278,22 @@ impl Chain {
         envelope: &Envelope,
         body: &[u8],
         number: u64,
-    ) -> Result<(Verified<Link>, LinkBody), BadLink> {
+    ) -> Result<(Verified<Link>, LinkBody, &Verified<TrustRoot>), BadLink> {
         let refused = |cause| BadLink::Part { part: "header", number, cause };
         let newest: Result<Verified<Link>, Refused> = self.trust().verify(envelope);
         let older = |root: &Verified<TrustRoot>| root.verify::<Link>(envelope).ok();
         let names = |root: &Verified<TrustRoot>, link: &Verified<Link>| {
             link.trust_version == root.version && link.trust_digest == root.digest()
         };
-        let link = match newest {
-            Ok(link) if names(self.trust(), &link) => link,
+        let (link, trust) = match newest {
+            Ok(link) if names(self.trust(), &link) => (link, self.trust()),
             other => {
-                let found = self
-                    .trust_roots
-                    .iter()
-                    .rev()
-                    .skip(1)
-                    .find_map(|root| older(root).filter(|link| names(root, link)));
+                let found =
+                    self.trust_roots.iter().rev().skip(1).find_map(|root| {
+                        Some((older(root).filter(|link| names(root, link))?, root))
+                    });
                 match (found, other) {
-                    (Some(link), _) => link,
+                    (Some(found), _) => found,
                     (None, Ok(link)) => {
                         let version = link.trust_version;
                         return Err(BadLink::UnknownTrustRoot { number, version });
@@ -305,7 +306,28 @@ impl Chain {
         if decoded.digest() != link.body {
             return Err(BadLink::Differs { number: link.number, what: "a body" });
         }
-        Ok((link, decoded))
+        Ok((link, decoded, trust))
+    }
+
+    /// A link continues what its trust root builds on. Under an older trust root nothing is added
+    /// to what the newer one's signers knew: whoever holds the keys that it ended could otherwise
+    /// put a link in front of the next one.
+    fn check_trust(&self, link: &Verified<Link>, trust: &TrustRoot) -> Result<(), BadLink> {
+        let refuse = |fault| Err(BadLink::Succession { number: link.number, fault });
+        let misses = |since: LinkRef| self.place(since.number) != Some(since);
+        if trust.since.is_some_and(misses) {
+            return refuse("it does not continue the link that its trust root builds on");
+        }
+        let newer = self.trust_roots.iter().filter(|root| root.version > trust.version);
+        for since in newer.map(|root| root.since) {
+            if link.number > since.map_or(0, |since| since.number) {
+                return refuse("a newer trust root is known, whose signers did not know this link");
+            }
+            if since.is_some_and(|s| s.number == link.number && s.digest != link.digest()) {
+                return refuse("a newer trust root builds on another link of this number");
+            }
+        }
+        Ok(())
     }
 
     fn check_place(
@@ -346,16 +368,15 @@ impl Chain {
 
     #[expect(clippy::type_complexity, reason = "three parts of one thing, taken apart at once")]
     fn gather(
-        &self,
         proposals: &[Envelope],
         number: u64,
+        trust: &Verified<TrustRoot>,
     ) -> Result<(BTreeSet<Digest>, Vec<Statement>, BTreeSet<String>), BadLink> {
         let mut digests = BTreeSet::new();
         let mut proposers = BTreeSet::new();
         let mut statements = BTreeMap::new();
         for envelope in proposals {
-            let proposal: Verified<Proposal> = self
-                .trust()
+            let proposal: Verified<Proposal> = trust
                 .verify(envelope)
                 .map_err(|cause| BadLink::Part { part: "proposal", number, cause })?;
             digests.insert(proposal.digest());

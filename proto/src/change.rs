@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     derive::Statements,
     envelope::Document,
-    id::{Digest, Id, Kind},
+    id::{Digest, HostId, Id, Kind},
     link::LinkBody,
     name::{Gid, Login, ObjectName, Uid, UnixGroupName},
     revocations::Revocations,
@@ -59,6 +59,20 @@ pub enum BadChange {
         /// What it would become.
         found: Kind,
     },
+    /// A host's id for something else, or something else's for a host.
+    #[error("{0} is a host's id or an object's, and the statement is about the other")]
+    IdForm(Id),
+    /// One account of one host for one user is adopted twice.
+    #[error("user {user} adopts an account of host {} already", .host.short())]
+    AdoptedTwice {
+        /// The user.
+        user: Id,
+        /// The host.
+        host: HostId,
+    },
+    /// An adoption of an account that has another login than its user.
+    #[error("adoption {0} names another login than its user has")]
+    AdoptedLogin(Id),
     /// Something other than a user comes back under the id of what was removed. A user who returns
     /// has the login, uid and id of before.
     #[error("{kind} {id} was removed; what comes back is new and has an id of its own")]
@@ -160,7 +174,26 @@ pub(crate) fn apply(
     for statement in body.all() {
         taken.take(statement)?;
     }
-    statements.values().try_for_each(|statement| check_references(statement, statements))
+    statements.values().try_for_each(|statement| check_references(statement, statements))?;
+    check_adoptions(statements)
+}
+
+/// On one host a user adopts one account, the one with her login.
+fn check_adoptions(statements: &Statements) -> Result<(), BadChange> {
+    let mut seen = BTreeSet::new();
+    for statement in statements.values() {
+        let Content::Adoption(adoption) = &statement.content else { continue };
+        let (user, host) = (adoption.user, adoption.host);
+        if !seen.insert((user, host)) {
+            return Err(BadChange::AdoptedTwice { user, host });
+        }
+        if let Some(Content::User(found)) = statements.get(&user).map(|s| &s.content)
+            && found.login != adoption.login
+        {
+            return Err(BadChange::AdoptedLogin(statement.id));
+        }
+    }
+    Ok(())
 }
 
 /// Returns the next revision that revocations make of a statement or a host, or nothing if they do
@@ -230,9 +263,10 @@ fn is_fold(old: Option<&Statement>, new: &Statement, revocations: &Revocations) 
 }
 
 /// Refuses what nobody should sign: a key that was revoked and is not reinstated. This is a rule for
-/// those who cut and sign, not for those who recompute old links.
+/// those who cut and sign, not for those who recompute old links, and not for folds: one that takes
+/// an approver's revocation in may leave what the online key alone has revoked.
 pub fn check_signable(body: &LinkBody, revocations: &Revocations) -> Result<(), BadChange> {
-    for statement in body.all() {
+    for statement in &body.statements {
         let Content::User(user) = &statement.content else { continue };
         for key in &user.keys {
             let fingerprint = key.key.fingerprint();
@@ -260,6 +294,9 @@ fn without_revoked(
 
 fn succeed(old: Option<&Statement>, new: &Statement) -> Result<(), BadChange> {
     let id = new.id;
+    if matches!(id, Id::Host(_)) != (new.content.kind() == Kind::Host) {
+        return Err(BadChange::IdForm(id));
+    }
     let known = old.map_or(0, |old| old.revision);
     let stale = || BadChange::Stale { kind: new.content.kind(), id, known, found: new.revision };
     if Some(new.revision) != known.checked_add(1) || new.previous != old.map(Document::digest) {

@@ -12,7 +12,9 @@ use crate::{
     key::KeyHome,
     revocations::Revocations,
     selector::Labels,
-    statement::{Assignment, Content, LoginMethod, Role, Statement, UnixGroup, User},
+    statement::{
+        Adoption, Assignment, Content, LoginMethod, Restrictions, Role, Statement, UnixGroup, User,
+    },
     time::{Now, Timestamp},
 };
 
@@ -74,10 +76,11 @@ pub fn derive(statements: &Statements, circumstances: &Circumstances<'_>) -> BTr
                 home: user.home.clone(),
                 kind: user.kind,
             }));
-            if let Some(uid) = adoptions.get(&user_id) {
-                give(Entitlement::Adoption(*uid));
+            let own = adoptions.get(&user_id).into_iter().flatten();
+            for adoption in own.filter(|adoption| adoption.login == user.login) {
+                give(Entitlement::Adoption(adoption.uid));
             }
-            world.role_grants(&assignment.role, role, &mut give);
+            world.role_grants((&assignment.role, role), user, &mut give);
             world.key_grants(statement, user, role, &mut give);
         }
     }
@@ -162,14 +165,18 @@ impl<'a> World<'a> {
         members
     }
 
-    fn adoptions(&self) -> BTreeMap<Id, crate::name::Uid> {
-        let own = self.live().filter_map(|(_, statement)| match &statement.content {
-            Content::Adoption(adoption) if adoption.host == self.circumstances.host => {
-                Some((adoption.user, adoption.uid))
+    /// All adoptions here, by user: of two neither hides the other, so that withholding one gives
+    /// nothing that both together do not.
+    fn adoptions(&self) -> BTreeMap<Id, Vec<&'a Adoption>> {
+        let mut adoptions: BTreeMap<Id, Vec<&'a Adoption>> = BTreeMap::new();
+        for (_, statement) in self.live() {
+            if let Content::Adoption(adoption) = &statement.content
+                && adoption.host == self.circumstances.host
+            {
+                adoptions.entry(adoption.user).or_default().push(adoption);
             }
-            _ => None,
-        });
-        own.collect()
+        }
+        adoptions
     }
 
     fn assigned_role(&self, assignment: &Assignment) -> Option<&'a Role> {
@@ -198,7 +205,12 @@ impl<'a> World<'a> {
         }
     }
 
-    fn role_grants(&self, id: &Id, role: &Role, give: &mut impl FnMut(Entitlement)) {
+    fn role_grants(
+        &self,
+        (id, role): (&Id, &Role),
+        user: &User,
+        give: &mut impl FnMut(Entitlement),
+    ) {
         give(Entitlement::UnixGroupMode(*id, role.unix_group_mode));
         for group in role.unix_groups.iter().filter_map(|group| self.unix_group(group)) {
             give(Entitlement::UnixGroup(UnixGroupGrant {
@@ -213,8 +225,12 @@ impl<'a> World<'a> {
         for rule in &role.sudo {
             give(Entitlement::Sudo(role.name.clone(), rule.clone()));
         }
+        // No restriction binds a password, so one that holds against every role leaves none.
+        let free = user.restrictions == Restrictions::default();
         for method in role.methods() {
-            give(Entitlement::Login(method));
+            if free || method != LoginMethod::Password {
+                give(Entitlement::Login(method));
+            }
         }
         if let Some(policy) = role.password {
             give(Entitlement::Password(policy));

@@ -128,7 +128,8 @@ pub enum Clash {
     Gid(Gid, BTreeSet<UnixGroupName>),
 }
 
-/// Logins and uids that a host has seen together; they stay together for ever.
+/// Logins and uids that a host has seen together; they stay together for ever. An adopted account's
+/// uid is the one found there.
 pub type Pins = BTreeMap<Login, Uid>;
 
 impl DesiredState {
@@ -168,11 +169,21 @@ impl DesiredState {
                 shapes.entry(grant.login.clone()).or_default().insert(account.clone());
             }
         }
+        let adopted: BTreeSet<(&Login, Uid)> = grants
+            .iter()
+            .filter_map(|grant| match &grant.entitlement {
+                Entitlement::Adoption(uid) => Some((&grant.login, *uid)),
+                _ => None,
+            })
+            .collect();
+        let adopts = |login: &Login| {
+            adopted.iter().find(|(adopter, _)| *adopter == login).map(|(_, uid)| *uid)
+        };
         let mut accounts: BTreeMap<Login, AccountGrant> = BTreeMap::new();
         for (login, mut found) in shapes {
             let wanted = found.len();
             if let Some(pin) = pins.get(&login) {
-                found.retain(|account| account.uid == *pin);
+                found.retain(|a| a.uid == *pin || adopted.contains(&(&login, *pin)));
             }
             if found.len() < wanted || found.len() > 1 {
                 self.clashes.push(Clash::Login(login.clone()));
@@ -183,7 +194,8 @@ impl DesiredState {
         }
         let mut by_uid: BTreeMap<Uid, BTreeSet<Login>> = BTreeMap::new();
         for (login, account) in &accounts {
-            by_uid.entry(account.uid).or_default().insert(login.clone());
+            let here = pins.get(login).copied().or_else(|| adopts(login)).unwrap_or(account.uid);
+            by_uid.entry(here).or_default().insert(login.clone());
         }
         for (login, uid) in pins {
             if let Some(logins) = by_uid.get_mut(uid) {

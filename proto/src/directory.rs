@@ -36,7 +36,8 @@ pub struct PrunedTree {
 pub struct ProvedDirectory {
     root: Digest,
     leaves: BTreeMap<Digest, Digest>,
-    cuts: Vec<Prefix>,
+    /// In the order of their places: where each begins, and how deep it hangs.
+    cuts: Vec<(Digest, usize)>,
 }
 
 /// What a pruned tree says of an id.
@@ -88,6 +89,17 @@ fn inner_hash(left: &Digest, right: &Digest) -> Digest {
 
 fn bit(key: &Digest, depth: usize) -> bool {
     key.as_bytes().get(depth / 8).is_some_and(|byte| byte >> (7 - depth % 8) & 1 == 1)
+}
+
+/// The lowest key below a place.
+fn first_key(path: &Prefix) -> Digest {
+    let mut bytes = [0; 32];
+    for (byte, sides) in bytes.iter_mut().zip(path.chunks(8)) {
+        for (at, side) in sides.iter().enumerate() {
+            *byte |= u8::from(*side) << (7 - at);
+        }
+    }
+    Digest::new(bytes)
 }
 
 fn entry_digest(entry: &Entry) -> Digest {
@@ -213,7 +225,7 @@ impl Reader<'_> {
                 Ok(Node { hash: leaf_hash(&key, &entry), is_empty: false, is_leaf: true })
             }
             NODE_CUT => {
-                proved.cuts.push(path.clone());
+                proved.cuts.push((first_key(path), path.len()));
                 Ok(Node { hash: self.take()?, is_empty: false, is_leaf: false })
             }
             NODE_INNER if path.len() < 256 => {
@@ -257,9 +269,14 @@ impl ProvedDirectory {
         if self.leaves.contains_key(&key) {
             return Membership::Other;
         }
-        let leads =
-            |cut: &Prefix| cut.iter().enumerate().all(|(depth, side)| bit(&key, depth) == *side);
-        if self.cuts.iter().any(leads) { Membership::Unknown } else { Membership::Absent }
+        // The only cut that can hold the key is the last one that begins at or before it: a search,
+        // since both the cuts and the ids asked for are the sender's choice.
+        let before = self.cuts.partition_point(|(first, _)| *first <= key);
+        let cut = before.checked_sub(1).and_then(|last| self.cuts.get(last));
+        let leads = |(first, depth): &(Digest, usize)| {
+            (0..*depth).all(|depth| bit(&key, depth) == bit(first, depth))
+        };
+        if cut.is_some_and(leads) { Membership::Unknown } else { Membership::Absent }
     }
 }
 

@@ -134,6 +134,20 @@ impl SshPublicKey {
         crypto::sha256(&[&self.blob])
     }
 
+    /// Returns a digest that two keys share if one private half makes signatures for both: the same
+    /// point as a key of a file and of hardware, or for two applications, or the same modulus.
+    pub fn material(&self) -> Digest {
+        let bytes = match self.data() {
+            Some(KeyData::Ed25519(key)) => key.as_ref().to_vec(),
+            Some(KeyData::SkEd25519(key)) => key.public_key().as_ref().to_vec(),
+            Some(KeyData::Ecdsa(key)) => key.as_sec1_bytes().to_vec(),
+            Some(KeyData::SkEcdsaSha2NistP256(key)) => key.ec_point().as_bytes().to_vec(),
+            Some(KeyData::Rsa(key)) => key.n.as_bytes().to_vec(),
+            _ => self.blob.clone(),
+        };
+        crypto::sha256(&[&bytes])
+    }
+
     /// Says where the private half lives.
     pub fn home(&self) -> KeyHome {
         match self.data() {

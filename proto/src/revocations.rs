@@ -12,27 +12,28 @@ use crate::{
 /// All revocations that somebody has verified and kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Revocations {
-    targets: BTreeMap<Id, Target>,
+    targets: BTreeMap<Id, BTreeSet<Target>>,
 }
 
 impl Revocations {
-    /// Keeps one.
+    /// Keeps one. Another one of the same id takes nothing back: both count, or whoever holds the
+    /// online key could undo an approver's by a harmless one of its id.
     pub fn insert(&mut self, revocation: &Revocation) {
-        self.targets.insert(revocation.id, revocation.target);
+        self.targets.entry(revocation.id).or_default().insert(revocation.target);
     }
 
     /// Says whether this one is kept.
-    pub fn contains(&self, id: &Id) -> bool {
-        self.targets.contains_key(id)
+    pub fn contains(&self, revocation: &Revocation) -> bool {
+        self.targets.get(&revocation.id).is_some_and(|kept| kept.contains(&revocation.target))
     }
 
     /// Returns what is kept.
     pub fn iter(&self) -> impl Iterator<Item = (&Id, &Target)> {
-        self.targets.iter()
+        self.targets.iter().flat_map(|(id, kept)| kept.iter().map(move |target| (id, target)))
     }
 
     fn any(&self, reinstates: &BTreeSet<Id>, hit: impl Fn(&Target) -> bool) -> bool {
-        self.targets.iter().any(|(id, target)| !reinstates.contains(id) && hit(target))
+        self.iter().any(|(id, target)| !reinstates.contains(id) && hit(target))
     }
 
     /// Says whether the statement is ended: at its revision or a later one, reinstated or not; or
@@ -49,20 +50,26 @@ impl Revocations {
     /// Returns all revocations of statements with this id.
     pub fn of_id(&self, id: &Id) -> BTreeSet<Id> {
         let hit = |target: &Target| matches!(target, Target::Statement { id: i, .. } if i == id);
-        self.targets.iter().filter(|(_, target)| hit(target)).map(|(id, _)| *id).collect()
+        self.iter().filter(|(_, target)| hit(target)).map(|(id, _)| *id).collect()
     }
 
     /// Says whether this revocation ends the statement.
     pub fn is_of_statement(&self, revocation: &Id, statement: &Statement) -> bool {
-        matches!(self.targets.get(revocation), Some(Target::Statement { id, revision })
-            if *id == statement.id
-                && (statement.revision <= *revision
-                    || !statement.reinstates.contains(revocation)))
+        self.named(revocation).any(|target| {
+            matches!(target, Target::Statement { id, revision }
+                if *id == statement.id
+                    && (statement.revision <= *revision
+                        || !statement.reinstates.contains(revocation)))
+        })
     }
 
     /// Says whether this revocation ends the host.
     pub fn is_of_host(&self, revocation: &Id, host: &HostId) -> bool {
-        matches!(self.targets.get(revocation), Some(Target::Host(found)) if found == host)
+        self.named(revocation).any(|target| *target == Target::Host(*host))
+    }
+
+    fn named(&self, revocation: &Id) -> impl Iterator<Item = &Target> {
+        self.targets.get(revocation).into_iter().flatten()
     }
 
     /// Says whether a user may not use this key, given what the user's statement reinstates.
@@ -85,7 +92,6 @@ impl Revocations {
 
     /// Returns the first revocation of a host.
     pub fn of_host(&self, host: &HostId) -> Option<Id> {
-        let hit = |(_, target): &(&Id, &Target)| matches!(target, Target::Host(h) if h == host);
-        self.targets.iter().find(hit).map(|(revocation, _)| *revocation)
+        self.targets.keys().find(|id| self.is_of_host(id, host)).copied()
     }
 }

@@ -268,7 +268,9 @@ impl SourceNetwork {
             Ok(std::net::IpAddr::V6(_)) => 128,
             Err(_) => return Err(BadNetwork(text.escape_debug().take(60).collect())),
         };
-        let fits = prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|p| p <= bits));
+        let fits = prefix.is_none_or(|prefix| {
+            prefix.parse::<u8>().is_ok_and(|p| p <= bits && p.to_string() == prefix)
+        });
         if fits { Ok(Self(text.to_owned())) } else { Err(BadNetwork(text.to_owned())) }
     }
 

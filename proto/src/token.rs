@@ -61,7 +61,7 @@ impl JoinToken {
         if text.len() > 4_096 {
             return Err(BadToken::Form);
         }
-        let word = text.trim().strip_prefix(PREFIX).ok_or(BadToken::Form)?;
+        let word = text.strip_prefix(PREFIX).ok_or(BadToken::Form)?;
         if !word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
             return Err(BadToken::Form);
         }

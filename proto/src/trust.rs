@@ -230,7 +230,7 @@ impl TrustRoot {
         }
         for (name, keys) in &self.people {
             for key in keys.keys() {
-                if !seen.insert(key.fingerprint()) {
+                if !seen.insert(key.material()) {
                     return Err(BadTrustRoot::SharedKey(key.fingerprint()));
                 }
                 key.can_approve().map_err(|_| BadTrustRoot::UnusableKey(name.clone()))?;
@@ -272,9 +272,7 @@ impl TrustRoot {
         envelope: &Envelope,
         duties: &[Duty],
     ) -> Result<BTreeSet<String>, Refused> {
-        if envelope.signatures.len() > MAX_SIGNATURES {
-            return Err(Refused::TooManySignatures(envelope.signatures.len()));
-        }
+        check_number(envelope)?;
         let message = envelope.message();
         let mut keys = BTreeMap::new();
         for (name, owned) in &self.people {
@@ -303,7 +301,7 @@ impl TrustRoot {
 
     fn online_signed(&self, envelope: &Envelope) -> bool {
         let message = envelope.message();
-        envelope.signatures.iter().take(MAX_SIGNATURES).any(|signature| {
+        envelope.signatures.iter().any(|signature| {
             self.machine_keys.iter().any(|key| {
                 key.digest() == signature.key
                     && key.check(&message, &signature.bytes) == Checked::Good
@@ -371,6 +369,11 @@ fn expect_type<T: Document>(envelope: &Envelope) -> Result<(), Refused> {
     }
 }
 
+fn check_number(envelope: &Envelope) -> Result<(), Refused> {
+    let found = envelope.signatures.len();
+    if found > MAX_SIGNATURES { Err(Refused::TooManySignatures(found)) } else { Ok(()) }
+}
+
 impl Verified<TrustRoot> {
     /// Believes a trust root of version 1 by its digest alone, which is the lineage that a token
     /// or the operator's own store pins.
@@ -410,6 +413,9 @@ impl Verified<TrustRoot> {
         if next.since.map_or(0, |l| l.number) < self.since.map_or(0, |l| l.number) {
             return refuse("its newest known link is older");
         }
+        if next.since.zip(self.since).is_some_and(|(a, b)| a.number == b.number && a != b) {
+            return refuse("its newest known link is another one of the same number");
+        }
         let people = next.root_quorum(envelope)?;
         Ok(Self::new(next, envelope.digest(), people))
     }
@@ -422,16 +428,17 @@ impl Verified<TrustRoot> {
     /// Verifies a document by its type's authority: the one threshold check.
     pub fn verify<T: Judged>(&self, envelope: &Envelope) -> Result<Verified<T>, Refused> {
         expect_type::<T>(envelope)?;
-        let people = match T::AUTHORITY {
+        check_number(envelope)?;
+        let mut people = match T::AUTHORITY {
             Authority::Quorum => {
                 let people = self.who_signed(envelope, &[Duty::Approver])?;
                 self.quorum(&people)?;
                 people
             }
-            Authority::OnlineOrApprover if self.online_signed(envelope) => BTreeSet::new(),
             Authority::OnlineOrApprover => {
                 let people = self.who_signed(envelope, &[Duty::Approver])?;
-                enough("the approvers or the controller", people.len(), 1)?;
+                let found = people.len() + usize::from(self.online_signed(envelope));
+                enough("the approvers or the controller", found, 1)?;
                 people
             }
             Authority::Online => {
@@ -451,7 +458,8 @@ impl Verified<TrustRoot> {
             return Err(Refused::Lineage { expected, found });
         }
         if T::AUTHORITY == Authority::Quorum && self.proposers == ProposerRule::DoNotCount {
-            self.quorum(&people.difference(&document.proposers()).cloned().collect())?;
+            people = people.difference(&document.proposers()).cloned().collect();
+            self.quorum(&people)?;
         }
         Ok(Verified::new(document, envelope.digest(), people))
     }
@@ -463,8 +471,9 @@ pub fn verify_by_host<T: HostSigned>(
     key: MachinePublicKey,
 ) -> Result<Verified<T>, Refused> {
     expect_type::<T>(envelope)?;
+    check_number(envelope)?;
     let message = envelope.message();
-    let good = envelope.signatures.iter().take(MAX_SIGNATURES).any(|signature| {
+    let good = envelope.signatures.iter().any(|signature| {
         signature.key == key.digest() && key.check(&message, &signature.bytes) == Checked::Good
     });
     enough("the host's own key", usize::from(good), 1)?;

@@ -10,10 +10,10 @@ use crate::{
     directory::{Directory, PrunedTree},
     envelope::{Document, Envelope, Verified},
     id::{Digest, Id},
-    link::{Link, LinkBody, LinkRef, LogHead, Proposal, Revocation},
+    link::{Link, LinkBody, LinkRef, LogHead, Proposal, Revocation, Target},
     merkle::Tree,
     revocations::Revocations,
-    statement::Entry,
+    statement::{Entry, Statement},
     time::Timestamp,
     trust::{Refused, TrustRoot},
 };
@@ -159,6 +159,12 @@ impl Chain {
         self.links.last().map_or(Timestamp(0), |(_, time, _)| *time)
     }
 
+    /// Returns the time of a link by its number.
+    pub fn time_of(&self, number: u64) -> Option<Timestamp> {
+        let index = usize::try_from(number.checked_sub(1)?).ok()?;
+        self.links.get(index).map(|(_, time, _)| *time)
+    }
+
     /// Returns the newest revision of every statement.
     pub fn statements(&self) -> &Statements {
         &self.statements
@@ -179,6 +185,19 @@ impl Chain {
         &self.taken
     }
 
+    /// Returns the folds of all kept revocations that no link carries yet, but for what a proposal
+    /// changes itself.
+    pub fn folds(&self, changed: &BTreeSet<Id>) -> Vec<Statement> {
+        let hosts = self.revocations.iter().filter_map(|(_, target)| match target {
+            Target::Host(host) => Some(Id::Host(*host)),
+            _ => None,
+        });
+        let ids: BTreeSet<Id> = self.statements.keys().copied().chain(hosts).collect();
+        let fold =
+            |id: &Id| change::fold(*id, self.statements.get(id), &self.revocations, self.lineage());
+        ids.difference(changed).filter_map(fold).collect()
+    }
+
     /// Returns the proof that link `number` is in the newest link's past.
     pub fn inclusion(&self, number: u64) -> Option<Vec<Digest>> {
         let past = self.history.get(..self.history.len().checked_sub(1)?)?;
@@ -194,13 +213,15 @@ impl Chain {
     pub fn cut(
         &self,
         proposals: &[Envelope],
-        folds: Vec<crate::statement::Statement>,
+        folds: Vec<Statement>,
         time: Timestamp,
         log: LogHead,
     ) -> Result<Candidate, BadLink> {
         let number = self.links.len() as u64 + 1;
         let (digests, statements, proposers) = self.gather(proposals, number)?;
         let body = LinkBody { proposals: digests, statements, folds };
+        change::check_signable(&body, &self.revocations)
+            .map_err(|cause| BadLink::Change { number, cause })?;
         let directory = self.after(&body, number)?.0;
         let link = Link {
             lineage: self.lineage(),
@@ -328,8 +349,7 @@ impl Chain {
         &self,
         proposals: &[Envelope],
         number: u64,
-    ) -> Result<(BTreeSet<Digest>, Vec<crate::statement::Statement>, BTreeSet<String>), BadLink>
-    {
+    ) -> Result<(BTreeSet<Digest>, Vec<Statement>, BTreeSet<String>), BadLink> {
         let mut digests = BTreeSet::new();
         let mut proposers = BTreeSet::new();
         let mut statements = BTreeMap::new();

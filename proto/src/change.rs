@@ -59,7 +59,8 @@ pub enum BadChange {
         /// What it would become.
         found: Kind,
     },
-    /// Something comes back under the id of what was removed.
+    /// Something other than a user comes back under the id of what was removed. A user who returns
+    /// has the login, uid and id of before.
     #[error("{kind} {id} was removed; what comes back is new and has an id of its own")]
     Removed {
         /// What it was about.
@@ -144,11 +145,10 @@ pub(crate) fn apply(
             return Err(BadChange::Lineage(statement.id));
         }
         succeed(statements.get(&statement.id), statement)?;
-        check_own(statement, revocations)?;
+        check_own(statement)?;
     }
     for found in &body.folds {
-        let old = statements.get(&found.id);
-        if fold(found.id, old, revocations, lineage).as_ref() != Some(found) {
+        if !is_fold(statements.get(&found.id), found, revocations) {
             return Err(BadChange::Fold(found.id));
         }
     }
@@ -199,6 +199,52 @@ pub fn fold(
     })
 }
 
+/// Says whether a fold takes away only what revocations end. It need not take all of it: whoever
+/// recomputes an old link may know revocations that its signers could not.
+fn is_fold(old: Option<&Statement>, new: &Statement, revocations: &Revocations) -> bool {
+    match (old, &new.content) {
+        (None, Content::Revoked { kind: Kind::Host, revocation }) => {
+            matches!(new.id, Id::Host(host) if revocations.is_of_host(revocation, &host))
+                && new.reinstates.is_empty()
+        }
+        (Some(old), Content::Revoked { revocation, .. }) => {
+            old.content.state() == LeafState::Live
+                && revocations.is_of_statement(revocation, old)
+                && new.reinstates == old.reinstates
+        }
+        (Some(old), Content::User(user)) => {
+            let Content::User(was) = &old.content else { return false };
+            let mut rest = was.clone();
+            rest.keys.retain(|key| {
+                user.keys.contains(key)
+                    || !revocations.ends_key(&key.key.fingerprint(), &old.reinstates)
+            });
+            rest.groups.retain(|group| {
+                user.groups.contains(group)
+                    || !revocations.ends_membership(&old.id, group, &old.reinstates)
+            });
+            rest == *user && rest != *was && new.reinstates == old.reinstates
+        }
+        _ => false,
+    }
+}
+
+/// Refuses what nobody should sign: a key that was revoked and is not reinstated. This is a rule for
+/// those who cut and sign, not for those who recompute old links.
+pub fn check_signable(body: &LinkBody, revocations: &Revocations) -> Result<(), BadChange> {
+    for statement in body.all() {
+        let Content::User(user) = &statement.content else { continue };
+        for key in &user.keys {
+            let fingerprint = key.key.fingerprint();
+            if revocations.ends_key(&fingerprint, &statement.reinstates) {
+                let login = user.login.clone();
+                return Err(BadChange::RevokedKey { login, key: fingerprint });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A user without revoked keys and memberships, or nothing if there are none.
 fn without_revoked(
     id: Id,
@@ -224,7 +270,8 @@ fn succeed(old: Option<&Statement>, new: &Statement) -> Result<(), BadChange> {
     if was != is {
         return Err(BadChange::Kind { id, known: was, found: is });
     }
-    if old.content.state() == LeafState::Removed {
+    let returns = matches!(new.content, Content::User(_));
+    if old.content.state() == LeafState::Removed && !returns {
         return Err(BadChange::Removed { kind: was, id });
     }
     if !new.reinstates.is_superset(&old.reinstates) {
@@ -247,19 +294,10 @@ fn succeed(old: Option<&Statement>, new: &Statement) -> Result<(), BadChange> {
     }
 }
 
-fn check_own(statement: &Statement, revocations: &Revocations) -> Result<(), BadChange> {
+fn check_own(statement: &Statement) -> Result<(), BadChange> {
     let kind = statement.content.kind();
     match &statement.content {
-        Content::User(user) => {
-            for key in &user.keys {
-                let fingerprint = key.key.fingerprint();
-                if revocations.ends_key(&fingerprint, &statement.reinstates) {
-                    let login = user.login.clone();
-                    return Err(BadChange::RevokedKey { login, key: fingerprint });
-                }
-            }
-            check_dates(kind, user.login.as_str(), user.starts, user.ends)
-        }
+        Content::User(user) => check_dates(kind, user.login.as_str(), user.starts, user.ends),
         Content::Assignment(a) => check_dates(kind, a.name.as_str(), a.from, a.until),
         _ => Ok(()),
     }
@@ -313,6 +351,9 @@ impl Taken {
             Content::User(user) => {
                 claim(&mut self.logins, user.login.clone(), id, "the login")?;
                 claim(&mut self.uids, user.uid, id, "the uid")?;
+                if statement.revision > 1 {
+                    self.check_same_user(user, id)?;
+                }
                 self.check_apart(Some(&user.login), Some(user.uid.primary_gid()))
             }
             Content::Group(group) => {
@@ -331,6 +372,17 @@ impl Taken {
             }
             Content::Adoption(_) | Content::Removal(_) | Content::Revoked { .. } => Ok(()),
         }
+    }
+
+    /// A user who returns after a removal is who she was, since a removal no longer says.
+    fn check_same_user(&self, user: &User, id: Id) -> Result<(), BadChange> {
+        if self.logins.iter().any(|(login, owner)| *owner == id && *login != user.login) {
+            return Err(BadChange::Fixed { what: "the login", id });
+        }
+        if self.uids.iter().any(|(uid, owner)| *owner == id && *uid != user.uid) {
+            return Err(BadChange::Fixed { what: "the uid", id });
+        }
+        Ok(())
     }
 
     /// A user's primary Unix group has the login's name and the uid's number.

@@ -18,7 +18,10 @@ use crate::{
     envelope::{Document, Envelope, Signature},
     id::{Digest, Kind, WrongLength},
     key::BadKey,
-    link::{Acknowledgement, Checkpoint, Link, LinkBody, LinkRef, LogHead, Proposal, Revocation},
+    link::{
+        Acknowledgement, Checkpoint, Link, LinkBody, LinkRef, LogHead, Proposal, PublishedLink,
+        Revocation,
+    },
     name::BadName,
     receipt::{Enrolment, Receipt},
     selector::BadSelector,
@@ -136,6 +139,7 @@ documents! {
     JoinToken = JoinToken: "join token", "join-token";
     Envelope = Envelope: "envelope", "envelope";
     Bundle = Bundle: "bundle", "bundle";
+    PublishedLink = PublishedLink: "published link", "published-link";
     Grant = HeldGrant: "grant of the ledger", "held-grant";
 }
 

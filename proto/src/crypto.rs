@@ -6,7 +6,7 @@ use ring::{
     digest,
     signature::{self, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
 };
-use ssh_encoding::Decode;
+use ssh_encoding::{Decode, Encode};
 use ssh_key::{Algorithm, EcdsaCurve, HashAlg, Mpint, SshSig, public::KeyData};
 
 use crate::{id::Digest, key::SshPublicKey};
@@ -112,6 +112,14 @@ impl std::fmt::Debug for MachineKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "MachineKey({}, private part not shown)", self.public().digest().short())
     }
+}
+
+/// Reads the armoured text that `ssh-keygen -Y sign` prints into the bytes that travel.
+pub fn parse_sshsig(text: &str) -> Option<Vec<u8>> {
+    let signature = SshSig::from_pem(text).ok()?;
+    let mut bytes = Vec::new();
+    signature.encode(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// Checks a person's SSHSIG: by exactly this key, in exactly this namespace, with SHA-512.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    envelope::Envelope,
     id::{Digest, HostId, Id},
     name::Line,
     statement::Statement,
@@ -81,6 +82,17 @@ pub struct LinkBody {
     pub statements: Vec<Statement>,
     /// The next revisions of what open revocations concern, ascending by id.
     pub folds: Vec<Statement>,
+}
+
+/// A link with all that is needed to recompute it, as it travels and as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedLink {
+    /// The header and its signatures.
+    pub link: Envelope,
+    /// The body, in the bytes that the header's digest covers.
+    pub body: Vec<u8>,
+    /// The proposals that it is made of, ascending by payload digest.
+    pub proposals: Vec<Envelope>,
 }
 
 /// Takes something away; one signature is enough.

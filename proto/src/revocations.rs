@@ -43,13 +43,26 @@ impl Revocations {
 
     /// Returns the first revocation that ends the statement.
     pub fn of_statement(&self, statement: &Statement) -> Option<Id> {
-        let hit = |(revocation, target): &(&Id, &Target)| {
-            matches!(target, Target::Statement { id, revision }
-                if *id == statement.id
-                    && (statement.revision <= *revision
-                        || !statement.reinstates.contains(revocation)))
-        };
-        self.targets.iter().find(hit).map(|(revocation, _)| *revocation)
+        self.targets.keys().find(|id| self.is_of_statement(id, statement)).copied()
+    }
+
+    /// Returns all revocations of statements with this id.
+    pub fn of_id(&self, id: &Id) -> BTreeSet<Id> {
+        let hit = |target: &Target| matches!(target, Target::Statement { id: i, .. } if i == id);
+        self.targets.iter().filter(|(_, target)| hit(target)).map(|(id, _)| *id).collect()
+    }
+
+    /// Says whether this revocation ends the statement.
+    pub fn is_of_statement(&self, revocation: &Id, statement: &Statement) -> bool {
+        matches!(self.targets.get(revocation), Some(Target::Statement { id, revision })
+            if *id == statement.id
+                && (statement.revision <= *revision
+                    || !statement.reinstates.contains(revocation)))
+    }
+
+    /// Says whether this revocation ends the host.
+    pub fn is_of_host(&self, revocation: &Id, host: &HostId) -> bool {
+        matches!(self.targets.get(revocation), Some(Target::Host(found)) if found == host)
     }
 
     /// Says whether a user may not use this key, given what the user's statement reinstates.

@@ -475,6 +475,14 @@ pub fn verify_by_host<T: HostSigned>(
     Ok(Verified::new(document, envelope.digest(), BTreeSet::new()))
 }
 
+/// Verifies a host's word on its own key: signed by the very key that it names. That the key is
+/// wanted in the fleet is shown by something else, a token.
+pub fn verify_enrolment(envelope: &Envelope) -> Result<Verified<Enrolment>, Refused> {
+    expect_type::<Enrolment>(envelope)?;
+    let key = Enrolment::decode(&envelope.payload)?.keeper_key;
+    verify_by_host(envelope, key)
+}
+
 /// A document that a host signs about itself.
 pub trait HostSigned: Document {
     /// Returns the host that it names.

@@ -2,10 +2,11 @@
 
 use super::{Fault, required};
 use crate::{
-    envelope::Document,
+    envelope::{Document, Envelope},
     id::{Digest, Id},
     link::{
-        Acknowledgement, Checkpoint, Link, LinkBody, LinkRef, LogHead, Proposal, Revocation, Target,
+        Acknowledgement, Checkpoint, Link, LinkBody, LinkRef, LogHead, Proposal, PublishedLink,
+        Revocation, Target,
     },
     name::Line,
     statement::Statement,
@@ -114,6 +115,30 @@ impl From<&LinkBody> for wire::LinkBody {
             proposals: body.proposals.iter().map(|d| d.as_bytes().to_vec()).collect(),
             statements: encoded(&body.statements),
             folds: encoded(&body.folds),
+        }
+    }
+}
+
+impl TryFrom<wire::PublishedLink> for PublishedLink {
+    type Error = Fault;
+
+    fn try_from(wire: wire::PublishedLink) -> Result<Self, Fault> {
+        let proposals: Result<Vec<_>, _> =
+            wire.proposals.into_iter().map(Envelope::try_from).collect();
+        Ok(Self {
+            link: Envelope::try_from(required(wire.link, "link")?)?,
+            body: wire.body,
+            proposals: proposals?,
+        })
+    }
+}
+
+impl From<&PublishedLink> for wire::PublishedLink {
+    fn from(published: &PublishedLink) -> Self {
+        Self {
+            link: Some((&published.link).into()),
+            body: published.body.clone(),
+            proposals: published.proposals.iter().map(wire::Envelope::from).collect(),
         }
     }
 }

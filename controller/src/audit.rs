@@ -1,0 +1,96 @@
+//! The audit log's arithmetic: an append-only Merkle log (RFC 6962) whose leaves are digests of a
+//! salt and a body. Nothing takes effect before it is in the log; the store appends in the very
+//! transaction that takes effect. Only the right edge is kept, so a leaf costs what its depth is.
+
+use muster_proto::{
+    crypto::sha256,
+    id::Digest,
+    link::LogHead,
+    merkle::Tree,
+    time::Timestamp,
+};
+
+/// Something that happened, ready for the log.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// When.
+    pub time: Timestamp,
+    /// A stable word: trust-root, link, approval, revocation, token, enrolment.
+    pub kind: &'static str,
+    /// 16 random bytes, so that a leaf tells nothing of an erased body.
+    pub salt: [u8; 16],
+    /// What happened, in the bytes that were signed where there are such.
+    pub body: Vec<u8>,
+}
+
+/// The right edge of the log: the roots of its complete subtrees, largest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frontier {
+    size: u64,
+    peaks: Vec<Digest>,
+}
+
+impl Entry {
+    /// Returns the leaf.
+    pub fn leaf(&self) -> Digest {
+        let kind = [self.kind.as_bytes(), b"\n"].concat();
+        Tree::Log.leaf(sha256(&[&self.salt, &kind, &self.body]).as_bytes())
+    }
+}
+
+impl Frontier {
+    /// Appends a leaf.
+    pub fn push(&mut self, leaf: Digest) {
+        let mut hash = leaf;
+        let mut size = self.size;
+        while size & 1 == 1 {
+            if let Some(left) = self.peaks.pop() {
+                hash = Tree::Log.root(&[left, hash]);
+            }
+            size >>= 1;
+        }
+        self.peaks.push(hash);
+        self.size += 1;
+    }
+
+    /// Returns how many leaves there are.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Returns the root over all leaves.
+    pub fn root(&self) -> Digest {
+        let mut peaks = self.peaks.iter().rev();
+        let Some(last) = peaks.next() else { return Tree::Log.root(&[]) };
+        peaks.fold(*last, |right, left| Tree::Log.root(&[*left, right]))
+    }
+
+    /// Returns the head that checkpoints and links carry.
+    pub fn head(&self, lineage: Digest) -> LogHead {
+        LogHead { origin: origin(lineage), size: self.size, root: self.root() }
+    }
+}
+
+/// Returns the name of a fleet's log.
+pub fn origin(lineage: Digest) -> String {
+    format!("muster/{}", lineage.short())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_right_edge_has_the_root_of_the_whole_tree() {
+        let mut frontier = Frontier::default();
+        let mut leaves = Vec::new();
+        assert_eq!(frontier.root(), Tree::Log.root(&[]));
+        for n in 0..70_u64 {
+            let leaf = Tree::Log.leaf(&n.to_be_bytes());
+            leaves.push(leaf);
+            frontier.push(leaf);
+            assert_eq!(frontier.root(), Tree::Log.root(&leaves), "{n}");
+            assert_eq!(frontier.size(), n + 1);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The command tree. Each verb is a short file under `cli/`; they talk to the controller over its
+//! socket, verify forward with the operator's own tool, and print through `output`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+pub mod apply;
+pub mod change;
+pub mod follow;
+pub mod host;
+pub mod init;
+pub mod object;
+pub mod offboard;
+pub mod output;
+pub mod plan;
+pub mod revoke;
+pub mod session;
+pub mod sign;
+pub mod status;
+
+use output::Format;
+
+/// Keeps the local accounts of a fleet of Linux servers as the organisation says they should be.
+#[derive(Debug, Parser)]
+#[command(name = "muster", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// The controller's operator socket.
+    #[arg(long, global = true, env = "MUSTER_ADDR", default_value = "/run/muster/operator.sock")]
+    socket: PathBuf,
+    /// Your own store of what you have verified [default: ~/.local/state/muster].
+    #[arg(long, global = true)]
+    store: Option<PathBuf>,
+    /// Your approver key [default: ~/.config/muster/approver].
+    #[arg(long, global = true)]
+    key: Option<PathBuf>,
+    /// How to print what is listed.
+    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make a fleet: the controller's data, its keys, the trust root and your approver key.
+    Init(init::Init),
+    /// Run the controller.
+    Serve(ServeArgs),
+    /// Say how the fleet and the controller are.
+    Status,
+    /// Show what files would change, on which hosts, and who gains root; write nothing.
+    Plan(plan::PlanArgs),
+    /// Propose what files declare, sign it, publish it, and follow it onto the hosts.
+    Apply(apply::ApplyArgs),
+    /// Print the JSON Schema of the files.
+    Schema,
+    /// List changes, or show one.
+    #[command(subcommand)]
+    Change(change::ChangeVerb),
+    /// List users, or show one.
+    #[command(subcommand)]
+    User(object::ObjectVerb),
+    /// List groups, or show one.
+    #[command(subcommand)]
+    Group(object::ObjectVerb),
+    /// List roles, or show one.
+    #[command(subcommand)]
+    Role(object::ObjectVerb),
+    /// List assignments, or show one.
+    #[command(subcommand)]
+    Assignment(object::ObjectVerb),
+    /// Take a user out everywhere: revoked at once, then removed.
+    Offboard(offboard::OffboardArgs),
+    /// Take something away at once; one signature is enough.
+    Revoke(revoke::RevokeArgs),
+    /// Invite, list or show hosts.
+    #[command(subcommand)]
+    Host(host::HostVerb),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// The configuration.
+    #[arg(long, env = "MUSTER_CONFIG", default_value = "/etc/muster/muster.toml")]
+    config: PathBuf,
+    /// Check the configuration and end.
+    #[arg(long)]
+    check_config: bool,
+}
+
+/// How a verb ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All was done.
+    Done,
+    /// There are differences.
+    Differences,
+    /// Hosts have not confirmed yet.
+    Waiting,
+}
+
+impl From<End> for ExitCode {
+    fn from(end: End) -> Self {
+        match end {
+            End::Done => Self::SUCCESS,
+            End::Differences => Self::from(3),
+            End::Waiting => Self::from(4),
+        }
+    }
+}
+
+/// A failure that is the caller's to mend: bad usage, bad files, bad configuration.
+#[derive(Debug)]
+pub struct Usage(pub anyhow::Error);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Usage {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// A failure with what to do next.
+#[derive(Debug)]
+pub struct Hint {
+    /// What to do.
+    pub hint: String,
+    /// What failed.
+    pub cause: anyhow::Error,
+}
+
+impl std::fmt::Display for Hint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl std::error::Error for Hint {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.source()
+    }
+}
+
+/// Adds what to do next.
+pub fn hint(cause: impl Into<anyhow::Error>, hint: impl Into<String>) -> anyhow::Error {
+    Hint { hint: hint.into(), cause: cause.into() }.into()
+}
+
+/// Marks a failure as the caller's to mend.
+pub fn usage(cause: impl Into<anyhow::Error>) -> anyhow::Error {
+    Usage(cause.into()).into()
+}
+
+/// Runs the command line and returns its exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(cli) {
+        Ok(end) => end.into(),
+        Err(error) => {
+            output::failure(&error);
+            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+        }
+    }
+}
+
+fn is_usage(error: &anyhow::Error) -> bool {
+    let hinted = |error: &anyhow::Error| {
+        error.downcast_ref::<Hint>().is_some_and(|hint| is_usage(&hint.cause))
+    };
+    error.downcast_ref::<Usage>().is_some() || hinted(error)
+}
+
+fn run(cli: Cli) -> Result<End> {
+    if let Verb::Serve(args) = &cli.verb {
+        return serve(args);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let common = &cli.common;
+        match cli.verb {
+            Verb::Init(args) => init::run(common, &args).await,
+            Verb::Serve(_) => Ok(End::Done),
+            Verb::Status => status::run(common).await,
+            Verb::Plan(args) => plan::run(common, &args).await,
+            Verb::Apply(args) => apply::run(common, &args).await,
+            Verb::Schema => output::schema(),
+            Verb::Change(verb) => change::run(common, &verb).await,
+            Verb::User(verb) => object::run(common, muster_proto::id::Kind::User, &verb).await,
+            Verb::Group(verb) => object::run(common, muster_proto::id::Kind::Group, &verb).await,
+            Verb::Role(verb) => object::run(common, muster_proto::id::Kind::Role, &verb).await,
+            Verb::Assignment(verb) => {
+                object::run(common, muster_proto::id::Kind::Assignment, &verb).await
+            }
+            Verb::Offboard(args) => offboard::run(common, &args).await,
+            Verb::Revoke(args) => revoke::run(common, &args).await,
+            Verb::Host(verb) => host::run(common, &verb).await,
+        }
+    })
+}
+
+fn serve(args: &ServeArgs) -> Result<End> {
+    let config = crate::config::Config::load(&args.config).map_err(usage)?;
+    if args.check_config {
+        return Ok(End::Done);
+    }
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .without_time()
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(crate::server::serve(config))?;
+    Ok(End::Done)
+}

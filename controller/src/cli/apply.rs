@@ -1,0 +1,76 @@
+//! `muster apply`: propose what files declare, sign it, publish it, follow it onto the hosts.
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use muster_proto::name::Line;
+
+use super::{
+    Common, End,
+    follow::{self, Wait},
+    hint,
+    output::{self, Format},
+    plan::{self, Files},
+    sign::PersonKey,
+    usage,
+};
+
+/// The verb's own arguments.
+#[derive(Clone, Debug, Args)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    files: Files,
+    /// Why; it is signed and kept.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+    /// Show what would be done and end.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+/// Runs the verb.
+pub async fn run(common: &Common, args: &ApplyArgs) -> Result<End> {
+    let reason = Line::parse(&args.reason).context("--reason").map_err(usage)?;
+    let mut session = common.session().await?;
+    let resolved = plan::resolve(&args.files, &session)?;
+    let hosts = plan::hosts(&mut session).await?;
+    let effects = plan::effects(&session, &resolved.statements, &hosts);
+    if common.output == Format::Table {
+        plan::show(common.output, &resolved.differences, &effects, session.tool.chain())?;
+    }
+    if resolved.statements.is_empty() {
+        return Ok(End::Done);
+    }
+    if args.dry_run {
+        return Ok(End::Differences);
+    }
+    agree(args.yes, &format!("Sign and publish {} statements?", resolved.statements.len()))?;
+    let key = load_key(common)?;
+    let (link, concerned) = session.publish(resolved.statements, reason, &key).await?;
+    output::say(&format!("published change {} ({})", link.number, link.digest().short()));
+    follow::run(&mut session, common.output, &args.wait, Some(link.number), &[], &concerned).await
+}
+
+/// Loads the operator's approver key, with a cure if it is not there.
+pub fn load_key(common: &Common) -> Result<PersonKey> {
+    PersonKey::load(&common.key()?)
+        .map_err(|error| hint(error, "name your approver key with `--key FILE`"))
+}
+
+/// Asks, unless it was answered already; where nobody can be asked, that is a failure.
+pub fn agree(yes: bool, question: &str) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    if !output::is_interactive() {
+        return Err(hint(
+            usage(anyhow::anyhow!("this needs an answer, and nobody is here to give it")),
+            "give `--yes` when you have read the plan",
+        ));
+    }
+    if output::confirm(question)? { Ok(()) } else { bail!("not confirmed; nothing was done") }
+}

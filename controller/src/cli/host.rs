@@ -1,0 +1,191 @@
+//! `muster host token|list|show`.
+
+use anyhow::{Result, bail};
+use clap::Subcommand;
+use muster_proto::{
+    receipt::Receipt,
+    token::JoinToken,
+    trust::verify_by_host,
+};
+use serde::Serialize;
+
+use super::{
+    Common, End, hint,
+    output::{self, Rows},
+    session::Session,
+    usage,
+};
+use crate::{client::Host, declare::dates};
+
+/// What to do with hosts.
+#[derive(Clone, Debug, Subcommand)]
+pub enum HostVerb {
+    /// Print a token with which one host can join.
+    Token {
+        /// How long it works: 90s, 15m, 2h, 7d.
+        #[arg(long, default_value = "1h")]
+        valid_for: String,
+    },
+    /// List the hosts.
+    List,
+    /// Show one host and its newest receipts.
+    Show {
+        /// Its name or id.
+        host: String,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct HostLine {
+    host: String,
+    id: String,
+    connected: bool,
+    mode: String,
+    change: Option<u64>,
+    labels: Vec<String>,
+    last_seen: String,
+    joined: String,
+    token_by: String,
+    agent_version: String,
+    refusal: String,
+}
+
+impl Rows for HostLine {
+    fn head() -> &'static [&'static str] {
+        &["HOST", "CONNECTED", "MODE", "CHANGE", "LAST SEEN", "LABELS"]
+    }
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.host.clone(),
+            if self.connected { "yes" } else { "no" }.to_owned(),
+            self.mode.clone(),
+            self.change.map_or_else(String::new, |number| number.to_string()),
+            self.last_seen.clone(),
+            self.labels.join(","),
+        ]
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct HostDetail {
+    #[serde(flatten)]
+    line: HostLine,
+    receipts: Vec<ReceiptLine>,
+}
+
+#[derive(Debug, Serialize)]
+struct ReceiptLine {
+    number: u64,
+    time: String,
+    change: Option<u64>,
+    verified: bool,
+    outcomes: Vec<String>,
+    findings: Vec<String>,
+}
+
+/// Runs the verb.
+pub async fn run(common: &Common, verb: &HostVerb) -> Result<End> {
+    let mut session = common.session().await?;
+    match verb {
+        HostVerb::Token { valid_for } => {
+            let valid_for = dates::seconds(valid_for).map_err(anyhow::Error::msg).map_err(usage)?;
+            token(&mut session, valid_for).await
+        }
+        HostVerb::List => {
+            let hosts = session.client.hosts().await?;
+            let mut lines: Vec<HostLine> = hosts.iter().map(line).collect();
+            lines.sort_by(|a, b| (&a.host, &a.id).cmp(&(&b.host, &b.id)));
+            output::list(common.output, &lines)
+        }
+        HostVerb::Show { host } => {
+            let host = find(&mut session, host).await?;
+            let envelopes = session.client.receipts(host.labels.id, 10).await?;
+            let receipts = envelopes.iter().map(|envelope| {
+                match verify_by_host::<Receipt>(envelope, host.keeper_key) {
+                    Ok(receipt) => receipt_line(&receipt),
+                    Err(error) => ReceiptLine {
+                        number: 0,
+                        time: String::new(),
+                        change: None,
+                        verified: false,
+                        outcomes: Vec::new(),
+                        findings: vec![error.to_string()],
+                    },
+                }
+            });
+            let detail = HostDetail { line: line(&host), receipts: receipts.collect() };
+            output::value(common.output, &detail)
+        }
+    }
+}
+
+/// Composes the token from what this operator has verified; the controller adds the secret alone.
+async fn token(session: &mut Session, valid_for: u64) -> Result<End> {
+    let parts = session.client.create_token(valid_for).await?;
+    let chain = session.tool.chain();
+    let token = JoinToken {
+        lineage: chain.lineage(),
+        address: parts.address,
+        ca: parts.ca,
+        trust_version: chain.trust().version,
+        trust_digest: chain.trust().digest(),
+        floor: chain.newest(),
+        secret: parts.secret,
+        expires: parts.expires,
+    };
+    output::say(&format!("on the host: muster-agent join TOKEN   (works once, until {})", parts.expires));
+    output::write(&(token.render() + "\n"))
+}
+
+/// Finds a host by its name or the beginning of its id.
+pub async fn find(session: &mut Session, wanted: &str) -> Result<Host> {
+    let hosts = session.client.hosts().await?;
+    let fits = |host: &&Host| {
+        host.labels.hostname == wanted
+            || (wanted.len() >= 8 && host.labels.id.to_string().starts_with(wanted))
+    };
+    let found: Vec<&Host> = hosts.iter().filter(fits).collect();
+    match found.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => Err(hint(
+            usage(anyhow::anyhow!("no host is called `{wanted}`")),
+            "`muster host list` shows which there are",
+        )),
+        _ => bail!("{} hosts are called `{wanted}`; name one by its id", found.len()),
+    }
+}
+
+fn line(host: &Host) -> HostLine {
+    HostLine {
+        host: host.labels.hostname.clone(),
+        id: host.labels.id.to_string(),
+        connected: host.connected,
+        mode: host.mode.to_owned(),
+        change: host.floor.map(|floor| floor.number),
+        labels: host.labels.labels.iter().map(|(k, v)| format!("{k}={v}")).collect(),
+        last_seen: host.last_seen.to_string(),
+        joined: host.joined.to_string(),
+        token_by: host.token_by.clone(),
+        agent_version: host.agent_version.clone(),
+        refusal: host.refusal.clone(),
+    }
+}
+
+fn receipt_line(receipt: &Receipt) -> ReceiptLine {
+    let outcomes = receipt.outcomes.iter().map(|outcome| {
+        let failure = outcome.failure.as_ref().map(|why| format!(" FAILED: {why}"));
+        let failure = failure.unwrap_or_default();
+        format!("{} {} {}{failure}", outcome.action, outcome.subject, outcome.detail)
+    });
+    let findings =
+        receipt.findings.iter().map(|f| format!("{} {}: {}", f.kind, f.subject, f.detail));
+    ReceiptLine {
+        number: receipt.number,
+        time: receipt.time.to_string(),
+        change: receipt.floor.map(|floor| floor.number),
+        verified: true,
+        outcomes: outcomes.collect(),
+        findings: findings.collect(),
+    }
+}

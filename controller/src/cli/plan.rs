@@ -1,0 +1,232 @@
+//! `muster plan`: what files would change, on which hosts, who gains root. Nothing is written.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use muster_proto::{
+    chain::Chain,
+    derive::Statements,
+    id::Id,
+    name::Login,
+    statement::{Content, Statement},
+};
+use serde::Serialize;
+
+use super::{
+    Common, End, hint,
+    output::{self, Format},
+    session::{self, Session},
+    usage,
+};
+use crate::{
+    declare::{self, Difference, ResolveError, Resolved, resolve::Ground},
+    preview::{self, Effect, HostLabels},
+};
+
+/// What files declare.
+#[derive(Clone, Debug, Args)]
+pub struct Files {
+    /// Files, directories of `.yaml` files, or `-` for standard input.
+    #[arg(short, long = "file", required = true, value_name = "PATH", num_args = 1..)]
+    pub file: Vec<PathBuf>,
+    /// Somebody who was offboarded or revoked and comes back; may be given several times.
+    #[arg(long, value_name = "LOGIN")]
+    pub reinstate: Vec<String>,
+}
+
+/// The verb's own arguments.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    files: Files,
+}
+
+/// A plan as programs see it.
+#[derive(Debug, Serialize)]
+struct PlanView {
+    changes: Vec<ChangeView>,
+    hosts: Vec<EffectView>,
+    /// Host effects rest on labels that hosts reported; they are not proof.
+    rests_on: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct ChangeView {
+    action: &'static str,
+    kind: String,
+    name: String,
+    details: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct EffectView {
+    host: String,
+    gained: Vec<String>,
+    lost: Vec<String>,
+    changed: Vec<String>,
+    gains_root: Vec<String>,
+    loses_root: Vec<String>,
+}
+
+/// Reads files and resolves them against what was verified.
+pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
+    let declared = declare::read(&files.file).map_err(usage)?;
+    let logins: Result<BTreeSet<Login>, _> =
+        files.reinstate.iter().map(|login| Login::parse(login)).collect();
+    let mut failed = None;
+    let mut new_id = || match session::new_id() {
+        Ok(id) => id,
+        Err(error) => {
+            failed.get_or_insert(error);
+            Id::Object([0; 16])
+        }
+    };
+    let mut ground = Ground {
+        chain: session.tool.chain(),
+        reinstate: &logins.map_err(usage)?,
+        new_id: &mut new_id,
+    };
+    let resolved = declare::resolve(&declared, &mut ground).map_err(|error| {
+        let cure = match &error {
+            ResolveError::Gone(login) => Some(format!(
+                "take her out of the file, or bring her back with `--reinstate {login}`"
+            )),
+            ResolveError::Unknown { kind, name, .. } => {
+                Some(format!("declare {kind} `{name}` in the same file, or mend the name"))
+            }
+            ResolveError::Taken { .. } => {
+                Some("take the number out of the file; a free one is chosen".to_owned())
+            }
+            _ => None,
+        };
+        match cure {
+            Some(cure) => hint(usage(error), cure),
+            None => usage(error),
+        }
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => resolved,
+    }
+}
+
+/// Runs the verb.
+pub async fn run(common: &Common, args: &PlanArgs) -> Result<End> {
+    let mut session = common.session().await?;
+    let resolved = resolve(&args.files, &session)?;
+    let hosts = hosts(&mut session).await?;
+    let effects = effects(&session, &resolved.statements, &hosts);
+    show(common.output, &resolved.differences, &effects, session.tool.chain())?;
+    Ok(if resolved.statements.is_empty() { End::Done } else { End::Differences })
+}
+
+/// Asks the controller which hosts there are, with the labels that they reported.
+pub async fn hosts(session: &mut Session) -> Result<Vec<HostLabels>> {
+    Ok(session.client.hosts().await?.into_iter().map(|host| host.labels).collect())
+}
+
+/// Returns what statements would do on the hosts.
+pub fn effects(session: &Session, changed: &[Statement], hosts: &[HostLabels]) -> Vec<Effect> {
+    let chain = session.tool.chain();
+    let before = chain.statements();
+    let mut after: Statements = before.clone();
+    after.extend(changed.iter().map(|statement| (statement.id, statement.clone())));
+    let revocations = chain.revocations();
+    preview::preview(before, &after, (revocations, revocations), hosts, session.now())
+}
+
+/// Shows a plan: for people as text, for programs as one value.
+pub fn show(
+    format: Format,
+    differences: &[Difference],
+    effects: &[Effect],
+    chain: &Chain,
+) -> Result<End> {
+    let view = PlanView {
+        changes: differences.iter().map(|difference| change(difference, chain)).collect(),
+        hosts: effects.iter().map(effect).collect(),
+        rests_on: "labels that the hosts reported themselves; this is no proof",
+    };
+    if format == Format::Table { output::write(&render(&view)) } else { output::value(format, &view) }
+}
+
+fn change(difference: &Difference, chain: &Chain) -> ChangeView {
+    let (action, details) = match (&difference.before, &difference.after) {
+        (_, Content::Removal(_)) => ("remove", Vec::new()),
+        (Some(Content::Removal(_) | Content::Revoked { .. }), after) => {
+            ("bring back", super::object::describe(after, chain.statements()))
+        }
+        (None, after) => ("create", super::object::describe(after, chain.statements())),
+        (Some(before), after) => {
+            let old: BTreeSet<String> =
+                super::object::describe(before, chain.statements()).into_iter().collect();
+            let new: BTreeSet<String> =
+                super::object::describe(after, chain.statements()).into_iter().collect();
+            let mut lines: Vec<String> =
+                old.difference(&new).map(|line| format!("- {line}")).collect();
+            lines.extend(new.difference(&old).map(|line| format!("+ {line}")));
+            ("change", lines)
+        }
+    };
+    let (kind, name) = (difference.kind.to_string(), difference.name.clone());
+    ChangeView { action, kind, name, details }
+}
+
+fn effect(effect: &Effect) -> EffectView {
+    let texts = |logins: &BTreeSet<Login>| logins.iter().map(ToString::to_string).collect();
+    let changed = effect.changed.iter().flat_map(|(login, words)| {
+        words.iter().map(move |word| format!("{login}: {word}"))
+    });
+    EffectView {
+        host: effect.hostname.clone(),
+        gained: texts(&effect.gained),
+        lost: texts(&effect.lost),
+        changed: changed.collect(),
+        gains_root: texts(&effect.gains_root),
+        loses_root: texts(&effect.loses_root),
+    }
+}
+
+fn render(view: &PlanView) -> String {
+    if view.changes.is_empty() {
+        return "Nothing to change: the directory is as declared.\n".to_owned();
+    }
+    let mut lines = Vec::new();
+    for change in &view.changes {
+        let sign = match change.action {
+            "create" | "bring back" => '+',
+            "remove" => '-',
+            _ => '~',
+        };
+        lines.push(format!("{sign} {} {} {}", change.action, change.kind, change.name));
+        lines.extend(change.details.iter().map(|detail| format!("      {detail}")));
+    }
+    lines.push(String::new());
+    if view.hosts.is_empty() {
+        lines.push("No host changes.".to_owned());
+    }
+    for host in &view.hosts {
+        lines.push(format!("on {}:", host.host));
+        let mut add = |sign: &str, what: &str, logins: &[String]| {
+            if !logins.is_empty() {
+                lines.push(format!("  {sign} {what} {}", logins.join(", ")));
+            }
+        };
+        add("-", "locks", &host.lost);
+        add("+", "gives an account to", &host.gained);
+        add("!", "lets become ROOT:", &host.gains_root);
+        add("-", "no longer lets become root:", &host.loses_root);
+        lines.extend(host.changed.iter().map(|line| format!("  ~ {line}")));
+    }
+    let root: BTreeSet<&String> = view.hosts.iter().flat_map(|host| &host.gains_root).collect();
+    lines.push(String::new());
+    lines.push(format!(
+        "{} to change, {} hosts affected, {} people gain root. Host effects rest on {}.",
+        view.changes.len(),
+        view.hosts.len(),
+        root.len(),
+        view.rests_on
+    ));
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,206 @@
+//! What most verbs begin with: the operator's store, brought up to date by verifying forward, and a
+//! connection to the controller.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use muster_proto::{
+    envelope::{Document, Envelope, Verified},
+    id::Id,
+    link::{Link, LinkBody, LogHead, Proposal, PublishedLink, Revocation, Target},
+    name::Line,
+    statement::Statement,
+    time::{Now, Timestamp},
+};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::{Common, hint, output, sign::PersonKey};
+use crate::{
+    client::Client,
+    tool::{Tool, ToolError},
+};
+
+/// The operator's store and the controller.
+#[derive(Debug)]
+pub struct Session {
+    /// What was verified.
+    pub tool: Tool,
+    /// The controller.
+    pub client: Client,
+    /// The head of its audit log.
+    pub log: LogHead,
+}
+
+impl Common {
+    /// Returns where the operator's store is.
+    pub fn store(&self) -> Result<PathBuf> {
+        place(self.store.as_ref(), "XDG_STATE_HOME", ".local/state/muster", "muster")
+    }
+
+    /// Returns where the operator's approver key is.
+    pub fn key(&self) -> Result<PathBuf> {
+        place(self.key.as_ref(), "XDG_CONFIG_HOME", ".config/muster/approver", "muster/approver")
+    }
+
+    /// Opens the store and the connection, and verifies forward.
+    pub async fn session(&self) -> Result<Session> {
+        let directory = self.store()?;
+        let mut tool = Tool::open(&directory).map_err(|error| match error {
+            ToolError::Missing(_) => hint(
+                error,
+                "`muster init` makes one; a new operator begins with what a colleague's tool shows",
+            ),
+            other => other.into(),
+        })?;
+        let mut client = self.connect().await?;
+        let log = sync(&mut tool, &mut client).await?;
+        Ok(Session { tool, client, log })
+    }
+
+    /// Connects to the controller.
+    pub async fn connect(&self) -> Result<Client> {
+        let socket = &self.socket;
+        Client::connect(socket).await.map_err(|error| {
+            hint(error, format!("is `muster serve` running, and may you open `{}`?", socket.display()))
+        })
+    }
+}
+
+fn place(
+    given: Option<&PathBuf>,
+    variable: &str,
+    under_home: &str,
+    under_variable: &str,
+) -> Result<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path.clone());
+    }
+    if let Some(base) = std::env::var_os(variable).filter(|base| !base.is_empty()) {
+        return Ok(PathBuf::from(base).join(under_variable));
+    }
+    let home = std::env::var_os("HOME").context("HOME is not set; say where with an option")?;
+    Ok(PathBuf::from(home).join(under_home))
+}
+
+/// Returns what the clock says.
+pub fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Timestamp(since.map_or(0, |since| since.as_secs()))
+}
+
+/// Makes an id that was never used.
+pub fn new_id() -> Result<Id> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).ok().context("the system gives no random bytes")?;
+    Ok(Id::Object(bytes))
+}
+
+/// Fetches what the store does not have, and believes it only as far as it verifies.
+async fn sync(tool: &mut Tool, client: &mut Client) -> Result<LogHead> {
+    let status = client.status().await?;
+    let lineage = tool.chain().lineage();
+    if status.lineage != lineage {
+        bail!(
+            "this controller runs fleet {}, and your store is of fleet {}",
+            status.lineage.short(),
+            lineage.short()
+        );
+    }
+    for envelope in client.trust_roots(tool.chain().trust().version).await? {
+        tool.take_trust_root(&envelope)?;
+    }
+    if status.revocations as usize != tool.revocations() {
+        for envelope in client.revocations().await? {
+            tool.take_revocation(&envelope)?;
+        }
+    }
+    let newest = tool.chain().newest().map_or(0, |link| link.number);
+    for published in client.links(newest).await? {
+        tool.take_link(&published, now())?;
+    }
+    if let Some(published) = tool.pending()? {
+        output::say("finishing a change that you signed and the controller does not have yet");
+        client.publish(&published).await?;
+        tool.take_link(&published, now())?;
+        return Ok(client.status().await?.log);
+    }
+    let (ours, theirs) = (tool.chain().newest(), status.newest);
+    if ours != theirs && ours.is_some() && theirs.map(|l| l.number) <= ours.map(|l| l.number) {
+        bail!(
+            "the controller's newest link is not yours: it shows {:?}, and you have verified {:?}",
+            theirs.map(|link| link.number),
+            ours.map(|link| link.number)
+        );
+    }
+    Ok(status.log)
+}
+
+impl Session {
+    /// Proposes statements, cuts them into the next link, signs both, and publishes the link.
+    pub async fn publish(
+        &mut self,
+        statements: Vec<Statement>,
+        reason: Line,
+        key: &PersonKey,
+    ) -> Result<(Verified<Link>, Vec<muster_proto::id::HostId>)> {
+        let chain = self.tool.chain();
+        let changed = statements.iter().map(|statement| statement.id).collect();
+        let time = now();
+        let proposal =
+            Proposal { lineage: chain.lineage(), id: new_id()?, time, reason, statements };
+        let mut proposal = Envelope::new(&proposal);
+        key.sign(&mut proposal)?;
+        let proposals = vec![proposal];
+        let candidate =
+            chain.cut(&proposals, chain.folds(&changed), time, self.log.clone())?;
+        let published = self.sign_link(&candidate.link, &candidate.body, proposals, key)?;
+        let hosts = self.client.publish(&published).await?;
+        let link = self.tool.take_link(&published, now())?;
+        Ok((link, hosts))
+    }
+
+    fn sign_link(
+        &self,
+        link: &Link,
+        body: &LinkBody,
+        proposals: Vec<Envelope>,
+        key: &PersonKey,
+    ) -> Result<PublishedLink> {
+        self.tool.record_signing(link)?;
+        let mut envelope = Envelope::new(link);
+        key.sign(&mut envelope)?;
+        let published = PublishedLink { link: envelope, body: body.encode(), proposals };
+        self.tool.keep_signed(link.number, &published)?;
+        Ok(published)
+    }
+
+    /// Signs revocations as an approver and hands them in.
+    pub async fn revoke(
+        &mut self,
+        targets: &[Target],
+        reason: &Line,
+        key: &PersonKey,
+    ) -> Result<(Vec<Id>, Vec<muster_proto::id::HostId>)> {
+        let (mut ids, mut hosts) = (Vec::new(), std::collections::BTreeSet::new());
+        for target in targets {
+            let revocation = Revocation {
+                lineage: self.tool.chain().lineage(),
+                id: new_id()?,
+                time: now(),
+                reason: reason.clone(),
+                target: *target,
+            };
+            let mut envelope = Envelope::new(&revocation);
+            key.sign(&mut envelope)?;
+            hosts.extend(self.client.revoke(&envelope).await?);
+            self.tool.take_revocation(&envelope)?;
+            ids.push(revocation.id);
+        }
+        Ok((ids, hosts.into_iter().collect()))
+    }
+
+    /// Returns what time it is, as far as a preview goes.
+    pub fn now(&self) -> Now {
+        Now::at(now())
+    }
+}

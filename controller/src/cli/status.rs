@@ -1,0 +1,99 @@
+//! `muster status`: the fleet and the controller on one screen, and what the trust root means.
+
+use anyhow::Result;
+use muster_proto::statement::LeafState;
+use serde::Serialize;
+
+use super::{
+    Common, End,
+    output::{self, Format},
+};
+
+#[derive(Debug, Serialize)]
+struct StatusView {
+    fleet: String,
+    controller: String,
+    agents_connect_to: String,
+    trust_root: u64,
+    trust_root_expires: String,
+    approvals: Vec<String>,
+    change: Option<u64>,
+    audit_log: u64,
+    hosts: u32,
+    hosts_connected: u32,
+    hosts_current: u32,
+    revocations: u32,
+    revoked_and_not_removed: Vec<String>,
+    advice: Vec<String>,
+}
+
+/// Runs the verb.
+pub async fn run(common: &Common) -> Result<End> {
+    let mut session = common.session().await?;
+    let status = session.client.status().await?;
+    let chain = session.tool.chain();
+    let trust = chain.trust();
+    let approvals = trust.approver_groups.iter().map(|(name, group)| {
+        format!("{} of {} in group {name}", group.threshold, group.members.len())
+    });
+    let revoked = chain.statements().values().filter(|statement| {
+        statement.content.state() == LeafState::Live && chain.revocations().ends(statement)
+    });
+    let mut advice = Vec::new();
+    if trust.approver_groups.values().any(|group| group.threshold == 1) {
+        advice.push(
+            "one approver is enough: whoever holds that one key can give anybody root; name more"
+                .to_owned(),
+        );
+    }
+    if trust.root_threshold == 1 {
+        advice.push(
+            "one root key is enough to change who approves: keep the sealed key off this machine"
+                .to_owned(),
+        );
+    }
+    let view = StatusView {
+        fleet: chain.lineage().to_string(),
+        controller: status.version,
+        agents_connect_to: status.agent_address,
+        trust_root: trust.version,
+        trust_root_expires: trust.expires.to_string(),
+        approvals: approvals.collect(),
+        change: chain.newest().map(|link| link.number),
+        audit_log: status.log.size,
+        hosts: status.hosts.0,
+        hosts_connected: status.hosts.1,
+        hosts_current: status.hosts.2,
+        revocations: status.revocations,
+        revoked_and_not_removed: revoked
+            .filter_map(|statement| statement.content.name().map(ToOwned::to_owned))
+            .collect(),
+        advice,
+    };
+    if common.output == Format::Table { output::write(&render(&view)) } else { output::value(common.output, &view) }
+}
+
+fn render(view: &StatusView) -> String {
+    let change = view.change.map_or_else(|| "none yet".to_owned(), |number| number.to_string());
+    let mut lines = vec![
+        format!("fleet        {}", view.fleet),
+        format!("controller   {}, agents connect to {}", view.controller, view.agents_connect_to),
+        format!("trust root   {}, until {}", view.trust_root, view.trust_root_expires),
+        format!("approvals    {}", view.approvals.join(" and ")),
+        format!("change       {change}"),
+        format!("audit log    {} entries", view.audit_log),
+        format!(
+            "hosts        {}, {} connected, {} current",
+            view.hosts, view.hosts_connected, view.hosts_current
+        ),
+        format!("revocations  {}", view.revocations),
+    ];
+    if !view.revoked_and_not_removed.is_empty() {
+        lines.push(format!(
+            "revoked, and no change removes them yet: {}",
+            view.revoked_and_not_removed.join(", ")
+        ));
+    }
+    lines.extend(view.advice.iter().map(|advice| format!("note: {advice}")));
+    lines.join("\n") + "\n"
+}

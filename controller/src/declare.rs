@@ -1,0 +1,11 @@
+//! Declarative files: what people write, and the statements that it takes to get there. A file says
+//! all there is to say about what it names, and nothing about what it does not: absence never
+//! removes.
+
+pub mod dates;
+pub mod file;
+pub mod resolve;
+pub mod text;
+
+pub use file::{Declared, ReadError, read};
+pub use resolve::{Difference, Resolved, ResolveError, resolve};

@@ -1,0 +1,98 @@
+//! Values that parse where they stand, so that an error names file, line and column.
+
+use std::borrow::Cow;
+
+use muster_proto::{
+    key::SshPublicKey,
+    name::{AbsolutePath, FullName, Line, Login, ObjectName, UnixGroupName},
+    selector::Selector,
+    statement::SourceNetwork,
+    sudo::{RunAsUser, SudoCommand},
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de::Error};
+
+/// A text that was parsed to what it means.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Text<T>(pub T);
+
+/// Something that a text in a file can mean.
+pub trait FromText: Sized {
+    /// What the schema says of it.
+    const DESCRIPTION: &'static str;
+
+    /// Reads the text.
+    fn from_text(text: &str) -> Result<Self, String>;
+}
+
+impl<'de, T: FromText> Deserialize<'de> for Text<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        T::from_text(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl<T: FromText> JsonSchema for Text<T> {
+    fn schema_name() -> Cow<'static, str> {
+        let name = std::any::type_name::<T>();
+        name.rsplit("::").next().unwrap_or(name).to_owned().into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "description": T::DESCRIPTION })
+    }
+}
+
+/// A key as it stands in a `.pub` file, with its comment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyLine {
+    /// The key.
+    pub key: SshPublicKey,
+    /// What its holder calls it.
+    pub comment: Line,
+}
+
+fn why(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+macro_rules! from_text {
+    ($($type:ty: $description:literal, $parse:expr;)*) => {$(
+        impl FromText for $type {
+            const DESCRIPTION: &'static str = $description;
+
+            fn from_text(text: &str) -> Result<Self, String> {
+                #[allow(clippy::redundant_closure_call, reason = "one macro for all types")]
+                ($parse)(text).map_err(|error| why(&error))
+            }
+        }
+    )*};
+}
+
+from_text! {
+    Login: "A login: a lower-case letter or `_`, then up to 30 of a-z, 0-9, `_` and `-`.", Login::parse;
+    UnixGroupName: "The name of a Unix group.", UnixGroupName::parse;
+    ObjectName: "A name of lower-case letters, digits and `-`.", ObjectName::parse;
+    FullName: "A full name for the account's GECOS field: printable ASCII without `:`, `,` and `\\`.", FullName::parse;
+    AbsolutePath: "An absolute path.", AbsolutePath::parse;
+    Line: "One line of text, at most 200 characters.", Line::parse;
+    Selector: "A label selector such as `env=prod,tier in (db,cache),!edge`, or `all`.", Selector::parse;
+    SourceNetwork: "An address or network in CIDR form.", SourceNetwork::parse;
+    SudoCommand: "`ALL`, `/path` (any arguments), `/path \"\"` (none) or `/path a b` (exactly these).", SudoCommand::parse;
+    RunAsUser: "An account of the host, or `ALL`.", RunAsUser::parse;
+}
+
+impl FromText for KeyLine {
+    const DESCRIPTION: &'static str = "An SSH public key as in a `.pub` file: TYPE BASE64 COMMENT.";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let (key, comment) = SshPublicKey::parse(text).map_err(|error| why(&error))?;
+        Ok(Self { key, comment: Line::parse(&comment).map_err(|error| why(&error))? })
+    }
+}

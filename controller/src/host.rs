@@ -1,0 +1,87 @@
+//! What the controller remembers of a host: who it is, where it says it stands, and what it was
+//! sent. Plain values; the store keeps them, the fleet changes them, `publish` reads them.
+
+use std::collections::BTreeMap;
+
+use muster_proto::{
+    crypto::MachinePublicKey,
+    id::{Digest, HostId, Id},
+    link::LinkRef,
+    receipt::HostMode,
+    selector::Labels,
+    time::Timestamp,
+};
+
+/// A host that has joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// The digest of its keeper's key.
+    pub id: HostId,
+    /// The key that its receipts are verified by.
+    pub keeper_key: MachinePublicKey,
+    /// What it called itself when it joined.
+    pub hostname: String,
+    /// When it joined.
+    pub joined: Timestamp,
+    /// Who made its token.
+    pub token_by: String,
+    /// When it last said anything.
+    pub last_seen: Option<Timestamp>,
+    /// Where it says it stands.
+    pub standing: Option<Standing>,
+    /// The newest link that it has certainly verified; 0 is none.
+    pub confirmed: u64,
+    /// How many receipts are stored, and the digest of the newest.
+    pub receipts: Option<(u64, Digest)>,
+}
+
+/// Where a host stands, in its own unsigned words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The newest trust root that it knows.
+    pub trust_version: u64,
+    /// Its floor.
+    pub floor: Option<LinkRef>,
+    /// Its labels.
+    pub labels: Labels,
+    /// Whether it changes anything.
+    pub mode: HostMode,
+    /// The agent's version.
+    pub agent_version: String,
+    /// Why the newest bundle was refused; empty: it was not.
+    pub refusal: String,
+}
+
+/// What a host was shown of one id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// The statement with this digest.
+    Statement(Digest),
+    /// That the directory has nothing there.
+    Absent,
+}
+
+/// What a host was sent of one id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Under which link.
+    pub link: u64,
+    /// What.
+    pub shown: Shown,
+    /// Whether it concerned the host then; if not, it is forgotten once it is confirmed.
+    pub wanted: bool,
+    /// What the host has confirmed.
+    pub confirmed: Option<Shown>,
+}
+
+/// Everything that a host was sent, by id.
+pub type SentStatements = BTreeMap<Id, Sent>;
+
+/// Takes a link for verified by the host: what was sent up to it is confirmed, and what no longer
+/// concerns the host is forgotten, since nothing that it takes part in is left there.
+pub fn confirm(sent: &mut SentStatements, link: u64) {
+    sent.retain(|_, sent| sent.link > link || sent.wanted);
+    for sent in sent.values_mut().filter(|sent| sent.link <= link) {
+        sent.confirmed = Some(sent.shown);
+    }
+}

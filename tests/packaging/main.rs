@@ -35,7 +35,7 @@ fn install(host: &Host, program: &str) {
     for name in ["muster", "muster-agent"] {
         host.write(&format!("/usr/bin/{name}"), program.as_bytes(), 0o755).unwrap();
     }
-    host.run_ok(&["install", "-d", "-m", "0711", "/var/lib/muster-agent"]).unwrap();
+    host.run_ok(&["install", "-d", "-m", "0700", "/var/lib/muster-agent"]).unwrap();
     let courier = "/var/lib/muster-agent/courier";
     host.run_ok(&["install", "-d", "-m", "0700", "-o", "muster-agent", courier]).unwrap();
     host.write("/etc/muster/muster.toml", b"", 0o644).unwrap();

@@ -342,7 +342,8 @@ fn merge(all: &mut Declared, one: Declared, path: &Path) -> Result<(), ReadError
 mod tests {
     use super::*;
 
-    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g a";
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g a";
 
     fn fault(text: &str) -> (u64, u64, String) {
         match parse(text, Path::new("x.yaml")) {

@@ -9,11 +9,14 @@ mod homes;
 mod jobs;
 pub mod lock;
 mod names;
+pub mod notify;
 mod observe;
+pub mod peer;
 mod program;
 mod rooted;
 mod sessions;
 mod ssh;
+pub mod state;
 mod sudo;
 
 use std::{collections::BTreeMap, error::Error, path::Path, sync::Arc};
@@ -213,7 +216,7 @@ fn unprepared() -> Report {
 }
 
 /// Returns an error with its causes, for reports.
-pub(crate) fn chain(error: &dyn Error) -> String {
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

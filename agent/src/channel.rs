@@ -122,4 +122,3 @@ pub fn receive(stream: &mut UnixStream) -> Result<ToKeeper, BadMessage> {
 pub fn send(stream: &mut UnixStream, message: &[u8]) -> io::Result<()> {
     stream.write_all(message)
 }
-

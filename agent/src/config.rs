@@ -1,6 +1,11 @@
 //! The host's own configuration: what no bundle lifts. Read whole; every fault is told at once.
 
-use std::{collections::BTreeSet, fs, io, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
 
 use muster_proto::{
     name::{AbsolutePath, ObjectName},
@@ -69,15 +74,20 @@ pub enum BadConfig {
 
 impl Config {
     /// Reads the file; one that is not there is one that says nothing.
-    pub fn load(path: &str) -> Result<Self, BadConfig> {
-        let path = PathBuf::from(path);
-        let text = match fs::read_to_string(&path) {
+    pub fn load(path: &Path) -> Result<Self, BadConfig> {
+        let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(cause) => return Err(BadConfig::Read { path, cause }),
+            Err(cause) => return Err(BadConfig::Read { path: path.to_owned(), cause }),
         };
+        Self::parse(&text, path)
+    }
+
+    /// Reads the file's text.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, BadConfig> {
+        let path = path.to_owned();
         let raw: RawConfig =
-            toml::from_str(&text).map_err(|cause| BadConfig::Toml { path: path.clone(), cause })?;
+            toml::from_str(text).map_err(|cause| BadConfig::Toml { path: path.clone(), cause })?;
         Self::check(raw).map_err(|faults| BadConfig::Values { path, faults })
     }
 
@@ -109,13 +119,14 @@ impl Config {
         };
         let default_shell = path("default_shell", raw.default_shell, "/bin/bash");
         let home_base = path("home_base", raw.home_base, "/home");
-        let uid_ranges: Vec<(u32, u32)> = raw
+        let uid_ranges: Vec<RangeInclusive<u32>> = raw
             .uid_ranges
             .unwrap_or_else(|| vec![[1_000, 59_999]])
             .into_iter()
-            .map(|[first, last]| (first, last))
+            .map(|[first, last]| first..=last)
             .collect();
-        for (first, last) in &uid_ranges {
+        for range in &uid_ranges {
+            let (first, last) = (range.start(), range.end());
             let fits = first <= last
                 && ((1_000..=59_999).contains(first) && *last <= 59_999
                     || (100_000..=499_999).contains(first) && *last <= 499_999);
@@ -152,4 +163,18 @@ impl Config {
             _ => Err(faults),
         }
     }
+}
+
+/// Returns the text that `join` writes.
+pub fn initial(mode: HostMode, break_glass: &[String]) -> String {
+    let mode = match mode {
+        HostMode::Observe => "observe",
+        HostMode::Enforce => "enforce",
+    };
+    let logins: Vec<toml::Value> = break_glass.iter().map(|l| l.as_str().into()).collect();
+    format!(
+        "# Made by `muster-agent join`. Every key is explained in the packaged example.\n\
+         mode = \"{mode}\"\nbreak_glass = {}\n",
+        toml::Value::Array(logins)
+    )
 }

@@ -27,7 +27,10 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     channel::{self, BadMessage},
-    host::state::{self, StateError},
+    host::{
+        chain,
+        state::{self, StateError},
+    },
 };
 
 /// Where the courier keeps its key, its certificate, and what it dials.
@@ -181,17 +184,6 @@ fn jitter(random: &SystemRandom, wait: Duration) -> Duration {
     wait / 2 + wait / 2 * u32::from(byte[0]) / 255
 }
 
-/// Renders an error and its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 async fn session(
     identity: Identity,
     socket: &Path,
@@ -275,10 +267,11 @@ async fn renew_if_due(
         return Ok(false);
     }
     let (key, request) = certificate_request()?;
-    let reply = timeout(PATIENCE, client.renew(wire::RenewRequest { certificate_request: request }))
-        .await
-        .map_err(|_| CourierError::Closed("controller did not answer and"))??
-        .into_inner();
+    let reply =
+        timeout(PATIENCE, client.renew(wire::RenewRequest { certificate_request: request }))
+            .await
+            .map_err(|_| CourierError::Closed("controller did not answer and"))??
+            .into_inner();
     // The key goes first: a crash in between leaves a pair that does not fit, and the old
     // certificate is still valid with the old key beside it.
     state::replace(&identity.directory.join("key.old.der"), &identity.key, 0o600)?;

@@ -3,10 +3,7 @@
 
 use std::path::Path;
 
-use muster_proto::{
-    receipt::Finding,
-    selector::Labels,
-};
+use muster_proto::{receipt::Finding, selector::Labels};
 
 use crate::host::state::{self, StateError};
 

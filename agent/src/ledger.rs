@@ -14,7 +14,7 @@ use muster_proto::{
     link::{Link, LinkRef, Revocation},
     name::{BadName, Gid, Login, Uid, UnixGroupName},
     revocations::Revocations,
-    statement::Statement,
+    statement::{Statement, UnixGroupMode, UserKind},
     time::Timestamp,
     trust::{Refused, TrustRoot},
 };
@@ -108,7 +108,7 @@ struct File {
     #[prost(message, repeated, tag = "12")]
     pins: Vec<FileNumber>,
     #[prost(message, repeated, tag = "13")]
-    accounts: Vec<FileNumber>,
+    accounts: Vec<FileAccount>,
     #[prost(message, repeated, tag = "14")]
     unix_groups: Vec<FileNumber>,
     #[prost(uint64, tag = "15")]
@@ -129,15 +129,77 @@ struct FileKnown {
     floor: u64,
 }
 
-/// A name and its number; for accounts, whether it was adopted.
+/// A name and its number.
 #[derive(Clone, PartialEq, Message)]
 struct FileNumber {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(uint32, tag = "2")]
     number: u32,
-    #[prost(bool, tag = "3")]
-    adopted: bool,
+}
+
+/// An account of Muster's. The lines are those that an adoption replaced; empty if it was created.
+#[derive(Clone, PartialEq, Message)]
+struct FileAccount {
+    #[prost(string, tag = "1")]
+    login: String,
+    #[prost(uint32, tag = "2")]
+    uid: u32,
+    #[prost(string, tag = "3")]
+    passwd: String,
+    #[prost(string, tag = "4")]
+    shadow: String,
+    #[prost(bool, tag = "5")]
+    service: bool,
+    #[prost(uint32, tag = "6")]
+    mode: u32,
+    #[prost(string, repeated, tag = "7")]
+    given: Vec<String>,
+    #[prost(bool, tag = "8")]
+    sessions_owed: bool,
+}
+
+impl FileAccount {
+    fn new(login: &Login, owned: &OwnedAccount) -> Self {
+        let (passwd, shadow) = match &owned.origin {
+            Origin::Created => (String::new(), String::new()),
+            Origin::Adopted { passwd, shadow } => (passwd.clone(), shadow.clone()),
+        };
+        Self {
+            login: login.to_string(),
+            uid: owned.uid.get(),
+            passwd,
+            shadow,
+            service: owned.kind == UserKind::Service,
+            mode: match owned.mode {
+                UnixGroupMode::HandsOff => 0,
+                UnixGroupMode::AtLeast => 1,
+                UnixGroupMode::Exactly => 2,
+            },
+            given: owned.given.iter().map(ToString::to_string).collect(),
+            sessions_owed: owned.sessions_owed,
+        }
+    }
+
+    fn owned(&self) -> Result<OwnedAccount, BadName> {
+        let given: Result<_, _> = self.given.iter().map(|n| UnixGroupName::parse(n)).collect();
+        Ok(OwnedAccount {
+            uid: Uid::parse(self.uid)?,
+            origin: if self.passwd.is_empty() {
+                Origin::Created
+            } else {
+                Origin::Adopted { passwd: self.passwd.clone(), shadow: self.shadow.clone() }
+            },
+            kind: if self.service { UserKind::Service } else { UserKind::Person },
+            mode: match self.mode {
+                0 => UnixGroupMode::HandsOff,
+                1 => UnixGroupMode::AtLeast,
+                _ => UnixGroupMode::Exactly,
+            },
+            given: given?,
+            sessions_owed: self.sessions_owed,
+        })
+    }
 }
 
 impl Ledger {
@@ -174,8 +236,7 @@ impl Ledger {
         let lineage = Digest::parse(&file.lineage)?;
         let trust_roots: Vec<Envelope> =
             file.trust_roots.iter().map(|b| Envelope::decode(b)).collect::<Result<_, _>>()?;
-        let mut ledger =
-            Self::begin(Digest::parse(&file.host)?, lineage, trust_roots, None)?;
+        let mut ledger = Self::begin(Digest::parse(&file.host)?, lineage, trust_roots, None)?;
         if file.floor_number > 0 {
             let digest = Digest::parse(&file.floor_digest)?;
             let link = LinkRef { number: file.floor_number, digest };
@@ -200,9 +261,7 @@ impl Ledger {
             ledger.pins.insert(Login::parse(&pin.name)?, Uid::parse(pin.number)?);
         }
         for account in &file.accounts {
-            let origin = if account.adopted { Origin::Adopted } else { Origin::Created };
-            let owned = OwnedAccount { uid: Uid::parse(account.number)?, origin };
-            ledger.ownership.accounts.insert(Login::parse(&account.name)?, owned);
+            ledger.ownership.accounts.insert(Login::parse(&account.login)?, account.owned()?);
         }
         for group in &file.unix_groups {
             let (name, gid) = (UnixGroupName::parse(&group.name)?, Gid::parse(group.number)?);
@@ -218,7 +277,7 @@ impl Ledger {
 
     /// Returns the file's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let number = |name: String, number, adopted| FileNumber { name, number, adopted };
+        let number = |name: String, number| FileNumber { name, number };
         File {
             lineage: self.lineage.as_bytes().to_vec(),
             host: self.host.as_bytes().to_vec(),
@@ -238,21 +297,19 @@ impl Ledger {
             pins: self
                 .pins
                 .iter()
-                .map(|(login, uid)| number(login.to_string(), uid.get(), false))
+                .map(|(login, uid)| number(login.to_string(), uid.get()))
                 .collect(),
             accounts: self
                 .ownership
                 .accounts
                 .iter()
-                .map(|(login, owned)| {
-                    number(login.to_string(), owned.uid.get(), owned.origin == Origin::Adopted)
-                })
+                .map(|(login, owned)| FileAccount::new(login, owned))
                 .collect(),
             unix_groups: self
                 .ownership
                 .unix_groups
                 .iter()
-                .map(|(name, gid)| number(name.to_string(), gid.get(), false))
+                .map(|(name, gid)| number(name.to_string(), gid.get()))
                 .collect(),
             signed_time: self.signed_time.0,
             receipt_number: self.receipt.map_or(0, |(number, _)| number),

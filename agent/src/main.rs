@@ -1,1 +1,218 @@
-fn main() {}
+//! `muster-agent`: join, courier, keeper, status, plan.
+
+use std::{
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::mpsc,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use muster_agent::{
+    channel, config, courier, door,
+    host::{self, Linux, notify, peer, state},
+    join,
+    keeper::{self, Keeper},
+};
+use muster_proto::{receipt::HostMode, token::JoinToken};
+
+/// Keeps the local accounts of this host as the signed bundles say.
+#[derive(Debug, Parser)]
+#[command(name = "muster-agent", version, max_term_width = 100)]
+struct Cli {
+    /// Where the agent keeps what it must not forget.
+    #[arg(long, global = true, default_value = state::DIRECTORY)]
+    state: PathBuf,
+    /// The host's own configuration.
+    #[arg(long, global = true, default_value = config::PATH)]
+    config: PathBuf,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Join a fleet with a token from `muster host token`.
+    Join {
+        /// The token.
+        #[arg(required_unless_present = "token_file")]
+        token: Option<String>,
+        /// A file with the token, or `-` for standard input.
+        #[arg(long, conflicts_with = "token")]
+        token_file: Option<PathBuf>,
+        /// Change this host from the beginning, rather than only observe.
+        #[arg(long, requires = "break_glass")]
+        enforce: bool,
+        /// An account with a way to root that Muster never touches.
+        #[arg(long, value_name = "LOGIN")]
+        break_glass: Vec<String>,
+    },
+    /// Run the process that changes the host; it has no network.
+    Keeper,
+    /// Run the process that talks to the controller; it changes nothing.
+    Courier,
+    /// Say how this host stands; needs no controller.
+    Status,
+    /// Show what would be changed now; needs no controller. Exit code 3 if anything would be.
+    Plan,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {}", host::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode> {
+    match &cli.verb {
+        Verb::Join { token, token_file, enforce, break_glass } => {
+            let token = token_text(token.as_deref(), token_file.as_deref())?;
+            join_fleet(cli, &token, *enforce, break_glass)?;
+        }
+        Verb::Keeper => keep(cli)?,
+        Verb::Courier => carry(cli)?,
+        Verb::Status => status(cli)?,
+        Verb::Plan => return plan(cli),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn log() {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .without_time()
+        .init();
+}
+
+fn load_config(cli: &Cli) -> Result<config::Config> {
+    Ok(config::Config::load(&cli.config)?)
+}
+
+fn token_text(token: Option<&str>, file: Option<&Path>) -> Result<String> {
+    match (token, file) {
+        (Some(token), _) => Ok(token.to_owned()),
+        (None, Some(path)) if path.as_os_str() == "-" => {
+            let mut text = String::new();
+            io::stdin().take(8_192).read_to_string(&mut text).context("cannot read the token")?;
+            Ok(text)
+        }
+        (None, Some(path)) => {
+            let bytes = state::read(path)?;
+            let bytes = bytes.with_context(|| format!("`{}` is not there", path.display()))?;
+            String::from_utf8(bytes).context("the token's file is not text")
+        }
+        (None, None) => bail!("a token is needed"),
+    }
+}
+
+fn join_fleet(cli: &Cli, token: &str, enforce: bool, break_glass: &[String]) -> Result<()> {
+    if !peer::is_root() {
+        bail!("only root can let a host join");
+    }
+    let token = JoinToken::parse(token)?;
+    let mode = if enforce { HostMode::Enforce } else { HostMode::Observe };
+    let text = config::initial(mode, break_glass);
+    let asked = enforce || !break_glass.is_empty();
+    let present = state::read(&cli.config)?;
+    if asked && present.is_some() {
+        bail!(
+            "`{}` is there already; set `mode` and `break_glass` in it and join without the options",
+            cli.config.display()
+        );
+    }
+    if asked {
+        config::Config::parse(&text, &cli.config)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let host = runtime.block_on(join::join(&cli.state, &token, peer::clocks().wall))?;
+    if present.is_none() {
+        state::make_directory(cli.config.parent().unwrap_or(Path::new("/")), 0o755)?;
+        state::replace(&cli.config, text.as_bytes(), 0o644)?;
+    }
+    let word = if enforce { "enforce" } else { "observe: nothing is changed" };
+    writeln!(io::stdout(), "joined as host {host}, mode {word}")?;
+    writeln!(io::stdout(), "start it: systemctl enable --now muster-agent muster-agent-courier")?;
+    Ok(())
+}
+
+fn keep(cli: &Cli) -> Result<()> {
+    log();
+    if !peer::is_root() {
+        bail!("the keeper must run as root");
+    }
+    let config = load_config(cli)?;
+    let account = peer::account(join::COURIER_ACCOUNT)?;
+    let account = account.ok_or(join::JoinError::NoAccount)?;
+    let mut keeper = Keeper::open(config, &cli.state.join("keeper"), Linux::open()?)?;
+    let (sender, receiver) = mpsc::channel();
+    door::open(Path::new(channel::SOCKET), account, sender)
+        .with_context(|| format!("cannot listen at `{}`", channel::SOCKET))?;
+    notify::ready();
+    keeper.run(&receiver)?;
+    Ok(())
+}
+
+fn carry(cli: &Cli) -> Result<()> {
+    log();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    notify::ready();
+    runtime.block_on(courier::run(&cli.state.join("courier"), Path::new(channel::SOCKET)))?;
+    Ok(())
+}
+
+fn status(cli: &Cli) -> Result<()> {
+    let config = load_config(cli)?;
+    let (ledger, plan, findings) =
+        keeper::preview(config.clone(), &cli.state.join("keeper"), Linux::open()?)?;
+    let floor = ledger.floor.map_or_else(|| "none yet".to_owned(), |f| f.link.number.to_string());
+    let mode = match config.policy.mode {
+        HostMode::Observe => "observe (nothing is changed)",
+        HostMode::Enforce => "enforce",
+    };
+    let mut out = io::stdout();
+    writeln!(out, "host         {}", ledger.host)?;
+    writeln!(out, "fleet        {}", ledger.lineage)?;
+    writeln!(out, "mode         {mode}")?;
+    writeln!(out, "trust root   {}, until {}", ledger.trust().version, ledger.trust().expires)?;
+    writeln!(out, "change       {floor}")?;
+    writeln!(out, "accounts     {} of Muster's", ledger.ownership.accounts.len())?;
+    writeln!(out, "to do        {} actions", plan.actions.len())?;
+    writeln!(out, "receipts     {}", ledger.receipt.map_or(0, |(number, _)| number))?;
+    for finding in findings {
+        writeln!(out, "{} {}: {}", finding.kind, finding.subject, finding.detail)?;
+    }
+    Ok(())
+}
+
+fn plan(cli: &Cli) -> Result<ExitCode> {
+    let config = load_config(cli)?;
+    let (_, plan, findings) = keeper::preview(config, &cli.state.join("keeper"), Linux::open()?)?;
+    let mut out = io::stdout();
+    for planned in &plan.actions {
+        for note in &planned.notes {
+            writeln!(out, "{} {} {}", note.word, note.subject, note.detail)?;
+        }
+    }
+    for finding in findings {
+        writeln!(out, "{} {}: {}", finding.kind, finding.subject, finding.detail)?;
+    }
+    if plan.is_empty() {
+        writeln!(out, "nothing to do")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::from(3))
+}

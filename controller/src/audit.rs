@@ -2,13 +2,7 @@
 //! salt and a body. Nothing takes effect before it is in the log; the store appends in the very
 //! transaction that takes effect. Only the right edge is kept, so a leaf costs what its depth is.
 
-use muster_proto::{
-    crypto::sha256,
-    id::Digest,
-    link::LogHead,
-    merkle::Tree,
-    time::Timestamp,
-};
+use muster_proto::{crypto::sha256, id::Digest, link::LogHead, merkle::Tree, time::Timestamp};
 
 /// Something that happened, ready for the log.
 #[derive(Clone, Debug)]

@@ -126,10 +126,9 @@ impl Current {
         now: Timestamp,
     ) -> Result<(Verified<Link>, BTreeSet<Id>), BadLink> {
         let verified = self.chain.extend(&link.link, &link.body, &link.proposals, now)?;
-        let altered = self.note(&link.body).map_err(|cause| BadLink::Body {
-            number: verified.number,
-            cause,
-        })?;
+        let altered = self
+            .note(&link.body)
+            .map_err(|cause| BadLink::Body { number: verified.number, cause })?;
         self.newest = Some(link.link.clone());
         Ok((verified, altered))
     }
@@ -143,6 +142,11 @@ impl Current {
             }
         }
         Ok(body.all().map(|statement| statement.id).collect())
+    }
+
+    /// Returns the ids that a body alters; none if it is not one.
+    pub(crate) fn altered(&self, body: &[u8]) -> BTreeSet<Id> {
+        LinkBody::decode(body).map(|body| body.all().map(|s| s.id).collect()).unwrap_or_default()
     }
 
     /// Checks a revocation and takes it; says nothing of one that is known.

@@ -8,4 +8,4 @@ pub mod resolve;
 pub mod text;
 
 pub use file::{Declared, ReadError, read};
-pub use resolve::{Difference, Resolved, ResolveError, resolve};
+pub use resolve::{Difference, ResolveError, Resolved, resolve};

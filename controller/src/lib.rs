@@ -7,9 +7,20 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod audit;
+pub mod cli;
+pub mod client;
+pub mod config;
 pub mod current;
+pub mod declare;
+pub mod enrol;
+pub mod fleet;
 pub mod host;
+pub mod preview;
 pub mod publish;
+pub mod server;
+pub mod setup;
 pub mod signer;
 pub mod store;
+pub mod tool;

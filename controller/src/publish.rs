@@ -150,21 +150,7 @@ fn link(
             LinkBundle { bundle, link: None, shown: BTreeMap::new() }
         });
     };
-    let known = |id: &Id| {
-        host.sent.get(id).is_some_and(|sent| {
-            let covered = host.floor.is_some_and(|floor| sent.link <= floor.number);
-            sent.confirmed.is_some() || (covered && host.mood == Mood::Trusting)
-        })
-    };
-    let shown = |id: &Id| match chain.statements().get(id) {
-        Some(statement) => Shown::Statement(statement.digest()),
-        None => Shown::Absent,
-    };
-    let mut concerned = wanted.clone();
-    concerned.extend(host.sent.keys().filter(|id| known(id)));
-    let confirmed = |id: &Id| host.sent.get(id).and_then(|sent| sent.confirmed);
-    let changed: BTreeSet<Id> =
-        concerned.into_iter().filter(|id| confirmed(id) != Some(shown(id))).collect();
+    let changed = changed(current, host, &wanted);
     let ground = ground(current, host, new_trust, now);
     let mut ids = match ground {
         Ground::Whole => wanted.clone(),
@@ -175,7 +161,41 @@ fn link(
         }
     };
     ids.extend(changed);
-    Some(compose(current, host, (newest, envelope), &ids, |id| (shown(id), wanted.contains(id))))
+    let mut link = compose(current, host, (newest, envelope), &ids);
+    // What no longer concerns the host is noted with the rest, and forgotten once confirmed.
+    ids.extend(host.sent.keys().filter(|id| is_known(host, id)));
+    link.shown = ids.iter().map(|id| (*id, (shown(current, id), wanted.contains(id)))).collect();
+    Some(link)
+}
+
+/// Says whether a host has confirmed all that concerns it.
+pub fn is_current(current: &Current, host: &HostView<'_>) -> bool {
+    let wanted = current.index.wanted(current.chain.statements(), host.host, host.labels);
+    host.trust_version == current.chain.trust().version
+        && changed(current, host, &wanted).is_empty()
+}
+
+fn shown(current: &Current, id: &Id) -> Shown {
+    match current.chain.statements().get(id) {
+        Some(statement) => Shown::Statement(statement.digest()),
+        None => Shown::Absent,
+    }
+}
+
+/// Says whether a host has had something of this id, as far as that is known.
+fn is_known(host: &HostView<'_>, id: &Id) -> bool {
+    host.sent.get(id).is_some_and(|sent| {
+        let covered = host.floor.is_some_and(|floor| sent.link <= floor.number);
+        sent.confirmed.is_some() || (covered && host.mood == Mood::Trusting)
+    })
+}
+
+/// Returns the ids of which the host has not confirmed what is current.
+fn changed(current: &Current, host: &HostView<'_>, wanted: &BTreeSet<Id>) -> BTreeSet<Id> {
+    let known = host.sent.keys().filter(|id| is_known(host, id));
+    let confirmed = |id: &Id| host.sent.get(id).and_then(|sent| sent.confirmed);
+    let concerned: BTreeSet<Id> = wanted.iter().chain(known).copied().collect();
+    concerned.into_iter().filter(|id| confirmed(id) != Some(shown(current, id))).collect()
 }
 
 /// What a bundle builds on.
@@ -208,7 +228,6 @@ fn compose(
     host: &HostView<'_>,
     (newest, envelope): (LinkRef, &Envelope),
     ids: &BTreeSet<Id>,
-    show: impl Fn(&Id) -> (Shown, bool),
 ) -> LinkBundle {
     let chain = &current.chain;
     let mut bundle = Bundle::empty(host.host);
@@ -218,7 +237,10 @@ fn compose(
         // A floor that is not in this chain is not claimed to be: the host judges that itself.
         let ours = chain.place(old.number) == Some(old) && old.number < newest.number;
         let twice = bundle.history.iter().any(|proof| proof.number == old.number);
-        if ours && !twice && let Some(path) = chain.inclusion(old.number) {
+        if ours
+            && !twice
+            && let Some(path) = chain.inclusion(old.number)
+        {
             bundle.history.push(HistoryProof { number: old.number, digest: old.digest, path });
         }
     }
@@ -233,6 +255,5 @@ fn compose(
             }
         }
     }
-    let shown = ids.iter().map(|id| (*id, show(id))).collect();
-    LinkBundle { bundle, link: Some(newest), shown }
+    LinkBundle { bundle, link: Some(newest), shown: BTreeMap::new() }
 }

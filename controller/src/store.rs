@@ -213,10 +213,8 @@ impl Store {
     /// Begins a transaction that writes; there is one at a time.
     async fn begin(&self) -> Result<Change<'_>, StoreError> {
         let guard = self.writer.lock().await;
-        let tx = guard
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(failed("begin a transaction"))?;
+        let tx =
+            guard.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin a transaction"))?;
         let frontier =
             self.frontier.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         Ok(Change { store: self, tx, frontier, _guard: guard })
@@ -263,8 +261,7 @@ async fn check_ours(path: &Path) -> Result<(), StoreError> {
         .connect_with(look)
         .await
         .map_err(|_| foreign())?;
-    let found: Result<i64, _> =
-        sqlx::query_scalar("PRAGMA application_id").fetch_one(&pool).await;
+    let found: Result<i64, _> = sqlx::query_scalar("PRAGMA application_id").fetch_one(&pool).await;
     pool.close().await;
     match found {
         Ok(APPLICATION_ID) => Ok(()),

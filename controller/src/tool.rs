@@ -76,7 +76,9 @@ pub enum ToolError {
         cause: Refused,
     },
     /// A link is not believed.
-    #[error("cannot believe what the controller says is the next link; its bytes are kept in `{kept}`")]
+    #[error(
+        "cannot believe what the controller says is the next link; its bytes are kept in `{kept}`"
+    )]
     Link {
         /// Where the evidence is.
         kept: PathBuf,
@@ -88,7 +90,9 @@ pub enum ToolError {
     #[error("cannot believe a revocation that the controller passes on")]
     Revocation(#[source] Refused),
     /// Another candidate of this number was signed.
-    #[error("you have signed another candidate for link {number} under trust root {trust_version}; only a new trust root or its rejection releases you")]
+    #[error(
+        "you have signed another candidate for link {number} under trust root {trust_version}; only a new trust root or its rejection releases you"
+    )]
     AlreadySigned {
         /// The number.
         number: u64,
@@ -278,12 +282,8 @@ fn read_envelope(path: &Path) -> Result<Envelope, ToolError> {
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ToolError> {
     let beside = path.with_extension("new");
     let steps = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&beside, path)?;

@@ -25,6 +25,12 @@
 //! The lab needs root. It sends nothing outside: its addresses exist only in its namespaces, and
 //! the machine itself gets a blackhole route for them.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a harness runs commands, writes files and watches the clock"
+)]
+
 mod base;
 mod command;
 mod holder;

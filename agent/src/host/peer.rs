@@ -33,9 +33,8 @@ pub fn is_root() -> bool {
 
 /// Returns what the machine's clocks say.
 pub fn clocks() -> Clocks {
-    let seconds = |clock| {
-        clock_gettime(clock).map_or(0, |time| u64::try_from(time.tv_sec()).unwrap_or(0))
-    };
+    let seconds =
+        |clock| clock_gettime(clock).map_or(0, |time| u64::try_from(time.tv_sec()).unwrap_or(0));
     Clocks {
         wall: Timestamp(seconds(ClockId::CLOCK_REALTIME)),
         boot: seconds(ClockId::CLOCK_BOOTTIME),

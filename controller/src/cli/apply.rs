@@ -40,7 +40,7 @@ pub async fn run(common: &Common, args: &ApplyArgs) -> Result<End> {
     let hosts = plan::hosts(&mut session).await?;
     let effects = plan::effects(&session, &resolved.statements, &hosts);
     if common.output == Format::Table {
-        plan::show(common.output, &resolved.differences, &effects, session.tool.chain())?;
+        plan::show(common.output, &resolved, &effects, session.tool.chain())?;
     }
     if resolved.statements.is_empty() {
         return Ok(End::Done);

@@ -2,11 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::Subcommand;
-use muster_proto::{
-    receipt::Receipt,
-    token::JoinToken,
-    trust::verify_by_host,
-};
+use muster_proto::{receipt::Receipt, token::JoinToken, trust::verify_by_host};
 use serde::Serialize;
 
 use super::{
@@ -134,7 +130,10 @@ async fn token(session: &mut Session, valid_for: u64) -> Result<End> {
         secret: parts.secret,
         expires: parts.expires,
     };
-    output::say(&format!("on the host: muster-agent join TOKEN   (works once, until {})", parts.expires));
+    output::say(&format!(
+        "on the host: muster-agent join TOKEN   (works once, until {})",
+        parts.expires
+    ));
     output::write(&(token.render() + "\n"))
 }
 

@@ -194,7 +194,9 @@ fn passphrase(args: &Init) -> Result<(String, bool)> {
         .with_context(|| format!("cannot read the passphrase from `{}`", path.display()))?;
     let text = text.lines().next().unwrap_or_default().to_owned();
     if text.len() < 12 {
-        return Err(usage(anyhow::anyhow!("a passphrase of fewer than 12 characters seals nothing")));
+        return Err(usage(anyhow::anyhow!(
+            "a passphrase of fewer than 12 characters seals nothing"
+        )));
     }
     Ok((text, false))
 }

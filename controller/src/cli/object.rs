@@ -95,7 +95,7 @@ pub fn describe(content: &Content, statements: &Statements) -> Vec<String> {
         found.map_or_else(|| id.to_string(), ToOwned::to_owned)
     };
     let mut lines = Vec::new();
-    let mut date = |what: &str, time: Option<Timestamp>, lines: &mut Vec<String>| {
+    let date = |what: &str, time: Option<Timestamp>, lines: &mut Vec<String>| {
         if let Some(time) = time {
             lines.push(format!("{what} {time}"));
         }
@@ -107,9 +107,11 @@ pub fn describe(content: &Content, statements: &Statements) -> Vec<String> {
                 lines.push(format!("name {}", user.name));
             }
             lines.extend(user.groups.iter().map(|group| format!("group {}", name(group))));
-            lines.extend(user.keys.iter().map(|key| {
-                format!("key {} {}", key.key.fingerprint().short(), key.comment)
-            }));
+            lines.extend(
+                user.keys
+                    .iter()
+                    .map(|key| format!("key {} {}", key.key.fingerprint().short(), key.comment)),
+            );
             lines.extend(user.shell.iter().map(|shell| format!("shell {shell}")));
             lines.extend(user.home.iter().map(|home| format!("home {home}")));
             date("starts", user.starts, &mut lines);
@@ -120,8 +122,7 @@ pub fn describe(content: &Content, statements: &Statements) -> Vec<String> {
             lines.extend(role.unix_groups.iter().map(|g| format!("Unix group {}", name(g))));
             lines.extend(role.host_unix_groups.iter().map(|g| format!("Unix group {g} (host's)")));
             lines.extend(role.sudo.iter().map(|rule| {
-                let commands: Vec<String> =
-                    rule.commands.iter().map(ToString::to_string).collect();
+                let commands: Vec<String> = rule.commands.iter().map(ToString::to_string).collect();
                 format!("sudo as {}: {}", rule.run_as.user, commands.join(", "))
             }));
         }

@@ -39,7 +39,7 @@ pub fn list<T: Rows>(format: Format, items: &[T]) -> Result<End> {
 }
 
 /// Prints one value; as a table it is YAML too, since that reads well.
-pub fn value<T: Serialize + ?Sized>(format: Format, item: &T) -> Result<End> {
+pub fn value<T: Serialize>(format: Format, item: &T) -> Result<End> {
     let text = match format {
         Format::Json => serde_json::to_string_pretty(item)? + "\n",
         Format::Table | Format::Yaml => serde_saphyr::to_string(item)?,

@@ -90,7 +90,7 @@ pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
     let resolved = declare::resolve(&declared, &mut ground).map_err(|error| {
         let cure = match &error {
             ResolveError::Gone(login) => Some(format!(
-                "take her out of the file, or bring her back with `--reinstate {login}`"
+                "take them out of the file, or bring them back with `--reinstate {login}`"
             )),
             ResolveError::Unknown { kind, name, .. } => {
                 Some(format!("declare {kind} `{name}` in the same file, or mend the name"))
@@ -117,7 +117,7 @@ pub async fn run(common: &Common, args: &PlanArgs) -> Result<End> {
     let resolved = resolve(&args.files, &session)?;
     let hosts = hosts(&mut session).await?;
     let effects = effects(&session, &resolved.statements, &hosts);
-    show(common.output, &resolved.differences, &effects, session.tool.chain())?;
+    show(common.output, &resolved, &effects, session.tool.chain())?;
     Ok(if resolved.statements.is_empty() { End::Done } else { End::Differences })
 }
 
@@ -137,32 +137,38 @@ pub fn effects(session: &Session, changed: &[Statement], hosts: &[HostLabels]) -
 }
 
 /// Shows a plan: for people as text, for programs as one value.
-pub fn show(
-    format: Format,
-    differences: &[Difference],
-    effects: &[Effect],
-    chain: &Chain,
-) -> Result<End> {
+pub fn show(format: Format, resolved: &Resolved, effects: &[Effect], chain: &Chain) -> Result<End> {
+    let mut statements = chain.statements().clone();
+    for statement in &resolved.statements {
+        if statement.content.name().is_some() {
+            statements.insert(statement.id, statement.clone());
+        }
+    }
+    let differences = resolved.differences.iter();
     let view = PlanView {
-        changes: differences.iter().map(|difference| change(difference, chain)).collect(),
+        changes: differences.map(|difference| change(difference, &statements)).collect(),
         hosts: effects.iter().map(effect).collect(),
         rests_on: "labels that the hosts reported themselves; this is no proof",
     };
-    if format == Format::Table { output::write(&render(&view)) } else { output::value(format, &view) }
+    if format == Format::Table {
+        output::write(&render(&view))
+    } else {
+        output::value(format, &view)
+    }
 }
 
-fn change(difference: &Difference, chain: &Chain) -> ChangeView {
+fn change(difference: &Difference, statements: &Statements) -> ChangeView {
     let (action, details) = match (&difference.before, &difference.after) {
         (_, Content::Removal(_)) => ("remove", Vec::new()),
         (Some(Content::Removal(_) | Content::Revoked { .. }), after) => {
-            ("bring back", super::object::describe(after, chain.statements()))
+            ("bring back", super::object::describe(after, statements))
         }
-        (None, after) => ("create", super::object::describe(after, chain.statements())),
+        (None, after) => ("create", super::object::describe(after, statements)),
         (Some(before), after) => {
             let old: BTreeSet<String> =
-                super::object::describe(before, chain.statements()).into_iter().collect();
+                super::object::describe(before, statements).into_iter().collect();
             let new: BTreeSet<String> =
-                super::object::describe(after, chain.statements()).into_iter().collect();
+                super::object::describe(after, statements).into_iter().collect();
             let mut lines: Vec<String> =
                 old.difference(&new).map(|line| format!("- {line}")).collect();
             lines.extend(new.difference(&old).map(|line| format!("+ {line}")));
@@ -175,9 +181,10 @@ fn change(difference: &Difference, chain: &Chain) -> ChangeView {
 
 fn effect(effect: &Effect) -> EffectView {
     let texts = |logins: &BTreeSet<Login>| logins.iter().map(ToString::to_string).collect();
-    let changed = effect.changed.iter().flat_map(|(login, words)| {
-        words.iter().map(move |word| format!("{login}: {word}"))
-    });
+    let changed = effect
+        .changed
+        .iter()
+        .flat_map(|(login, words)| words.iter().map(move |word| format!("{login}: {word}")));
     EffectView {
         host: effect.hostname.clone(),
         gained: texts(&effect.gained),

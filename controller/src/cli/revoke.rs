@@ -90,12 +90,10 @@ async fn target(what: &What, session: &mut Session) -> Result<Target> {
     Ok(match what {
         What::User { login } => statement(session, Kind::User, login)?,
         What::Assignment { name } => statement(session, Kind::Assignment, name)?,
-        What::Membership { login, group } => {
-            Target::Membership {
-                user: find(session, Kind::User, login)?.0,
-                group: find(session, Kind::Group, group)?.0,
-            }
-        }
+        What::Membership { login, group } => Target::Membership {
+            user: find(session, Kind::User, login)?.0,
+            group: find(session, Kind::Group, group)?.0,
+        },
         What::Key { key } => Target::Key(fingerprint(key)?),
         What::Host { host } => Target::Host(super::host::find(session, host).await?.labels.id),
     })
@@ -130,4 +128,3 @@ fn fingerprint(text: &str) -> Result<Digest> {
         .map_err(usage)?;
     Ok(key.fingerprint())
 }
-

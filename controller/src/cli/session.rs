@@ -12,7 +12,6 @@ use muster_proto::{
     statement::Statement,
     time::{Now, Timestamp},
 };
-use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{Common, hint, output, sign::PersonKey};
 use crate::{
@@ -61,7 +60,10 @@ impl Common {
     pub async fn connect(&self) -> Result<Client> {
         let socket = &self.socket;
         Client::connect(socket).await.map_err(|error| {
-            hint(error, format!("is `muster serve` running, and may you open `{}`?", socket.display()))
+            hint(
+                error,
+                format!("is `muster serve` running, and may you open `{}`?", socket.display()),
+            )
         })
     }
 }
@@ -90,9 +92,7 @@ pub fn now() -> Timestamp {
 
 /// Makes an id that was never used.
 pub fn new_id() -> Result<Id> {
-    let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).ok().context("the system gives no random bytes")?;
-    Ok(Id::Object(bytes))
+    Ok(Id::Object(crate::signer::random()?))
 }
 
 /// Fetches what the store does not have, and believes it only as far as it verifies.
@@ -151,8 +151,7 @@ impl Session {
         let mut proposal = Envelope::new(&proposal);
         key.sign(&mut proposal)?;
         let proposals = vec![proposal];
-        let candidate =
-            chain.cut(&proposals, chain.folds(&changed), time, self.log.clone())?;
+        let candidate = chain.cut(&proposals, chain.folds(&changed), time, self.log.clone())?;
         let published = self.sign_link(&candidate.link, &candidate.body, proposals, key)?;
         let hosts = self.client.publish(&published).await?;
         let link = self.tool.take_link(&published, now())?;

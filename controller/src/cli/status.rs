@@ -70,7 +70,11 @@ pub async fn run(common: &Common) -> Result<End> {
             .collect(),
         advice,
     };
-    if common.output == Format::Table { output::write(&render(&view)) } else { output::value(common.output, &view) }
+    if common.output == Format::Table {
+        output::write(&render(&view))
+    } else {
+        output::value(common.output, &view)
+    }
 }
 
 fn render(view: &StatusView) -> String {

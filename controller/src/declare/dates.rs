@@ -2,7 +2,9 @@
 //! included where something ends.
 
 use muster_proto::time::Timestamp;
-use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
+use time::{
+    Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description,
+};
 
 use super::text::FromText;
 

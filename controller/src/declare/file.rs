@@ -337,3 +337,66 @@ fn merge(all: &mut Declared, one: Declared, path: &Path) -> Result<(), ReadError
     all.absent.assignments.extend(one.absent.assignments);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g a";
+
+    fn fault(text: &str) -> (u64, u64, String) {
+        match parse(text, Path::new("x.yaml")) {
+            Err(ReadError::Content { line, column, message, .. }) => (line, column, message),
+            other => panic!("{text:?} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_whole_file_is_read() {
+        let text = format!(
+            "users:\n  alice: {{name: Alice Example, groups: [dba], keys: [\"{KEY}\"], ends: 2027-06-30}}\n\
+             groups:\n  dba: {{}}\n\
+             roles:\n  dba:\n    unix_groups: {{at_least: [postgres]}}\n    \
+             sudo: [{{run_as: postgres, commands: [/usr/bin/psql, \"/usr/bin/systemctl restart x\"]}}]\n    \
+             ssh: {{methods: [hardware-key]}}\n\
+             assignments:\n  a: {{group: dba, role: dba, hosts: \"env=prod\", until: 2027-01-01}}\n\
+             absent: {{users: [carol]}}\n"
+        );
+        let declared = parse(&text, Path::new("x.yaml")).unwrap();
+        assert_eq!((declared.users.len(), declared.roles.len()), (1, 1));
+        assert_eq!(declared.absent.users.len(), 1);
+    }
+
+    #[test]
+    fn faults_say_where_they_are() {
+        for (text, line, words) in [
+            ("users: [", 1, ""),
+            ("users:\n  alice: {comand: x}\n", 2, "comand"),
+            ("userz: {}\n", 1, "userz"),
+            ("users:\n  ..: {}\n", 2, "login"),
+            ("users:\n  -rf: {}\n", 2, "login"),
+            ("users:\n  ALL: {}\n", 2, "login"),
+            ("users:\n  0day: {}\n", 2, "login"),
+            ("users:\n  root: {}\n", 2, "belongs to the system"),
+            ("users:\n  \"a\\nb\": {}\n", 2, "login"),
+            ("users:\n  \"a:b\": {}\n", 2, "login"),
+            ("users:\n  a: {}\n  a: {}\n", 3, "duplicate"),
+            ("users:\n  a: {keys: [hello]}\n", 2, "public key"),
+            ("users:\n  a: {keys: [\"ssh-dss AAAAB3NzaC1kc3MAAACBAP a\"]}\n", 2, "refused"),
+            ("users:\n  a: {uid: many}\n", 2, ""),
+            ("users:\n  a: {ends: tomorrow}\n", 2, "not a date"),
+            ("roles:\n  r: {sudo: [{commands: [psql]}]}\n", 2, "absolute path"),
+            ("roles:\n  r: {sudo: [{commands: [\"/bin/vi *\"]}]}\n", 2, "wildcards"),
+            ("roles:\n  r: {sudo: [{commands: [\"/bin/a x, /bin/b\"]}]}\n", 2, "commas"),
+            ("roles:\n  r: {sudo: [{commands: [\"/bin/sh\\nALL\"]}]}\n", 2, "absolute path"),
+            ("assignments:\n  a: {user: u, role: r, hosts: \"env=\"}\n", 2, "label"),
+            ("assignments:\n  a: {user: u, role: r, hosts: \"\"}\n", 2, "empty selector"),
+            ("assignments:\n  a: {user: u, hosts: all}\n", 2, "role"),
+        ] {
+            let (found, _, message) = fault(text);
+            assert_eq!(found, line, "{text}: {message}");
+            assert!(message.contains(words), "{text}: {message}");
+        }
+    }
+}

@@ -44,7 +44,9 @@ pub struct Difference {
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     /// A name that nothing has.
-    #[error("{from_kind} `{from}` names {kind} `{name}`, which neither the files nor the directory have")]
+    #[error(
+        "{from_kind} `{from}` names {kind} `{name}`, which neither the files nor the directory have"
+    )]
     Unknown {
         /// What names it.
         from_kind: Kind,
@@ -72,7 +74,7 @@ pub enum ResolveError {
         name: String,
     },
     /// Somebody who was taken out comes back with a file that still names her.
-    #[error("user `{0}` was offboarded or revoked, and a file still declares her")]
+    #[error("user `{0}` was offboarded or revoked, and a file still declares them")]
     Gone(Login),
     /// A number that cannot be.
     #[error("{kind} `{name}`: {cause}")]
@@ -97,7 +99,9 @@ pub enum ResolveError {
         owner: String,
     },
     /// A number that would change.
-    #[error("{kind} `{name}` has {what} for ever; take the number out of the file or give that one")]
+    #[error(
+        "{kind} `{name}` has {what} for ever; take the number out of the file or give that one"
+    )]
     Fixed {
         /// What.
         kind: Kind,
@@ -129,6 +133,12 @@ pub struct Ground<'a> {
     pub reinstate: &'a BTreeSet<Login>,
     /// Makes ids that were never used.
     pub new_id: &'a mut dyn FnMut() -> Id,
+}
+
+impl std::fmt::Debug for Ground<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ground").field("newest", &self.chain.newest()).finish_non_exhaustive()
+    }
 }
 
 /// Returns the statements that a declaration takes.
@@ -261,7 +271,8 @@ impl<'a, 'g> Work<'a, 'g> {
         declared: &file::UnixGroup,
     ) -> Result<Content, ResolveError> {
         let text = name.as_str();
-        let number = |cause| ResolveError::Number { kind: Kind::UnixGroup, name: text.into(), cause };
+        let number =
+            |cause| ResolveError::Number { kind: Kind::UnixGroup, name: text.into(), cause };
         let name = UnixGroupName::parse_own(text).map_err(number)?;
         let known = match self.current(Kind::UnixGroup, text).map(|s| &s.content) {
             Some(Content::UnixGroup(group)) => Some(group.gid.get()),
@@ -307,7 +318,11 @@ impl<'a, 'g> Work<'a, 'g> {
     }
 
     fn claim(&mut self, kind: Kind, number: u32) {
-        if kind == Kind::User { self.uids.insert(number) } else { self.gids.insert(number) };
+        if kind == Kind::User {
+            self.uids.insert(number)
+        } else {
+            self.gids.insert(number)
+        };
     }
 
     fn taken(&self, kind: Kind, name: &str, what: &str, number: u32) -> ResolveError {

@@ -8,7 +8,7 @@ use super::{Change, Store, StoreError, corrupt, digest, failed, signed, unsigned
 use crate::host::{Sent, SentStatements, Shown};
 
 /// What one host is about to be sent, or has confirmed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentTo {
     /// Which host.
     pub host: HostId,

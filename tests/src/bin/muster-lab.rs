@@ -1,5 +1,7 @@
 //! `muster-lab`: a lab by hand, for the demo and for looking into a test that fails.
 
+#![expect(clippy::disallowed_types, reason = "it runs commands in labs")]
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};

@@ -1,0 +1,128 @@
+//! `apply`: does a plan's actions in their order through a `Host`, with one outcome for each note.
+//! It decides nothing but what a failure stops: a failed taking-away stops the giving of the same
+//! kind, and a failed rewrite of the account files stops all giving that rests on it.
+
+use std::collections::BTreeSet;
+
+use muster_proto::receipt::{Convergence, Outcome};
+
+use crate::{
+    host::{Host, Report},
+    ownership::Ownership,
+    plan::{Action, Phase, Plan, Planned},
+};
+
+/// What became of a plan.
+#[derive(Debug)]
+pub struct Applied {
+    /// One for each note, in order.
+    pub outcomes: Vec<Outcome>,
+    /// What is Muster's now: to be saved.
+    pub ownership: Ownership,
+    /// Whether something has to be tried again.
+    pub convergence: Convergence,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Area {
+    Sudo,
+    Accounts,
+    Keys,
+    DropIn,
+    Processes,
+    Homes,
+}
+
+/// Does a plan. The keeper has saved `plan.ownership_after` before; `before` is what it had then.
+pub fn apply(plan: &Plan, before: &Ownership, host: &mut dyn Host) -> Applied {
+    let mut run = Run {
+        outcomes: Vec::new(),
+        ownership: plan.ownership_after.clone(),
+        failed: BTreeSet::new(),
+    };
+    for phase in [Phase::Take, Phase::Give] {
+        let actions: Vec<&Planned> = plan.actions.iter().filter(|a| a.phase == phase).collect();
+        if actions.is_empty() {
+            continue;
+        }
+        host.prepare(&actions.iter().map(|planned| &planned.action).collect::<Vec<_>>());
+        for planned in actions {
+            let report = match run.stopped_by(planned) {
+                Some(reason) => Report::failed(reason),
+                None => host.perform(&planned.action),
+            };
+            run.record(planned, &report, before);
+        }
+        host.settle();
+    }
+    let retrying = run.outcomes.iter().any(|outcome| outcome.failure.is_some());
+    let convergence = if retrying { Convergence::Retrying } else { Convergence::Done };
+    Applied { outcomes: run.outcomes, ownership: run.ownership, convergence }
+}
+
+struct Run {
+    outcomes: Vec<Outcome>,
+    ownership: Ownership,
+    failed: BTreeSet<(Phase, Area)>,
+}
+
+impl Run {
+    fn stopped_by(&self, planned: &Planned) -> Option<&'static str> {
+        let area = area(&planned.action);
+        if planned.phase == Phase::Take {
+            return None;
+        }
+        if self.failed.contains(&(Phase::Take, area)) {
+            return Some("not done since taking away before it failed");
+        }
+        self.failed
+            .contains(&(Phase::Give, Area::Accounts))
+            .then_some("not done since the account files could not be changed")
+    }
+
+    fn record(&mut self, planned: &Planned, report: &Report, before: &Ownership) {
+        let area = area(&planned.action);
+        if report.whole.is_some() {
+            self.failed.insert((planned.phase, area));
+            // Nothing was renamed, so nothing that was only intended is ours.
+            if area == Area::Accounts && planned.phase == Phase::Give && report.untouched {
+                self.forget_intended(before);
+            }
+        }
+        for note in &planned.notes {
+            let failure = report.whole.as_ref().or_else(|| report.failures.get(&note.subject));
+            let detail = report.details.get(&note.subject).unwrap_or(&note.detail);
+            self.outcomes.push(Outcome {
+                action: note.word.to_owned(),
+                subject: note.subject.clone(),
+                detail: detail.clone(),
+                failure: failure.cloned(),
+            });
+        }
+        if let Action::Sessions(leavers) = &planned.action {
+            for leaver in leavers {
+                let failed =
+                    report.whole.is_some() || report.failures.contains_key(leaver.login.as_str());
+                if let Some(account) = self.ownership.accounts.get_mut(&leaver.login) {
+                    account.sessions_owed = failed;
+                }
+            }
+        }
+    }
+
+    fn forget_intended(&mut self, before: &Ownership) {
+        self.ownership.accounts.retain(|login, _| before.accounts.contains_key(login));
+        self.ownership.unix_groups.retain(|name, _| before.unix_groups.contains_key(name));
+    }
+}
+
+fn area(action: &Action) -> Area {
+    match action {
+        Action::Sudo(_) => Area::Sudo,
+        Action::Accounts(_) => Area::Accounts,
+        Action::Keys(_) => Area::Keys,
+        Action::DropIn(_) => Area::DropIn,
+        Action::Jobs(_) | Action::Sessions(_) => Area::Processes,
+        Action::Homes(_) => Area::Homes,
+    }
+}

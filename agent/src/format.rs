@@ -1,0 +1,288 @@
+//! Account files as text: line-preserving tables of colon-separated fields, pure and lossless.
+//! A table is parsed only to find lines. Every line that an edit does not name stays byte for byte
+//! where it is: comments, malformed and NIS lines, duplicates, other people's accounts.
+//! What an edit means for an account is `plan`'s business, when it is written is `host`'s.
+
+pub mod group;
+pub mod passwd;
+pub mod shadow;
+pub mod ssh;
+pub mod sudoers;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::Range,
+};
+
+/// The size from which an account file is absurd.
+const MOST_BYTES: usize = 64 << 20;
+
+/// One of passwd, shadow, group and gshadow.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Table {
+    text: Vec<u8>,
+    lines: Vec<Range<usize>>,
+    /// Numbers of the lines that are entries, by name and then by place.
+    by_name: Vec<usize>,
+}
+
+/// One line of a table that has a name and at least one further field.
+#[derive(Clone, Copy)]
+pub struct Entry<'a>(&'a [u8]);
+
+/// One change of one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// A new line, before the first NIS line.
+    Add {
+        /// Its first field.
+        name: String,
+        /// All of it, without the newline.
+        line: String,
+    },
+    /// A new value for one field of a line that is there.
+    Set {
+        /// Whose line.
+        name: String,
+        /// Which field, from 0.
+        field: usize,
+        /// To what.
+        value: Value,
+    },
+    /// Other members, in the fourth field of group and gshadow.
+    Members {
+        /// Of which Unix group.
+        name: String,
+        /// Who comes in.
+        add: BTreeSet<String>,
+        /// Who goes, from every line with this name.
+        remove: BTreeSet<String>,
+    },
+}
+
+/// What a field becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// This text.
+    Text(String),
+    /// What it is now, with `!` before it unless there is one.
+    Locked,
+    /// What it is now without leading `!`, or `*` where nothing else is left.
+    Unlocked,
+}
+
+/// Why a text is not a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadTable {
+    /// Programs disagree about what comes after a NUL.
+    #[error("it has a NUL byte")]
+    Nul,
+    /// No account file is this large.
+    #[error("it is larger than 64 MiB")]
+    Large,
+}
+
+/// Why an edit does not fit the table: somebody else has changed it since the plan was made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// A line to be added is there.
+    #[error("`{0}` is there already")]
+    Present(String),
+    /// A line to be changed is not there.
+    #[error("`{0}` is no longer there")]
+    Absent(String),
+}
+
+impl Table {
+    /// Finds the lines of a text.
+    pub fn parse(text: Vec<u8>) -> Result<Self, BadTable> {
+        if text.len() > MOST_BYTES {
+            return Err(BadTable::Large);
+        }
+        if text.contains(&0) {
+            return Err(BadTable::Nul);
+        }
+        let mut lines = Vec::new();
+        let mut start = 0;
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            let end = start + line.len();
+            lines.push(start..end - usize::from(line.ends_with(b"\n")));
+            start = end;
+        }
+        let mut table = Self { text, lines, by_name: Vec::new() };
+        let mut by_name: Vec<usize> =
+            (0..table.lines.len()).filter(|at| table.entry(*at).is_some()).collect();
+        by_name.sort_by(|a, b| (table.name(*a), a).cmp(&(table.name(*b), b)));
+        table.by_name = by_name;
+        Ok(table)
+    }
+
+    /// Returns the text, as it was read.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Returns the first entry of this name, the one that the C library finds.
+    pub fn get(&self, name: &str) -> Option<Entry<'_>> {
+        self.places(name).first().and_then(|at| self.entry(*at))
+    }
+
+    /// Returns every entry of this name: the C library adds the members of all of them up.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = Entry<'_>> {
+        self.places(name).iter().filter_map(|at| self.entry(*at))
+    }
+
+    /// Returns all entries in the order of the file.
+    pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        (0..self.lines.len()).filter_map(|at| self.entry(at))
+    }
+
+    /// Says whether the last line lacks its newline.
+    pub fn lacks_final_newline(&self) -> bool {
+        self.text.last().is_some_and(|byte| *byte != b'\n')
+    }
+
+    /// Returns the text with the edits made.
+    pub fn splice(&self, edits: &[Edit]) -> Result<Vec<u8>, Misfit> {
+        let mut changed: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+        let mut added: Vec<&str> = Vec::new();
+        let mut added_names: BTreeSet<&str> = BTreeSet::new();
+        for edit in edits {
+            match edit {
+                Edit::Add { name, line } => {
+                    if !self.places(name).is_empty() || !added_names.insert(name) {
+                        return Err(Misfit::Present(name.clone()));
+                    }
+                    added.push(line);
+                }
+                Edit::Set { name, field, value } => {
+                    let at = self.first(name)?;
+                    let line = self.current(&changed, at);
+                    changed.insert(at, set_field(line, *field, value));
+                }
+                Edit::Members { name, add, remove } => {
+                    let first = self.first(name)?;
+                    for at in self.places(name) {
+                        let entering = if *at == first { Some(add) } else { None };
+                        let line = self.current(&changed, *at);
+                        changed.insert(*at, group::edit_members(line, entering, remove));
+                    }
+                }
+            }
+        }
+        Ok(self.render(&changed, &added))
+    }
+
+    fn render(&self, changed: &BTreeMap<usize, Vec<u8>>, added: &[&str]) -> Vec<u8> {
+        if changed.is_empty() && added.is_empty() {
+            return self.text.clone();
+        }
+        let growth: usize = added.iter().map(|line| line.len() + 1).sum();
+        let mut text = Vec::with_capacity(self.text.len() + growth + 256);
+        let is_nis = |at: usize| {
+            matches!(self.line(at).first(), Some(b'+' | b'-')) && !changed.contains_key(&at)
+        };
+        let tail = (0..self.lines.len()).find(|at| is_nis(*at)).unwrap_or(self.lines.len());
+        let copy = |text: &mut Vec<u8>, range: Range<usize>| {
+            for at in range {
+                text.extend_from_slice(changed.get(&at).map_or_else(|| self.line(at), |l| l));
+                text.push(b'\n');
+            }
+        };
+        copy(&mut text, 0..tail);
+        for line in added {
+            text.extend_from_slice(line.as_bytes());
+            text.push(b'\n');
+        }
+        copy(&mut text, tail..self.lines.len());
+        text
+    }
+
+    fn current<'a>(&'a self, changed: &'a BTreeMap<usize, Vec<u8>>, at: usize) -> &'a [u8] {
+        changed.get(&at).map_or_else(|| self.line(at), |line| line)
+    }
+
+    fn line(&self, at: usize) -> &[u8] {
+        self.lines.get(at).and_then(|range| self.text.get(range.clone())).unwrap_or_default()
+    }
+
+    fn entry(&self, at: usize) -> Option<Entry<'_>> {
+        let line = self.line(at);
+        let is_entry =
+            !matches!(line.first(), None | Some(b'#' | b'+' | b'-' | b':')) && line.contains(&b':');
+        is_entry.then_some(Entry(line))
+    }
+
+    fn name(&self, at: usize) -> &[u8] {
+        Entry(self.line(at)).field(0)
+    }
+
+    /// The lines of a name, in the order of the file.
+    fn places(&self, name: &str) -> &[usize] {
+        let from = self.by_name.partition_point(|at| self.name(*at) < name.as_bytes());
+        let rest = self.by_name.get(from..).unwrap_or_default();
+        let count = rest.partition_point(|at| self.name(*at) == name.as_bytes());
+        rest.get(..count).unwrap_or_default()
+    }
+
+    fn first(&self, name: &str) -> Result<usize, Misfit> {
+        self.places(name).first().copied().ok_or_else(|| Misfit::Absent(name.to_owned()))
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// Returns a field, empty where the line is too short.
+    pub fn field(self, at: usize) -> &'a [u8] {
+        self.0.split(|byte| *byte == b':').nth(at).unwrap_or_default()
+    }
+
+    /// Returns the whole line.
+    pub fn line(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Returns a field as text, if it is text.
+    pub fn text(self, at: usize) -> Option<&'a str> {
+        std::str::from_utf8(self.field(at)).ok()
+    }
+
+    /// Returns a field as a number, if it is one.
+    pub fn number(self, at: usize) -> Option<u32> {
+        self.text(at).and_then(|text| text.parse().ok())
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the text: shadow holds hashes.
+        write!(f, "Table({} lines)", self.lines.len())
+    }
+}
+
+impl fmt::Debug for Entry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entry({})", String::from_utf8_lossy(self.field(0)))
+    }
+}
+
+fn set_field(line: &[u8], at: usize, value: &Value) -> Vec<u8> {
+    let mut fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
+    if fields.len() <= at {
+        fields.resize(at + 1, b"");
+    }
+    let present = fields.get(at).copied().unwrap_or_default();
+    let new = match value {
+        Value::Text(text) => text.as_bytes().to_vec(),
+        Value::Locked if present.starts_with(b"!") => present.to_vec(),
+        Value::Locked => [b"!", present].concat(),
+        Value::Unlocked => shadow::unlocked(present).to_vec(),
+    };
+    if let Some(field) = fields.get_mut(at) {
+        *field = &new;
+    }
+    fields.join(&b':')
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! `/etc/shadow`: what a password field says, and what the ageing fields must be so that they
+//! never lock out somebody who has only keys (pam_unix demands a new password for `lstchg` 0 and
+//! after `max` days even when a key was used).
+
+use super::{Edit, Entry, Value};
+
+/// The field of the password.
+pub const PASSWORD: usize = 1;
+/// The field of the day of the last change.
+pub const LAST_CHANGE: usize = 2;
+/// The field of the days before a password may change.
+pub const MIN: usize = 3;
+/// The field of the days until it must.
+pub const MAX: usize = 4;
+/// The field of the days after that until the account is shut.
+pub const INACTIVE: usize = 6;
+/// The field of the day from which the account is shut.
+pub const EXPIRE: usize = 7;
+
+/// What a password field says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Password {
+    /// `!` before it: sshd without PAM refuses even keys.
+    Locked,
+    /// No password fits.
+    Impossible,
+    /// The empty password fits.
+    Empty,
+    /// A hash.
+    Set,
+}
+
+impl Password {
+    /// Reads a field.
+    pub fn of(field: &[u8]) -> Self {
+        match field {
+            [] => Self::Empty,
+            [b'!', ..] => Self::Locked,
+            [b'$' | b'_', ..] => Self::Set,
+            other if other.len() >= 13 && !other.starts_with(b"*") => Self::Set,
+            _ => Self::Impossible,
+        }
+    }
+}
+
+/// Returns a field without its `!`, or `*` where nothing else is left: an empty field would let
+/// anybody in.
+pub fn unlocked(field: &[u8]) -> &[u8] {
+    let bare = field.iter().position(|byte| *byte != b'!').and_then(|at| field.get(at..));
+    bare.unwrap_or(b"*")
+}
+
+/// Returns the line of a new account that has only keys.
+pub fn new_line(login: &str, today: u64) -> String {
+    format!("{login}:*:{today}::::::")
+}
+
+/// Returns the edits that shut an account; a service identity is not expired, since that breaks
+/// `su SERVICE -c`.
+pub fn locking(login: &str, entry: Entry<'_>, expires: bool) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    if Password::of(entry.field(PASSWORD)) != Password::Locked {
+        edits.push(set(login, PASSWORD, Value::Locked));
+    }
+    if expires && entry.field(EXPIRE) != b"1" {
+        edits.push(set(login, EXPIRE, Value::Text("1".to_owned())));
+    }
+    edits
+}
+
+/// Returns the edits that make an account one that its holder can enter.
+pub fn opening(
+    login: &str,
+    entry: Entry<'_>,
+    may_have_password: bool,
+    max_days: Option<u32>,
+    today: u64,
+) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    let bare = unlocked(entry.field(PASSWORD));
+    let own = may_have_password && Password::of(bare) == Password::Set;
+    if own {
+        if bare != entry.field(PASSWORD) {
+            edits.push(set(login, PASSWORD, Value::Unlocked));
+        }
+    } else if entry.field(PASSWORD) != b"*" {
+        edits.push(set(login, PASSWORD, Value::Text("*".to_owned())));
+    }
+    let max = max_days.filter(|_| own).map(|days| days.to_string()).unwrap_or_default();
+    for (field, wanted) in [(MIN, ""), (MAX, max.as_str()), (INACTIVE, ""), (EXPIRE, "")] {
+        if entry.field(field) != wanted.as_bytes() {
+            edits.push(set(login, field, Value::Text(wanted.to_owned())));
+        }
+    }
+    if matches!(entry.field(LAST_CHANGE), b"0" | b"") {
+        edits.push(set(login, LAST_CHANGE, Value::Text(today.to_string())));
+    }
+    edits
+}
+
+fn set(login: &str, field: usize, value: Value) -> Edit {
+    Edit::Set { name: login.to_owned(), field, value }
+}

@@ -1,0 +1,228 @@
+//! The only place that touches the machine. A `Host` looks and does what a plan says; it decides
+//! nothing but how. `Linux` is the real one, over `/` or, for tests, over any other root, where no
+//! program is run. Every file operation is relative to a directory that was opened without
+//! following links.
+
+mod accounts;
+pub mod files;
+mod homes;
+mod jobs;
+pub mod lock;
+mod names;
+pub mod notify;
+mod observe;
+pub mod peer;
+mod program;
+mod rooted;
+mod sessions;
+mod ssh;
+pub mod state;
+mod sudo;
+
+use std::{collections::BTreeMap, error::Error, path::Path, sync::Arc};
+
+use self::{
+    files::{Dir, Faults, FileError},
+    homes::Staging,
+    program::Programs,
+    rooted::Staged,
+};
+use crate::{
+    observed::{ObservedState, Scope},
+    plan::Action,
+};
+
+/// A host as `plan` and `apply` know it.
+pub trait Host {
+    /// Looks at everything once.
+    fn observe(&mut self, scope: &Scope) -> Result<ObservedState, ObserveError>;
+
+    /// Writes what these actions will need, durably and under names that nobody reads. What fails
+    /// here is reported when the action is done.
+    fn prepare(&mut self, actions: &[&Action]);
+
+    /// Does one action.
+    fn perform(&mut self, action: &Action) -> Report;
+
+    /// Cleans up after the actions of a phase and tells those who cache.
+    fn settle(&mut self);
+}
+
+/// How an action went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Why nothing of it could be done.
+    pub whole: Option<String>,
+    /// Whether in that case the host is as it was.
+    pub untouched: bool,
+    /// Why something could not be done, by subject.
+    pub failures: BTreeMap<String, String>,
+    /// What exactly was done, by subject, where the plan could not know.
+    pub details: BTreeMap<String, String>,
+}
+
+/// Why a host cannot be looked at, so that nothing can be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// A file cannot be read.
+    #[error("cannot read the accounts")]
+    File(#[from] FileError),
+    /// An account file is not one.
+    #[error("`/etc/{name}` is not an account file")]
+    Table {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: crate::format::BadTable,
+    },
+    /// An account file that every system has.
+    #[error("`/etc/{0}` is missing")]
+    Missing(&'static str),
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Linux {
+    root: Dir,
+    programs: Programs,
+    staged: BTreeMap<&'static str, Staged>,
+    staging: Vec<Staging>,
+    accounts_changed: bool,
+}
+
+impl Linux {
+    /// Opens the machine itself, and removes what an earlier life left half done.
+    pub fn open() -> Result<Self, FileError> {
+        Self::over(Path::new("/"), Programs::System, Arc::new(Faults::none()))
+    }
+
+    /// Opens another root, where no program is run and a fault can be made to happen.
+    pub fn open_root(root: &Path, faults: Arc<Faults>) -> Result<Self, FileError> {
+        Self::over(root, Programs::None, faults)
+    }
+
+    fn over(root: &Path, programs: Programs, faults: Arc<Faults>) -> Result<Self, FileError> {
+        let root = Dir::open(root, faults)?;
+        let places = ["etc", "etc/sudoers.d", "etc/ssh/muster-keys", "etc/ssh/sshd_config.d"];
+        for place in places {
+            if let Some(dir) = root.walk(place)? {
+                dir.remove_leftovers()?;
+            }
+        }
+        Ok(Self {
+            root,
+            programs,
+            staged: BTreeMap::new(),
+            staging: Vec::new(),
+            accounts_changed: false,
+        })
+    }
+}
+
+impl Host for Linux {
+    fn observe(&mut self, scope: &Scope) -> Result<ObservedState, ObserveError> {
+        observe::observe(&self.root, self.programs, scope)
+    }
+
+    fn prepare(&mut self, actions: &[&Action]) {
+        let mut touched: Vec<Dir> = Vec::new();
+        for action in actions {
+            match action {
+                Action::Homes(homes) => {
+                    self.staging = homes::stage(&self.root, homes);
+                    touched.extend(self.staging.iter().map(|staging| staging.place().clone()));
+                }
+                Action::Keys(files) => {
+                    let staged = ssh::stage_keys(&self.root, files);
+                    touched.extend(staged.place().cloned());
+                    self.staged.insert("keys", staged);
+                }
+                Action::Sudo(files) => {
+                    let staged = sudo::stage(&self.root, self.programs, files);
+                    touched.extend(staged.place().cloned());
+                    self.staged.insert("sudo", staged);
+                }
+                Action::DropIn(text) => {
+                    let staged = ssh::stage_drop_in(&self.root, text);
+                    touched.extend(staged.place().cloned());
+                    self.staged.insert("drop-in", staged);
+                }
+                Action::Accounts(_) | Action::Jobs(_) | Action::Sessions(_) => {}
+            }
+        }
+        let synced = files::sync_file_systems(&touched);
+        if let Err(error) = synced {
+            let reason = chain(&error);
+            for staged in self.staged.values_mut() {
+                staged.spoil(&reason);
+            }
+            for staging in &mut self.staging {
+                staging.spoil(&reason);
+            }
+        }
+    }
+
+    fn perform(&mut self, action: &Action) -> Report {
+        match action {
+            Action::Accounts(edits) => {
+                let report = accounts::rewrite(&self.root, edits);
+                self.accounts_changed |= report.whole.is_none();
+                report
+            }
+            Action::Homes(homes) => homes::install(&mut self.staging, homes),
+            Action::Keys(files) => {
+                let staged = self.staged.remove("keys");
+                staged.map_or_else(unprepared, |staged| staged.install(files))
+            }
+            Action::Sudo(files) => {
+                let staged = self.staged.remove("sudo");
+                let programs = self.programs;
+                staged.map_or_else(unprepared, |staged| sudo::install(staged, programs, files))
+            }
+            Action::DropIn(text) => {
+                let staged = self.staged.remove("drop-in");
+                let programs = self.programs;
+                staged
+                    .map_or_else(unprepared, |staged| ssh::install_drop_in(staged, programs, text))
+            }
+            Action::Jobs(leavers) => jobs::set_aside(&self.root, leavers),
+            Action::Sessions(leavers) => sessions::end(&self.root, self.programs, leavers),
+        }
+    }
+
+    fn settle(&mut self) {
+        for (_, staged) in std::mem::take(&mut self.staged) {
+            staged.discard();
+        }
+        for staging in std::mem::take(&mut self.staging) {
+            staging.discard();
+        }
+        if std::mem::take(&mut self.accounts_changed) {
+            names::forget_cached(&self.root, self.programs);
+        }
+    }
+}
+
+impl Report {
+    /// Nothing of it could be done.
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self { whole: Some(reason.into()), ..Self::default() }
+    }
+}
+
+fn unprepared() -> Report {
+    Report::failed("it was not prepared")
+}
+
+/// Returns an error with its causes, for reports.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,168 @@
+//! New homes: all are built in one directory of root's beside their place, which nobody else can
+//! enter, given away by descriptor, made durable at once and renamed into place one by one. Root
+//! does nothing by path where a user could write.
+
+use std::{collections::BTreeMap, ffi::OsString};
+
+use nix::{fcntl::readlinkat, sys::stat::SFlag};
+
+use crate::plan::NewHome;
+
+use super::{
+    Report, chain,
+    files::{Dir, FileError, Looks, random, split},
+};
+
+const PREFIX: &str = ".muster-new-";
+const MOST_DEPTH: usize = 16;
+
+/// Homes of one directory that are built but not in place.
+#[derive(Debug)]
+pub(super) struct Staging {
+    place: Dir,
+    name: String,
+    dir: Dir,
+    built: BTreeMap<String, Result<(), String>>,
+}
+
+/// `/etc/skel`, read once.
+#[derive(Debug, Default)]
+struct Skeleton {
+    entries: Vec<(OsString, Node)>,
+}
+
+#[derive(Debug)]
+enum Node {
+    File(Vec<u8>, u32),
+    Directory(Skeleton, u32),
+    Link(OsString),
+}
+
+/// Builds homes; those whose directory is not fit are left out, and then fail by name.
+pub(super) fn stage(root: &Dir, homes: &[NewHome]) -> Vec<Staging> {
+    let mut by_place: BTreeMap<&str, Vec<&NewHome>> = BTreeMap::new();
+    for home in homes {
+        by_place.entry(split(&home.path).0).or_default().push(home);
+    }
+    let skeleton = root.walk("etc/skel").and_then(|skel| match skel {
+        Some(skel) => Skeleton::read(&skel, MOST_DEPTH),
+        None => Ok(Skeleton::default()),
+    });
+    let Ok(skeleton) = skeleton else { return Vec::new() };
+    let build = |(place, homes): (&str, Vec<&NewHome>)| -> Result<Staging, FileError> {
+        let place = root.need(place)?;
+        place.require_rooted()?;
+        for name in place.names()?.iter().filter(|name| name.starts_with(PREFIX)) {
+            if place.stat(name)?.is_some_and(|found| found.st_uid == 0) {
+                place.remove_tree(name)?;
+            }
+        }
+        let name = format!("{PREFIX}{}", random());
+        let dir = place.make(&name, 0o700)?;
+        let mut built = BTreeMap::new();
+        for home in homes {
+            let outcome = build_home(&dir, &skeleton, home).map_err(|error| chain(&error));
+            built.insert(home.login.as_str().to_owned(), outcome);
+        }
+        Ok(Staging { place, name, dir, built })
+    };
+    by_place.into_iter().filter_map(|at| build(at).ok()).collect()
+}
+
+fn build_home(staging: &Dir, skeleton: &Skeleton, home: &NewHome) -> Result<(), FileError> {
+    let dir = staging.make(home.login.as_str(), 0o700)?;
+    let looks = |mode| Looks { uid: home.uid, gid: home.gid, mode };
+    skeleton.fill(&dir, &looks)?;
+    dir.set_looks(looks(0o700))
+}
+
+impl Skeleton {
+    fn read(dir: &Dir, depth: usize) -> Result<Self, FileError> {
+        let mut skeleton = Self::default();
+        for name in dir.names()? {
+            let Some(found) = dir.stat(&name)? else { continue };
+            let mode = found.st_mode & 0o777;
+            let kind = found.st_mode & SFlag::S_IFMT.bits();
+            let node = if kind == SFlag::S_IFREG.bits() {
+                dir.read(&name)?.map(|(bytes, _)| Node::File(bytes, mode))
+            } else if kind == SFlag::S_IFDIR.bits() && depth > 0 {
+                let below = dir.walk(&name)?;
+                let below = below.map(|below| Self::read(&below, depth - 1)).transpose()?;
+                below.map(|below| Node::Directory(below, mode))
+            } else if kind == SFlag::S_IFLNK.bits() {
+                readlinkat(dir, name.as_str()).ok().map(Node::Link)
+            } else {
+                None
+            };
+            skeleton.entries.extend(node.map(|node| (OsString::from(name), node)));
+        }
+        Ok(skeleton)
+    }
+
+    fn fill(&self, dir: &Dir, looks: &impl Fn(u32) -> Looks) -> Result<(), FileError> {
+        for (name, node) in &self.entries {
+            match node {
+                Node::File(bytes, mode) => dir.write_new(name, looks(*mode), bytes)?,
+                Node::Directory(below, mode) => {
+                    let made = dir.make(name, 0o700)?;
+                    below.fill(&made, looks)?;
+                    made.set_looks(looks(*mode))?;
+                }
+                Node::Link(target) => dir.link_symbolic(name, target, looks(0))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Renames homes into place.
+pub(super) fn install(staging: &mut [Staging], homes: &[NewHome]) -> Report {
+    let mut report = Report::default();
+    for home in homes {
+        let login = home.login.as_str();
+        let parent = split(&home.path).0;
+        let outcome = staging
+            .iter()
+            .find_map(|staging| Some((staging, staging.built.get(login)?)))
+            .ok_or_else(|| format!("`{parent}` is missing or not root's alone"))
+            .and_then(|(staging, built)| built.clone().map(|()| staging))
+            .and_then(|staging| staging.put(home).map_err(|error| chain(&error)));
+        if let Err(reason) = outcome {
+            report.failures.insert(login.to_owned(), reason);
+        }
+    }
+    for staging in staging {
+        if let Err(error) = staging.place.sync() {
+            report.whole.get_or_insert_with(|| chain(&error));
+        }
+    }
+    report
+}
+
+impl Staging {
+    pub(super) fn place(&self) -> &Dir {
+        &self.place
+    }
+
+    fn put(&self, home: &NewHome) -> Result<(), FileError> {
+        let name = split(&home.path).1;
+        // Only root can write here, so what is absent now is absent at the rename.
+        if self.place.stat(name)?.is_some() {
+            return Err(FileError::Unsafe { path: home.path.clone(), problem: "there already" });
+        }
+        self.dir.rename(home.login.as_str(), &self.place, name)
+    }
+
+    /// Makes the installation fail.
+    pub(super) fn spoil(&mut self, reason: &str) {
+        for outcome in self.built.values_mut() {
+            *outcome = Err(reason.to_owned());
+        }
+    }
+
+    /// Removes the directory that they were built in.
+    pub(super) fn discard(self) {
+        // What stays is removed when homes are next built.
+        let _ = self.place.remove_tree(&self.name);
+    }
+}

@@ -1,0 +1,138 @@
+//! What would start processes again after a lock: lingering, crontabs and at jobs. Lingering goes;
+//! jobs move into a directory of root's beside them, whose name cron does not read, and stay there.
+
+use nix::sys::stat::SFlag;
+
+use crate::plan::Leaver;
+
+use super::{
+    Report, chain,
+    files::{Dir, FileError, random},
+};
+
+const LINGER: &str = "var/lib/systemd/linger";
+/// Crontabs, named by login: Debian's and Red Hat's places.
+const CRONTABS: &[&str] = &["var/spool/cron/crontabs", "var/spool/cron"];
+/// At jobs, known by their owner.
+const AT_JOBS: &[&str] = &["var/spool/cron/atjobs", "var/spool/at"];
+const ASIDE: &str = ".muster-set-aside";
+
+/// The jobs of a host, by place.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    lingering: Vec<String>,
+    crontabs: Vec<String>,
+    at_jobs: Vec<u32>,
+    aside: Vec<String>,
+}
+
+impl Jobs {
+    pub(super) fn observe(root: &Dir) -> Result<Self, FileError> {
+        let mut jobs = Self::default();
+        if let Some(dir) = root.walk(LINGER)? {
+            jobs.lingering = dir.names()?;
+        }
+        for place in CRONTABS {
+            if let Some(dir) = root.walk(place)? {
+                jobs.crontabs.extend(files_in(&dir)?.into_iter().map(|(name, _)| name));
+            }
+        }
+        for place in AT_JOBS {
+            if let Some(dir) = root.walk(place)? {
+                jobs.at_jobs.extend(files_in(&dir)?.into_iter().map(|(_, uid)| uid));
+            }
+        }
+        for place in CRONTABS.iter().chain(AT_JOBS) {
+            if let Some(dir) = root.walk(&format!("{place}/{ASIDE}"))? {
+                jobs.aside.extend(dir.names()?);
+            }
+        }
+        Ok(jobs)
+    }
+
+    /// Says whether an account has any.
+    pub(super) fn of(&self, login: &str, uid: u32) -> bool {
+        self.lingering.iter().chain(&self.crontabs).any(|name| name == login)
+            || self.at_jobs.contains(&uid)
+    }
+
+    /// Says whether an account had some that were set aside.
+    pub(super) fn set_aside(&self, login: &str) -> bool {
+        let own = |name: &String| name.split_once('.').is_some_and(|(owner, _)| owner == login);
+        self.aside.iter().any(own)
+    }
+}
+
+fn files_in(dir: &Dir) -> Result<Vec<(String, u32)>, FileError> {
+    let mut files = Vec::new();
+    for name in dir.names()? {
+        if let Some(found) = dir.stat(&name)?
+            && found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
+        {
+            files.push((name, found.st_uid));
+        }
+    }
+    Ok(files)
+}
+
+/// Ends lingering and sets jobs aside.
+pub(super) fn set_aside(root: &Dir, leavers: &[Leaver]) -> Report {
+    let mut report = Report::default();
+    for leaver in leavers {
+        let login = leaver.login.as_str().to_owned();
+        match set_one_aside(root, leaver) {
+            Ok(count) => {
+                report.details.insert(login, format!("lingering off, {count} jobs set aside"));
+            }
+            Err(error) => {
+                report.failures.insert(login, chain(&error));
+            }
+        }
+    }
+    report
+}
+
+fn set_one_aside(root: &Dir, leaver: &Leaver) -> Result<u32, FileError> {
+    let login = leaver.login.as_str();
+    if let Some(dir) = root.walk(LINGER)? {
+        dir.remove(login)?;
+    }
+    let mut count = 0;
+    for place in CRONTABS {
+        if let Some(dir) = root.walk(place)? {
+            let file = dir
+                .stat(login)?
+                .is_some_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits());
+            if file {
+                move_aside(&dir, login, &format!("{login}.cron.{}", random()))?;
+                count += 1;
+            }
+        }
+    }
+    for place in AT_JOBS {
+        if let Some(dir) = root.walk(place)? {
+            for (name, uid) in files_in(&dir)? {
+                if uid == leaver.uid {
+                    move_aside(&dir, &name, &format!("{login}.at.{}", random()))?;
+                    count += 1;
+                }
+            }
+        }
+    }
+    Ok(count)
+}
+
+/// The spool may be writable for cron's Unix group, so a directory that is there must be root's.
+fn move_aside(dir: &Dir, name: &str, new_name: &str) -> Result<(), FileError> {
+    let aside = match dir.walk(ASIDE)? {
+        Some(aside) => aside,
+        None => dir.make(ASIDE, 0o700)?,
+    };
+    let found = aside.stat_self()?;
+    if found.st_uid != 0 || found.st_mode & 0o077 != 0 {
+        return Err(FileError::Unsafe { path: dir.show(ASIDE), problem: "not root's alone" });
+    }
+    dir.rename(name, &aside, new_name)?;
+    aside.sync()?;
+    dir.sync()
+}

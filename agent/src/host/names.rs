@@ -1,0 +1,137 @@
+//! Other sources of accounts: what nsswitch.conf names beside the files, what they say of logins
+//! and uids about to be given, and who remembers old answers. A source that cannot be asked makes
+//! every answer unknown.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::unix::net::UnixStream,
+    path::Path,
+};
+
+use muster_proto::name::Login;
+
+use super::{
+    files::{Dir, FileError},
+    program::Programs,
+};
+use crate::observed::{Elsewhere, Wanted};
+
+/// Sources that only say what the files say.
+const LOCAL: &[&str] = &["files", "compat", "systemd"];
+
+/// Where a source's daemon listens; if nobody does, its silence means nothing.
+const SOCKETS: &[(&str, &str)] = &[
+    ("sss", "/var/lib/sss/pipes/nss"),
+    ("ldap", "/run/nslcd/socket"),
+    ("winbind", "/run/samba/winbindd/pipe"),
+];
+
+/// Below what the kernel takes as arguments.
+const MOST_ARGUMENT_BYTES: usize = 1 << 20;
+
+/// Asks once for all accounts that are about to be created.
+pub(super) fn ask(
+    root: &Dir,
+    programs: Programs,
+    new: &BTreeMap<&Login, &Wanted>,
+) -> Result<BTreeMap<Login, Elsewhere>, FileError> {
+    if new.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let others = other_sources(root)?;
+    let answer = if others.is_empty() { Ok(String::new()) } else { getent(programs, &others, new) };
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(reason) => {
+            let unknown = |login: &&Login| ((*login).clone(), Elsewhere::Unknown(reason.clone()));
+            return Ok(new.keys().map(unknown).collect());
+        }
+    };
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    let mut uids: BTreeMap<u32, &str> = BTreeMap::new();
+    for line in answer.lines() {
+        let mut fields = line.split(':');
+        let (name, uid) = (fields.next(), fields.nth(1).and_then(|uid| uid.parse().ok()));
+        names.extend(name);
+        uids.extend(uid.zip(name));
+    }
+    let judge = |(login, wanted): (&&Login, &&Wanted)| {
+        let found = if names.contains(login.as_str()) {
+            Elsewhere::Known(others.join(", "))
+        } else if let Some(other) = uids.get(&wanted.uid) {
+            Elsewhere::Known(format!("{}: uid {} is `{other}`'s", others.join(", "), wanted.uid))
+        } else {
+            Elsewhere::Nobody
+        };
+        ((*login).clone(), found)
+    };
+    Ok(new.iter().map(judge).collect())
+}
+
+/// The sources of `passwd` beside the files.
+fn other_sources(root: &Dir) -> Result<Vec<String>, FileError> {
+    let text = match root.walk("etc")? {
+        Some(etc) => etc.read("nsswitch.conf")?.map(|(text, _)| text).unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let text = String::from_utf8_lossy(&text);
+    let line = text
+        .lines()
+        .filter_map(|line| line.split('#').next())
+        .find_map(|line| line.trim_start().strip_prefix("passwd")?.trim_start().strip_prefix(':'));
+    let mut in_brackets = false;
+    let mut sources = Vec::new();
+    for word in line.unwrap_or_default().split_whitespace() {
+        // Actions such as `[NOTFOUND=return]` are not sources.
+        in_brackets |= word.starts_with('[');
+        if !in_brackets && !LOCAL.contains(&word) {
+            sources.push(word.to_owned());
+        }
+        in_brackets &= !word.ends_with(']');
+    }
+    Ok(sources)
+}
+
+fn getent(
+    programs: Programs,
+    others: &[String],
+    new: &BTreeMap<&Login, &Wanted>,
+) -> Result<String, String> {
+    for (source, socket) in SOCKETS {
+        if others.iter().any(|other| other == source)
+            && let Err(error) = UnixStream::connect(Path::new(socket))
+        {
+            return Err(format!("`{source}` does not answer: {error}"));
+        }
+    }
+    let numbers: Vec<String> = new.values().map(|wanted| wanted.uid.to_string()).collect();
+    let mut arguments = vec!["passwd"];
+    arguments.extend(new.keys().map(|login| login.as_str()));
+    arguments.extend(numbers.iter().map(String::as_str));
+    if arguments.iter().map(|argument| argument.len() + 1).sum::<usize>() > MOST_ARGUMENT_BYTES {
+        return Err("too many new accounts to ask for at once".to_owned());
+    }
+    match programs.status("getent", &arguments) {
+        // 2: some were not found.
+        Some(Ok((0 | 2, answer))) => Ok(answer),
+        Some(Ok((status, _))) => Err(format!("getent ended with status {status}")),
+        Some(Err(reason)) => Err(reason),
+        None => Err(format!("there is no getent to ask {}", others.join(", "))),
+    }
+}
+
+/// Tells those who cache accounts, if they run.
+pub(super) fn forget_cached(root: &Dir, programs: Programs) {
+    let listens = |directory: &str, name: &str| {
+        let dir = root.walk(directory).ok().flatten();
+        dir.is_some_and(|dir| matches!(dir.stat(name), Ok(Some(_))))
+    };
+    // They notice the changed files within seconds; this only makes it sooner.
+    if listens("run/nscd", "socket") {
+        let _ = programs.run("nscd", &["-i", "passwd"]);
+        let _ = programs.run("nscd", &["-i", "group"]);
+    }
+    if listens("var/lib/sss/pipes", "nss") {
+        let _ = programs.run("sss_cache", &["-U", "-G"]);
+    }
+}

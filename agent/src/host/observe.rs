@@ -1,0 +1,122 @@
+//! One look at a host. Files of root's are read through descriptors; homes are only looked at from
+//! their directory, never entered.
+
+use std::collections::BTreeMap;
+
+use muster_proto::name::Login;
+use nix::sys::stat::{FileStat, SFlag};
+
+use crate::{
+    format::{Table, passwd, ssh, sudoers},
+    observed::{DropIn, Home, ObservedState, RootFile, Scope, Wanted},
+};
+
+use super::{
+    ObserveError,
+    files::{Dir, FileError, LEFTOVER, split},
+    jobs::Jobs,
+    names,
+    program::Programs,
+    sessions,
+};
+
+pub(super) fn observe(
+    root: &Dir,
+    programs: Programs,
+    scope: &Scope,
+) -> Result<ObservedState, ObserveError> {
+    let etc = root.need("etc")?;
+    let passwd = table(&etc, "passwd")?.ok_or(ObserveError::Missing("passwd"))?;
+    let new: BTreeMap<&Login, &Wanted> =
+        scope.wanted.iter().filter(|(login, _)| passwd.get(login.as_str()).is_none()).collect();
+    let jobs = Jobs::observe(root)?;
+    let jobs_of = |login: &&Login| {
+        let entry = passwd.get(login.as_str());
+        let uid = entry.and_then(|entry| entry.number(passwd::UID));
+        uid.is_some_and(|uid| jobs.of(login.as_str(), uid))
+    };
+    Ok(ObservedState {
+        shadow: table(&etc, "shadow")?.ok_or(ObserveError::Missing("shadow"))?,
+        group: table(&etc, "group")?.ok_or(ObserveError::Missing("group"))?,
+        gshadow: table(&etc, "gshadow")?,
+        homes: homes(root, scope, &passwd)?,
+        keys: root_files(root, ssh::KEYS_DIRECTORY, "", 0o644)?.unwrap_or_default(),
+        sudo: root_files(root, sudoers::DIRECTORY, sudoers::PREFIX, 0o440)?,
+        drop_in: drop_in(root)?,
+        elsewhere: names::ask(root, programs, &new)?,
+        running: sessions::running(root, &scope.uids)?,
+        jobs: scope.leaving.iter().filter(jobs_of).cloned().collect(),
+        set_aside: scope.wanted.keys().filter(|l| jobs.set_aside(l.as_str())).cloned().collect(),
+        passwd,
+    })
+}
+
+fn table(etc: &Dir, name: &'static str) -> Result<Option<Table>, ObserveError> {
+    let Some((text, _)) = etc.read(name)? else { return Ok(None) };
+    Table::parse(text).map(Some).map_err(|source| ObserveError::Table { name, source })
+}
+
+fn homes(root: &Dir, scope: &Scope, passwd: &Table) -> Result<BTreeMap<Login, Home>, FileError> {
+    let mut places: BTreeMap<String, Option<Dir>> = BTreeMap::new();
+    let mut homes = BTreeMap::new();
+    for (login, wanted) in &scope.wanted {
+        let found = passwd.get(login.as_str()).and_then(|entry| entry.text(passwd::HOME));
+        let (parent, name) = split(found.unwrap_or(&wanted.home));
+        if !places.contains_key(parent) {
+            // One that is a link or cannot be entered is no place for homes.
+            let dir = root.walk(parent).ok().flatten();
+            let dir = dir.filter(|dir| dir.require_rooted().is_ok());
+            places.insert(parent.to_owned(), dir);
+        }
+        let home = match places.get(parent).and_then(Option::as_ref) {
+            None => Home::NoPlace,
+            Some(_) if matches!(name, "" | "." | "..") => Home::NoPlace,
+            Some(dir) => dir.stat(name)?.map_or(Home::Absent, |found| kind(&found)),
+        };
+        homes.insert(login.clone(), home);
+    }
+    Ok(homes)
+}
+
+fn kind(found: &FileStat) -> Home {
+    if found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits() {
+        Home::Directory(found.st_uid)
+    } else {
+        Home::Other
+    }
+}
+
+fn root_files(
+    root: &Dir,
+    directory: &str,
+    prefix: &str,
+    mode: u32,
+) -> Result<Option<BTreeMap<String, RootFile>>, FileError> {
+    let Some(dir) = root.walk(directory)? else { return Ok(None) };
+    let mut files = BTreeMap::new();
+    for name in dir.names()? {
+        if name.starts_with(prefix) && !name.starts_with(LEFTOVER) {
+            let file = root_file(&dir, &name, mode)?;
+            files.extend(file.map(|file| (name, file)));
+        }
+    }
+    Ok(Some(files))
+}
+
+fn root_file(dir: &Dir, name: &str, mode: u32) -> Result<Option<RootFile>, FileError> {
+    match dir.read(name) {
+        Ok(None) => Ok(None),
+        Ok(Some((text, found))) => {
+            let sound = found.st_uid == 0 && found.st_mode & 0o7777 == mode && found.st_nlink == 1;
+            Ok(Some(RootFile { text, sound }))
+        }
+        // A link, a pipe: whatever it is, it is replaced.
+        Err(FileError::Unsafe { .. }) => Ok(Some(RootFile { text: Vec::new(), sound: false })),
+        Err(error) => Err(error),
+    }
+}
+
+fn drop_in(root: &Dir) -> Result<DropIn, FileError> {
+    let Some(dir) = root.walk(ssh::DROP_IN_DIRECTORY)? else { return Ok(DropIn::NoPlace) };
+    Ok(root_file(&dir, ssh::DROP_IN, 0o644)?.map_or(DropIn::Absent, DropIn::Present))
+}

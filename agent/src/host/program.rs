@@ -1,0 +1,100 @@
+//! Other programs: by absolute path from directories of root's, without a shell, with an empty
+//! environment, no input, and a time after which they are killed.
+
+use std::{
+    fs::File,
+    io::{Read, Seek},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+const DIRECTORIES: &[&str] = &["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const PATIENCE: Duration = Duration::from_secs(10);
+const MOST_OUTPUT: u64 = 16 << 20;
+
+/// Whether programs may be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Programs {
+    /// Those of the system.
+    System,
+    /// None: this root is not the running system's.
+    None,
+}
+
+/// How a program went.
+#[derive(Debug)]
+pub(super) enum Ran {
+    /// It succeeded with this output.
+    Done,
+    /// It did not, for this reason.
+    Failed(String),
+    /// There is no such program.
+    Missing,
+}
+
+/// The status and the output of a program that ended by itself.
+pub(super) type Ended = (i32, String);
+
+impl Programs {
+    /// Runs a program that succeeds with status 0.
+    pub(super) fn run(self, name: &str, arguments: &[&str]) -> Ran {
+        match self.status(name, arguments) {
+            None => Ran::Missing,
+            Some(Ok((0, _))) => Ran::Done,
+            Some(Ok((status, output))) => {
+                let last = output.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+                let shown: String = last.chars().filter(|c| !c.is_control()).take(200).collect();
+                Ran::Failed(format!("status {status}: {shown}"))
+            }
+            Some(Err(reason)) => Ran::Failed(reason),
+        }
+    }
+
+    /// Runs a program; nothing if there is none.
+    pub(super) fn status(self, name: &str, arguments: &[&str]) -> Option<Result<Ended, String>> {
+        if self == Self::None {
+            return None;
+        }
+        let path = DIRECTORIES
+            .iter()
+            .map(|directory| format!("{directory}/{name}"))
+            .find(|path| std::fs::metadata(path).is_ok_and(|found| found.is_file()))?;
+        Some(run(&path, arguments).map_err(|error| format!("cannot run `{path}`: {error}")))
+    }
+}
+
+fn run(path: &str, arguments: &[&str]) -> std::io::Result<Ended> {
+    // A file in memory, so that a long answer cannot block the program that nobody reads yet.
+    let output = File::from(memfd_create("output", MFdFlags::MFD_CLOEXEC)?);
+    let mut child = Command::new(path)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", DIRECTORIES.join(":"))
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output.try_clone()?)
+        .spawn()?;
+    let started = Instant::now();
+    let mut pause = Duration::from_micros(500);
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if started.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    };
+    let mut output = output;
+    output.rewind()?;
+    let mut text = Vec::new();
+    output.take(MOST_OUTPUT).read_to_end(&mut text)?;
+    Ok((status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned()))
+}

@@ -1,0 +1,164 @@
+//! Processes: whose run, and how they end. First all at once by control group, so that nothing can
+//! fork away, then the session by logind, then by uid until none is left or ten seconds are over.
+//! A process is held by a descriptor between looking at it and killing it, since numbers are used
+//! again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::{observed::Running, plan::Leaver};
+
+use super::{
+    Report, chain,
+    files::{Dir, FileError},
+    program::Programs,
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A process's uids (real, effective, saved, file system) and supplementary Unix groups.
+struct Status {
+    uids: BTreeSet<u32>,
+    unix_groups: BTreeSet<u32>,
+    is_dead: bool,
+}
+
+/// Returns what runs as these uids.
+pub(super) fn running(
+    root: &Dir,
+    uids: &BTreeSet<u32>,
+) -> Result<BTreeMap<u32, Running>, FileError> {
+    let mut running: BTreeMap<u32, Running> = BTreeMap::new();
+    if uids.is_empty() {
+        return Ok(running);
+    }
+    each_process(root, |_, status| {
+        for uid in status.uids.intersection(uids) {
+            let running = running.entry(*uid).or_default();
+            running.processes += 1;
+            running.unix_groups.extend(&status.unix_groups);
+        }
+    })?;
+    Ok(running)
+}
+
+fn each_process(root: &Dir, mut visit: impl FnMut(i32, &Status)) -> Result<(), FileError> {
+    let Some(proc) = root.walk("proc")? else { return Ok(()) };
+    for name in proc.names()? {
+        let Ok(pid) = name.parse::<i32>() else { continue };
+        if let Some(status) = status(&proc, pid) {
+            visit(pid, &status);
+        }
+    }
+    Ok(())
+}
+
+/// A process that cannot be read has ended in the meantime.
+fn status(proc: &Dir, pid: i32) -> Option<Status> {
+    let dir = proc.walk(&pid.to_string()).ok()??;
+    let (text, _) = dir.read("status").ok()??;
+    let text = String::from_utf8_lossy(&text);
+    let numbers = |key: &str| -> BTreeSet<u32> {
+        let line = text.lines().find_map(|line| line.strip_prefix(key));
+        line.unwrap_or_default().split_whitespace().filter_map(|n| n.parse().ok()).collect()
+    };
+    let state = text.lines().find_map(|line| line.strip_prefix("State:"));
+    let is_dead = state.is_some_and(|state| state.trim_start().starts_with(['Z', 'X']));
+    Some(Status { uids: numbers("Uid:"), unix_groups: numbers("Groups:"), is_dead })
+        .filter(|status| !status.is_dead)
+}
+
+/// Ends everything that runs as these accounts.
+pub(super) fn end(root: &Dir, programs: Programs, leavers: &[Leaver]) -> Report {
+    let mut report = Report::default();
+    let uids: BTreeSet<u32> =
+        leavers.iter().map(|leaver| leaver.uid).filter(|uid| *uid > 0).collect();
+    let before = match running(root, &uids) {
+        Ok(before) => before,
+        Err(error) => return Report::failed(chain(&error)),
+    };
+    for uid in &uids {
+        // Where there is no such group the uid finds the processes.
+        let _ = kill_control_group(root, *uid);
+    }
+    let sessions: Vec<&str> = leavers
+        .iter()
+        .filter(|leaver| has_session(root, leaver.uid))
+        .map(|leaver| leaver.login.as_str())
+        .collect();
+    if !sessions.is_empty() {
+        let mut arguments = vec!["terminate-user"];
+        arguments.extend(sessions);
+        // What it misses is found by uid.
+        let _ = programs.run("loginctl", &arguments);
+    }
+    let left = match kill_until_none(root, &uids) {
+        Ok(left) => left,
+        Err(error) => return Report::failed(chain(&error)),
+    };
+    for leaver in leavers {
+        let count = |running: &BTreeMap<u32, Running>| {
+            running.get(&leaver.uid).map_or(0, |running| running.processes)
+        };
+        let (had, left) = (count(&before), count(&left));
+        let login = leaver.login.as_str().to_owned();
+        if left > 0 {
+            report.failures.insert(login.clone(), format!("{left} processes do not end"));
+        }
+        report.details.insert(login, format!("processes {had}, left {left}"));
+    }
+    report
+}
+
+fn kill_control_group(root: &Dir, uid: u32) -> Result<(), FileError> {
+    let path = format!("sys/fs/cgroup/user.slice/user-{uid}.slice");
+    if let Some(dir) = root.walk(&path)? {
+        dir.write_control("cgroup.kill", b"1")?;
+    }
+    Ok(())
+}
+
+fn has_session(root: &Dir, uid: u32) -> bool {
+    let users = root.walk("run/systemd/users").ok().flatten();
+    users.is_some_and(|users| matches!(users.stat(uid.to_string()), Ok(Some(_))))
+}
+
+fn kill_until_none(root: &Dir, uids: &BTreeSet<u32>) -> Result<BTreeMap<u32, Running>, FileError> {
+    let started = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let left = running(root, uids)?;
+        if left.is_empty() || started.elapsed() > PATIENCE {
+            return Ok(left);
+        }
+        let Some(proc) = root.walk("proc")? else { return Ok(left) };
+        for name in proc.names()? {
+            if let Some(pid) = name.parse().ok().and_then(Pid::from_raw) {
+                kill_one(&proc, pid, uids);
+            }
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
+
+fn kill_one(proc: &Dir, pid: Pid, uids: &BTreeSet<u32>) {
+    let is_theirs = || {
+        let status = status(proc, pid.as_raw_nonzero().get());
+        status.is_some_and(|status| !status.uids.is_disjoint(uids))
+    };
+    if !is_theirs() {
+        return;
+    }
+    // Held, then looked at again: what is killed is what was seen.
+    if let Ok(held) = pidfd_open(pid, PidfdFlags::empty())
+        && is_theirs()
+    {
+        // One that is gone already is what we want.
+        let _ = pidfd_send_signal(held, Signal::KILL);
+    }
+}

@@ -1,0 +1,105 @@
+//! Key files and the drop-in of sshd. A drop-in that sshd refuses is taken back at once: with it
+//! nobody could log in after the next start.
+
+use crate::{format::ssh, plan::Files};
+
+use super::{
+    Report, chain,
+    files::{Dir, FileError},
+    program::{Programs, Ran},
+    rooted::Staged,
+};
+
+fn below_root(path: &str) -> &str {
+    path.trim_start_matches('/')
+}
+
+/// Writes key files, in a directory that is made when it is first needed.
+pub(super) fn stage_keys(root: &Dir, files: &Files) -> Staged {
+    Staged::write(keys_directory(root), files, 0o644)
+}
+
+fn keys_directory(root: &Dir) -> Result<Dir, FileError> {
+    let path = below_root(ssh::KEYS_DIRECTORY);
+    if let Some(dir) = root.walk(path)? {
+        return Ok(dir);
+    }
+    let (parent, name) = super::files::split(path);
+    let parent = match root.walk(parent)? {
+        Some(parent) => parent,
+        None => root.need("etc")?.make("ssh", 0o755)?,
+    };
+    parent.require_rooted()?;
+    let dir = parent.make(name, 0o755)?;
+    dir.set_looks(super::files::Looks { uid: 0, gid: 0, mode: 0o755 })?;
+    parent.sync()?;
+    Ok(dir)
+}
+
+/// Writes the drop-in.
+pub(super) fn stage_drop_in(root: &Dir, text: &str) -> Staged {
+    Staged::write(root.need(below_root(ssh::DROP_IN_DIRECTORY)), &drop_in(text), 0o644)
+}
+
+fn drop_in(text: &str) -> Files {
+    let write = [(ssh::DROP_IN.to_owned(), text.to_owned())];
+    Files { write: write.into(), ..Files::default() }
+}
+
+/// Installs the drop-in, has sshd check it and reload it.
+pub(super) fn install_drop_in(staged: Staged, programs: Programs, text: &str) -> Report {
+    let Some(dir) = staged.place().cloned() else { return staged.install(&drop_in(text)) };
+    let before = match dir.read(ssh::DROP_IN) {
+        Ok(before) => before.map(|(text, _)| text),
+        Err(error) => return Report::failed(chain(&error)),
+    };
+    let report = staged.install(&drop_in(text));
+    if report.whole.is_some() {
+        return report;
+    }
+    match programs.run("sshd", &["-t"]) {
+        Ran::Failed(reason) => {
+            let restored = restore(&dir, before);
+            let restored = restored.err().map(|error| format!("; not restored: {}", chain(&error)));
+            return Report::failed(format!(
+                "sshd refuses it: {reason}{}",
+                restored.unwrap_or_default()
+            ));
+        }
+        Ran::Missing | Ran::Done => {}
+    }
+    let mut report = Report::default();
+    if let Some(reason) = reload(programs) {
+        report.failures.insert("sshd".to_owned(), format!("cannot reload sshd: {reason}"));
+    }
+    report
+}
+
+fn restore(dir: &Dir, before: Option<Vec<u8>>) -> Result<(), FileError> {
+    match before {
+        Some(text) => {
+            let looks = super::files::Looks { uid: 0, gid: 0, mode: 0o644 };
+            let temp = dir.write_temp(ssh::DROP_IN, looks, &text)?;
+            dir.rename(&temp.name, dir, ssh::DROP_IN)?;
+        }
+        None => dir.remove(ssh::DROP_IN)?,
+    }
+    dir.sync()
+}
+
+/// The unit is `ssh` on Debian and `sshd` elsewhere; where neither runs, the next start reads it.
+fn reload(programs: Programs) -> Option<String> {
+    let mut reason = None;
+    for unit in ["ssh.service", "sshd.service"] {
+        match programs.run("systemctl", &["is-active", "--quiet", unit]) {
+            Ran::Done => {}
+            Ran::Failed(_) | Ran::Missing => continue,
+        }
+        match programs.run("systemctl", &["reload", unit]) {
+            Ran::Done => return None,
+            Ran::Failed(failure) => reason = Some(failure),
+            Ran::Missing => {}
+        }
+    }
+    reason
+}

@@ -1,0 +1,116 @@
+//! Sudo files. A broken one silently loses rules (sudo 1.9.3 and later discard the rest of a line),
+//! so visudo checks all new texts at once before they get their names, and the whole configuration
+//! afterwards. Where that fails they are taken back; what was taken away stays away.
+
+use std::collections::BTreeMap;
+
+use crate::{format::sudoers, plan::Files};
+
+use super::{
+    Report, chain,
+    files::{Dir, FileError, Looks},
+    program::{Programs, Ran},
+    rooted::Staged,
+};
+
+const MODE: u32 = 0o440;
+const LOOKS: Looks = Looks { uid: 0, gid: 0, mode: MODE };
+
+/// Writes the files and has visudo read them.
+pub(super) fn stage(root: &Dir, programs: Programs, files: &Files) -> Staged {
+    let mut staged =
+        Staged::write(root.need(sudoers::DIRECTORY.trim_start_matches('/')), files, MODE);
+    let Some(dir) = staged.place().cloned() else { return staged };
+    let news: String = files
+        .write
+        .iter()
+        .filter(|(name, text)| !only_narrows(&dir, name, text))
+        .map(|(_, text)| text.as_str())
+        .collect();
+    if !news.is_empty()
+        && let Err(reason) = check(&dir, programs, &news)
+    {
+        staged.spoil(&reason);
+    }
+    staged
+}
+
+/// A text whose every line is in force already needs no check, and must not wait for one.
+fn only_narrows(dir: &Dir, name: &str, text: &str) -> bool {
+    let Ok(Some((before, _))) = dir.read(name) else { return false };
+    sudoers::common(&before, text).is_some_and(|common| common == text)
+}
+
+fn check(dir: &Dir, programs: Programs, text: &str) -> Result<(), String> {
+    if programs == Programs::None {
+        return Ok(());
+    }
+    let temp = dir.write_temp("check", LOOKS, text.as_bytes()).map_err(|error| chain(&error))?;
+    let ran = programs.run("visudo", &["-c", "-q", "-f", &dir.show(&temp.name)]);
+    let removed = dir.remove(&temp.name);
+    match ran {
+        Ran::Done => removed.map_err(|error| chain(&error)),
+        Ran::Failed(reason) => Err(format!("visudo refuses the rules: {reason}")),
+        Ran::Missing => Err("there is no visudo to check the rules with".to_owned()),
+    }
+}
+
+/// Installs the files and has visudo check the whole.
+pub(super) fn install(staged: Staged, programs: Programs, files: &Files) -> Report {
+    let Some(dir) = staged.place().cloned() else {
+        // Even where new rules cannot be written, old ones go.
+        let removed = staged.install(files);
+        return removed;
+    };
+    let before = match contents(&dir, files) {
+        Ok(before) => before,
+        Err(error) => return Report::failed(chain(&error)),
+    };
+    let report = staged.install(files);
+    if report.whole.is_some() || files.write.is_empty() {
+        return report;
+    }
+    let Ran::Failed(reason) = programs.run("visudo", &["-c", "-q"]) else { return report };
+    if let Err(error) = put(&dir, &before) {
+        return Report::failed(format!("{reason}; cannot restore: {}", chain(&error)));
+    }
+    if matches!(programs.run("visudo", &["-c", "-q"]), Ran::Done) {
+        return Report::failed(format!("visudo refuses the whole with these rules: {reason}"));
+    }
+    // It was broken before, and not by us.
+    let after: BTreeMap<&str, Option<Vec<u8>>> =
+        files.write.iter().map(|(name, text)| (name.as_str(), Some(text.clone().into()))).collect();
+    match put(&dir, &after) {
+        Ok(()) => Report {
+            details: files
+                .write
+                .keys()
+                .filter_map(|name| name.strip_prefix(sudoers::PREFIX))
+                .map(|role| (role.to_owned(), "another sudo file is broken".to_owned()))
+                .collect(),
+            ..Report::default()
+        },
+        Err(error) => Report::failed(chain(&error)),
+    }
+}
+
+fn contents<'a>(
+    dir: &Dir,
+    files: &'a Files,
+) -> Result<BTreeMap<&'a str, Option<Vec<u8>>>, FileError> {
+    let read = |name: &'a String| Ok((name.as_str(), dir.read(name)?.map(|(text, _)| text)));
+    files.write.keys().map(read).collect()
+}
+
+fn put(dir: &Dir, texts: &BTreeMap<&str, Option<Vec<u8>>>) -> Result<(), FileError> {
+    for (name, text) in texts {
+        match text {
+            Some(text) => {
+                let temp = dir.write_temp(name, LOOKS, text)?;
+                dir.rename(&temp.name, dir, name)?;
+            }
+            None => dir.remove(name)?,
+        }
+    }
+    dir.sync()
+}

@@ -1,0 +1,234 @@
+//! `muster-agent join`: run once by root. It checks the controller against the token's pins, lays
+//! down pins, floor and the receipt key for the keeper, and the TLS key for the courier.
+
+use std::{path::Path, sync::Arc};
+
+use muster_proto::{
+    crypto::{BadMachineKey, MachineKey, sha256},
+    envelope::Envelope,
+    id::Digest,
+    name::Line,
+    receipt::Enrolment,
+    time::Timestamp,
+    token::JoinToken,
+    wire::{JoinRequest, agents_client::AgentsClient},
+};
+use ring::{rand::SystemRandom, signature::Ed25519KeyPair};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, ring as provider},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+
+use crate::{
+    courier::{self, CourierError},
+    host::{
+        peer,
+        state::{self, StateError},
+    },
+    ledger::{BadLedger, Ledger},
+};
+
+/// The system account that the courier runs as.
+pub const COURIER_ACCOUNT: &str = "muster-agent";
+
+/// Why a host could not join. Nothing of the fleet is left behind then.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// It has joined already.
+    #[error("this host has joined fleet {0} already")]
+    Joined(String),
+    /// There is no account for the courier.
+    #[error("the system has no account `{COURIER_ACCOUNT}`; the package makes it with sysusers.d")]
+    NoAccount,
+    /// The token is too old.
+    #[error("the token expired at {0}; ask for a new one with `muster host token`")]
+    Expired(Timestamp),
+    /// The controller cannot be reached, or refused.
+    #[error("cannot join through the controller")]
+    Controller(#[from] CourierError),
+    /// What the controller sent does not fit the token's pins.
+    #[error("the controller does not fit the token: {0}")]
+    Pins(&'static str),
+    /// Its trust roots are not believed.
+    #[error("cannot believe the controller's trust roots")]
+    Trust(#[from] BadLedger),
+    /// A key could not be made.
+    #[error("cannot make this host's keys")]
+    Key(#[from] BadMachineKey),
+    /// A certificate request could not be made.
+    #[error("cannot make a certificate request")]
+    Request(#[from] rcgen::Error),
+    /// The system gives no randomness.
+    #[error("the system gives no random bytes")]
+    Random,
+    /// TLS could not be set up.
+    #[error("cannot set up TLS")]
+    Tls(#[from] rustls::Error),
+    /// The hostname is not one line.
+    #[error("`/etc/hostname` does not hold a name")]
+    Hostname,
+    /// Files of the agent's own.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A file could not be given to the courier.
+    #[error("cannot give `{path}` to the account `{COURIER_ACCOUNT}`")]
+    Give {
+        /// Which file.
+        path: String,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+/// Joins the fleet that the token names.
+pub async fn join(state: &Path, token: &JoinToken, now: Timestamp) -> Result<Digest, JoinError> {
+    let (keeper, courier) = (state.join("keeper"), state.join("courier"));
+    if let Some(bytes) = state::read(&keeper.join("ledger"))? {
+        let fleet = Ledger::decode(&bytes)
+            .map_or_else(|_| "(a damaged ledger)".to_owned(), |ledger| ledger.lineage.short());
+        return Err(JoinError::Joined(fleet));
+    }
+    let account = peer::account(COURIER_ACCOUNT).ok().flatten().ok_or(JoinError::NoAccount)?;
+    if token.expires < now {
+        return Err(JoinError::Expired(token.expires));
+    }
+    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
+    let pkcs8 = pkcs8.map_err(|_| JoinError::Random)?;
+    let key = MachineKey::from_pkcs8(pkcs8.as_ref())?;
+    let (tls_key, request) = courier::certificate_request()?;
+    let enrolment = Enrolment {
+        lineage: token.lineage,
+        keeper_key: key.public(),
+        certificate_request: sha256(&[&request]),
+        hostname: hostname()?,
+        time: now,
+    };
+    let request = JoinRequest {
+        secret: token.secret.to_vec(),
+        certificate_request: request,
+        enrolment: Some((&Envelope::sign(&enrolment, &key)).into()),
+    };
+    let tls = pinned(token.ca)?;
+    let mut client = AgentsClient::new(courier::dial(&token.address, tls).await?);
+    let reply = client.join(request).await.map_err(CourierError::from)?.into_inner();
+    let host = key.public().digest();
+    let trust_roots: Result<Vec<Envelope>, _> =
+        reply.trust_roots.into_iter().map(Envelope::try_from).collect();
+    let trust_roots = trust_roots.map_err(|_| JoinError::Pins("its trust roots are damaged"))?;
+    let pinned = usize::try_from(token.trust_version).unwrap_or(usize::MAX).checked_sub(1);
+    let pinned = pinned.and_then(|index| trust_roots.get(index)).map(Envelope::digest);
+    if pinned != Some(token.trust_digest) {
+        return Err(JoinError::Pins("it does not have the trust root that the token pins"));
+    }
+    if ca_pin(&reply.ca.clone().into()) != Some(token.ca) {
+        return Err(JoinError::Pins("its CA is another one"));
+    }
+    let ledger = Ledger::begin(host, token.lineage, trust_roots, token.floor)?;
+    state::make_directory(&courier, 0o700)?;
+    state::make_directory(&keeper, 0o700)?;
+    let files: [(&str, &[u8]); 4] = [
+        ("ca.der", &reply.ca),
+        ("certificate.der", &reply.certificate),
+        ("key.der", &tls_key),
+        ("controller", token.address.as_bytes()),
+    ];
+    for (name, bytes) in files {
+        state::replace(&courier.join(name), bytes, 0o600)?;
+        give(&courier.join(name), account)?;
+    }
+    give(&courier, account)?;
+    state::replace(&keeper.join("key.der"), pkcs8.as_ref(), 0o600)?;
+    // The ledger comes last: it says that the host has joined.
+    state::replace(&keeper.join("ledger"), &ledger.encode(), 0o600)?;
+    Ok(host)
+}
+
+fn give(path: &Path, (uid, gid): (u32, u32)) -> Result<(), JoinError> {
+    let named = |cause| JoinError::Give { path: path.display().to_string(), cause };
+    peer::give(path, uid, gid).map_err(named)
+}
+
+fn hostname() -> Result<Line, JoinError> {
+    let bytes = state::read(Path::new("/etc/hostname"))?.unwrap_or_default();
+    let text = String::from_utf8(bytes).map_err(|_| JoinError::Hostname)?;
+    Line::parse(text.trim()).ok().filter(|l| !l.as_str().is_empty()).ok_or(JoinError::Hostname)
+}
+
+/// Returns SHA-256 over a certificate's subject public key info.
+fn ca_pin(certificate: &CertificateDer<'_>) -> Option<Digest> {
+    let mut store = RootCertStore::empty();
+    store.add(certificate.clone().into_owned()).ok()?;
+    let content = store.roots.first()?.subject_public_key_info.as_ref().to_vec();
+    // The library keeps the content of the SEQUENCE; the pin covers its head too (RFC 5280 4.1).
+    let length = u8::try_from(content.len()).ok()?;
+    let head: &[u8] = if length < 0x80 { &[0x30, length] } else { &[0x30, 0x81, length] };
+    Some(sha256(&[head, &content]))
+}
+
+fn pinned(pin: Digest) -> Result<ClientConfig, JoinError> {
+    let crypto = Arc::new(provider::default_provider());
+    let verifier = Arc::new(PinnedCa { pin, crypto: Arc::clone(&crypto) });
+    let mut config = ClientConfig::builder_with_provider(crypto)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
+/// Believes a server whose chain ends in the CA that the token pins, and checks all else as usual.
+#[derive(Debug)]
+struct PinnedCa {
+    pin: Digest,
+    crypto: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for PinnedCa {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let unknown = || rustls::Error::from(rustls::CertificateError::UnknownIssuer);
+        let ca = intermediates.iter().find(|certificate| ca_pin(certificate) == Some(self.pin));
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.ok_or_else(unknown)?.clone().into_owned())?;
+        let builder =
+            WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(&self.crypto));
+        let verifier = builder.build().map_err(|_| unknown())?;
+        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::PeerIncompatible::ServerDoesNotSupportTls12Or13.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.crypto.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.crypto.signature_verification_algorithms.supported_schemes()
+    }
+}

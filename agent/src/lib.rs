@@ -1,0 +1,25 @@
+//! The agent: keeps the local accounts of one Linux host as the signed bundles say.
+//!
+//! ```text
+//! controller ═mTLS═ courier ─socket─▶ keeper ─verify─▶ Ledger ─derive─▶ DesiredState ─┐
+//!                                              Host::observe ─▶ ObservedState ─────────┤
+//!                     receipt ◀─ Outcomes ◀─ apply ◀─ Plan ◀─ plan ◀─ Ownership ───────┘
+//! ```
+
+pub mod apply;
+pub mod channel;
+pub mod clock;
+pub mod config;
+pub mod courier;
+pub mod door;
+pub mod format;
+pub mod host;
+pub mod join;
+pub mod keeper;
+pub mod labels;
+pub mod ledger;
+pub mod observed;
+pub mod ownership;
+pub mod plan;
+pub mod policy;
+pub mod receipt;

@@ -1,0 +1,136 @@
+//! What a host has, read once: plain data, filled by `host`, judged by `plan`. Nothing in here is
+//! a decision, and what could not be learnt is said to be unknown rather than absent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_proto::{desired::DesiredState, name::Login};
+
+use crate::{format::Table, ownership::Ownership, policy::HostPolicy};
+
+/// What has to be looked at, so that a look costs no more than it must.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// The accounts that shall be, with the places of their homes unless passwd says another.
+    pub wanted: BTreeMap<Login, Wanted>,
+    /// The accounts that Muster keeps and that shall be no longer.
+    pub leaving: BTreeSet<Login>,
+    /// The uids whose processes matter.
+    pub uids: BTreeSet<u32>,
+}
+
+/// An account that shall be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its uid.
+    pub uid: u32,
+    /// Its home.
+    pub home: String,
+}
+
+/// What a host has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObservedState {
+    /// `/etc/passwd`.
+    pub passwd: Table,
+    /// `/etc/shadow`.
+    pub shadow: Table,
+    /// `/etc/group`.
+    pub group: Table,
+    /// `/etc/gshadow`, which some systems do not have.
+    pub gshadow: Option<Table>,
+    /// What is where the homes of the wanted accounts are.
+    pub homes: BTreeMap<Login, Home>,
+    /// The key files, by name.
+    pub keys: BTreeMap<String, RootFile>,
+    /// Our sudo files, by name; absent where there is no `/etc/sudoers.d`.
+    pub sudo: Option<BTreeMap<String, RootFile>>,
+    /// The drop-in.
+    pub drop_in: DropIn,
+    /// What other sources of accounts say of wanted ones that passwd does not have.
+    pub elsewhere: BTreeMap<Login, Elsewhere>,
+    /// Processes of the uids in scope.
+    pub running: BTreeMap<u32, Running>,
+    /// Leaving accounts that linger or have a crontab or at jobs.
+    pub jobs: BTreeSet<Login>,
+    /// Wanted accounts whose jobs were set aside when they were locked.
+    pub set_aside: BTreeSet<Login>,
+}
+
+/// What is where a home should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// Nothing, and its directory is root's alone.
+    Absent,
+    /// A directory of this owner.
+    Directory(u32),
+    /// Something else.
+    Other,
+    /// The directory that would hold it is missing, a link or writable for others.
+    NoPlace,
+}
+
+/// A file of root's that Muster keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootFile {
+    /// What is in it.
+    pub text: Vec<u8>,
+    /// Whether it is a regular file of root's with the right mode.
+    pub sound: bool,
+}
+
+/// The drop-in for sshd.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DropIn {
+    /// sshd has no directory for it.
+    #[default]
+    NoPlace,
+    /// It is not there.
+    Absent,
+    /// It is there.
+    Present(RootFile),
+}
+
+/// What the other sources in nsswitch.conf say of a login or its uid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// Nobody has it.
+    Nobody,
+    /// Another source has it.
+    Known(String),
+    /// A source could not be asked.
+    Unknown(String),
+}
+
+/// Processes of a uid.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Running {
+    /// How many.
+    pub processes: u32,
+    /// The Unix groups that any of them holds.
+    pub unix_groups: BTreeSet<u32>,
+}
+
+impl Scope {
+    /// Returns what has to be looked at for a desired state.
+    pub fn of(desired: &DesiredState, ownership: &Ownership, policy: &HostPolicy) -> Self {
+        let wanted = desired.accounts.iter().map(|(login, account)| {
+            let uid = account.adopts.unwrap_or(account.grant.uid).get();
+            let home = policy.home_of(login, &account.grant);
+            (login.clone(), Wanted { uid, home })
+        });
+        let leaving = ownership.accounts.keys().filter(|l| !desired.accounts.contains_key(*l));
+        Self {
+            wanted: wanted.collect(),
+            leaving: leaving.cloned().collect(),
+            uids: ownership.accounts.values().map(|account| account.uid.get()).collect(),
+        }
+    }
+}
+
+impl ObservedState {
+    /// Returns what the other sources say of a login; what was not asked is unknown.
+    pub fn elsewhere(&self, login: &Login) -> Elsewhere {
+        let unasked = || Elsewhere::Unknown("it was not asked for".to_owned());
+        self.elsewhere.get(login).cloned().unwrap_or_else(unasked)
+    }
+}

@@ -1,0 +1,207 @@
+//! `plan`: from what a host has and what it is to have, to actions that leave no choice. Pure.
+//!
+//! The order is written here and nowhere else. Taking away comes before giving, so that at no
+//! instant somebody has the old and the new right together. Taking away goes from the most
+//! privileged to the least (sudo, Unix groups and shadow, keys, jobs, sessions): whoever is stopped
+//! half-way has lost what mattered. Giving goes the other way (account, home, keys, sshd, sudo): a
+//! stop leaves an account that can do less than it should. What a failed taking-away stops is in
+//! `apply`.
+
+mod access;
+mod accounts;
+pub mod action;
+mod judge;
+pub mod privilege;
+#[cfg(test)]
+mod tests;
+mod unix_groups;
+
+use std::collections::BTreeSet;
+
+use muster_proto::{desired::DesiredState, name::Login, time::Timestamp};
+
+pub use self::action::{AccountEdits, Action, Files, Leaver, NewHome, Note, Phase, Plan, Planned};
+use self::{
+    access::{KEY_WORDS, SUDO_WORDS},
+    accounts::Lines,
+    action::{finding, note},
+    judge::{Judged, Standing, judge},
+    unix_groups::Membership,
+};
+use crate::{
+    format::{Entry, ssh},
+    observed::ObservedState,
+    ownership::{Origin, OwnedAccount, Ownership},
+    policy::HostPolicy,
+};
+
+/// Returns what has to be done on this host.
+pub fn plan(
+    observed: &ObservedState,
+    desired: &DesiredState,
+    ownership: &Ownership,
+    policy: &HostPolicy,
+    now: Timestamp,
+) -> Plan {
+    let judged = judge(observed, desired, ownership, policy);
+    let membership = Membership::of(observed, desired, ownership, policy, &judged);
+    let mut findings = membership.findings.clone();
+    let sudo = access::sudo(observed, desired, policy, &judged, &mut findings);
+    let (keys, key_losers) = access::keys(observed, &judged);
+    let drop_in = access::drop_in(observed, &judged, &mut findings);
+    let mut lines = Lines::of(observed, policy, &judged, now.0 / 86_400);
+    lines.take_notes.extend(membership.take(observed, &mut lines.take));
+    lines.give_notes.extend(membership.give(observed, &mut lines.give));
+    let endings = endings(observed, &judged, &membership, &key_losers, &lines.locked);
+    let jobs = jobs(observed, &judged);
+    let set_aside = judged.kept.keys().filter(|login| observed.set_aside.contains(**login));
+    findings.extend(set_aside.map(|login| {
+        finding("jobs-set-aside", login, "crontab or at jobs from before the lock stay set aside")
+    }));
+    findings.extend(judged.findings.iter().cloned());
+    findings.sort();
+
+    let ownership_after = intended(observed, ownership, &judged, &membership, &endings);
+    let mut order = Order::default();
+    order.files(Phase::Take, Action::Sudo, sudo.take, |files| SUDO_WORDS.take(files));
+    order.accounts(Phase::Take, lines.take, lines.take_notes);
+    order.files(Phase::Take, Action::Keys, keys.take, |files| KEY_WORDS.take(files));
+    order.drop_in(Phase::Take, drop_in.take);
+    order.leavers(Action::Jobs, "jobs-set-aside", jobs);
+    order.leavers(Action::Sessions, "sessions-ended", endings);
+    order.accounts(Phase::Give, lines.give, lines.give_notes);
+    order.homes(lines.homes);
+    order.files(Phase::Give, Action::Keys, keys.give, |files| KEY_WORDS.give(files));
+    order.drop_in(Phase::Give, drop_in.give);
+    order.files(Phase::Give, Action::Sudo, sudo.give, |files| SUDO_WORDS.give(files));
+    Plan { actions: order.actions, findings, ownership_after }
+}
+
+/// Whose sessions end: those who are locked, and those who lost a key or a way to root.
+fn endings(
+    observed: &ObservedState,
+    judged: &Judged<'_>,
+    membership: &Membership<'_>,
+    key_losers: &BTreeSet<&str>,
+    locked: &BTreeSet<String>,
+) -> Vec<Leaver> {
+    let leaver = |login: &Login, uid: u32| Leaver { login: login.clone(), uid };
+    let leaving = judged.leaving.iter().filter(|(login, leaving)| {
+        let running = observed.running.get(&leaving.owned.uid.get());
+        leaving.alone
+            && (locked.contains(login.as_str())
+                || leaving.owned.sessions_owed
+                || running.is_some_and(|running| running.processes > 0))
+    });
+    let leaving = leaving.map(|(login, leaving)| leaver(login, leaving.owned.uid.get()));
+    let kept = judged.kept.iter().filter(|(login, kept)| {
+        let owed = matches!(kept.standing, Standing::Held(_, owned) if owned.sessions_owed);
+        let login = login.as_str();
+        owed || key_losers.contains(login) || membership.losers.contains(login)
+    });
+    leaving.chain(kept.map(|(login, kept)| leaver(login, kept.uid.get()))).collect()
+}
+
+fn jobs(observed: &ObservedState, judged: &Judged<'_>) -> Vec<Leaver> {
+    let leaving = judged.leaving.iter().filter(|(login, _)| observed.jobs.contains(**login));
+    let leaver = |(login, leaving): (&&Login, &judge::Leaving<'_>)| Leaver {
+        login: (*login).clone(),
+        uid: leaving.owned.uid.get(),
+    };
+    leaving.map(leaver).collect()
+}
+
+/// What is Muster's if all goes well, with the sessions that have yet to end: if the keeper is
+/// stopped in between, the next plan ends them.
+fn intended(
+    observed: &ObservedState,
+    ownership: &Ownership,
+    judged: &Judged<'_>,
+    membership: &Membership<'_>,
+    endings: &[Leaver],
+) -> Ownership {
+    let mut accounts = ownership.accounts.clone();
+    for (login, kept) in &judged.kept {
+        let origin = match kept.standing {
+            Standing::New => Origin::Created,
+            Standing::Held(_, owned) => owned.origin.clone(),
+            Standing::Adopted(entry) => Origin::Adopted {
+                passwd: text(Some(entry)),
+                shadow: text(observed.shadow.get(login.as_str())),
+            },
+        };
+        let given = membership.given.get(*login).cloned().unwrap_or_default();
+        let owned = OwnedAccount {
+            uid: kept.uid,
+            origin,
+            kind: kept.account.grant.kind,
+            mode: kept.account.unix_group_mode,
+            given,
+            sessions_owed: false,
+        };
+        accounts.insert((*login).clone(), owned);
+    }
+    for leaver in endings {
+        if let Some(account) = accounts.get_mut(&leaver.login) {
+            account.sessions_owed = true;
+        }
+    }
+    Ownership { accounts, unix_groups: membership.owned.clone() }
+}
+
+fn text(entry: Option<Entry<'_>>) -> String {
+    entry.map(|entry| String::from_utf8_lossy(entry.line()).into_owned()).unwrap_or_default()
+}
+
+#[derive(Default)]
+struct Order {
+    actions: Vec<Planned>,
+}
+
+impl Order {
+    fn files(
+        &mut self,
+        phase: Phase,
+        action: impl Fn(Files) -> Action,
+        files: Files,
+        words: impl Fn(&Files) -> Vec<Note>,
+    ) {
+        if !files.is_empty() {
+            let notes = words(&files);
+            self.actions.push(Planned { phase, action: action(files), notes });
+        }
+    }
+
+    fn accounts(&mut self, phase: Phase, edits: AccountEdits, notes: Vec<Note>) {
+        if !edits.is_empty() {
+            self.actions.push(Planned { phase, action: Action::Accounts(edits), notes });
+        }
+    }
+
+    fn drop_in(&mut self, phase: Phase, text: Option<String>) {
+        if let Some(text) = text {
+            let notes = vec![note("sshd-configured", "sshd", ssh::DROP_IN)];
+            self.actions.push(Planned { phase, action: Action::DropIn(text), notes });
+        }
+    }
+
+    fn leavers(
+        &mut self,
+        action: impl Fn(Vec<Leaver>) -> Action,
+        word: &'static str,
+        leavers: Vec<Leaver>,
+    ) {
+        if !leavers.is_empty() {
+            let notes = leavers.iter().map(|leaver| note(word, &leaver.login, "")).collect();
+            self.actions.push(Planned { phase: Phase::Take, action: action(leavers), notes });
+        }
+    }
+
+    fn homes(&mut self, homes: Vec<NewHome>) {
+        if !homes.is_empty() {
+            let notes = homes.iter().map(|home| note("home-created", &home.login, &*home.path));
+            let notes = notes.collect();
+            self.actions.push(Planned { phase: Phase::Give, action: Action::Homes(homes), notes });
+        }
+    }
+}

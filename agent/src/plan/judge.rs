@@ -1,0 +1,289 @@
+//! Which accounts are kept, which leave and which are refused. An account that somebody else made
+//! is never taken over unless a statement names the uid found here; a refusal stops one account and
+//! leaves the others alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_proto::{
+    desired::{Account, Clash, DesiredState},
+    name::{Login, Uid},
+    receipt::Finding,
+};
+
+use crate::{
+    format::{Entry, group, passwd},
+    observed::{Elsewhere, Home, ObservedState},
+    ownership::{Origin, OwnedAccount, Ownership},
+    policy::HostPolicy,
+};
+
+use super::action::finding;
+
+/// What became of the accounts.
+#[derive(Debug, Default)]
+pub(super) struct Judged<'a> {
+    /// Those that Muster keeps as desired.
+    pub(super) kept: BTreeMap<&'a Login, Kept<'a>>,
+    /// Those that Muster keeps and that are no longer desired.
+    pub(super) leaving: BTreeMap<&'a Login, Leaving<'a>>,
+    /// What was refused.
+    pub(super) findings: Vec<Finding>,
+}
+
+/// An account that Muster keeps.
+#[derive(Debug)]
+pub(super) struct Kept<'a> {
+    pub(super) account: &'a Account,
+    pub(super) uid: Uid,
+    pub(super) gid: u32,
+    pub(super) standing: Standing<'a>,
+}
+
+/// Whether an account is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Standing<'a> {
+    /// It is to be created.
+    New,
+    /// It is there and becomes Muster's.
+    Adopted(Entry<'a>),
+    /// It is there and Muster's.
+    Held(Entry<'a>, &'a OwnedAccount),
+}
+
+/// An account that is no longer desired.
+#[derive(Debug)]
+pub(super) struct Leaving<'a> {
+    pub(super) owned: &'a OwnedAccount,
+    /// Whether no other login has its uid, so that its processes are its own.
+    pub(super) alone: bool,
+}
+
+struct Numbers<'a> {
+    logins: BTreeMap<u32, BTreeSet<&'a str>>,
+    groups: BTreeMap<u32, BTreeSet<&'a str>>,
+}
+
+impl<'a> Numbers<'a> {
+    fn of(observed: &'a ObservedState) -> Self {
+        Self {
+            logins: by_number(observed.passwd.entries(), passwd::UID),
+            groups: by_number(observed.group.entries(), group::GID),
+        }
+    }
+}
+
+fn by_number<'a>(
+    entries: impl Iterator<Item = Entry<'a>>,
+    field: usize,
+) -> BTreeMap<u32, BTreeSet<&'a str>> {
+    let mut names: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
+    for entry in entries {
+        if let Some(number) = entry.number(field) {
+            names.entry(number).or_default().insert(entry.text(0).unwrap_or("?"));
+        }
+    }
+    names
+}
+
+pub(super) fn judge<'a>(
+    observed: &'a ObservedState,
+    desired: &'a DesiredState,
+    ownership: &'a Ownership,
+    policy: &HostPolicy,
+) -> Judged<'a> {
+    let numbers = Numbers::of(observed);
+    let mut judged = Judged::default();
+    judged.findings.extend(desired.clashes.iter().map(clash));
+    let judge = Judge { observed, desired, policy, numbers: &numbers };
+    for (login, account) in &desired.accounts {
+        match judge.account(login, account, ownership.accounts.get(login)) {
+            Ok(kept) => {
+                judged.kept.insert(login, kept);
+            }
+            Err(finding) => judged.findings.push(finding),
+        }
+    }
+    for (login, owned) in &ownership.accounts {
+        if desired.accounts.contains_key(login) {
+            continue;
+        }
+        if policy.protects(login.as_str()) {
+            judged.findings.push(finding("protected", login, "no longer desired, not locked"));
+            continue;
+        }
+        let Some(entry) = observed.passwd.get(login.as_str()) else { continue };
+        if entry.number(passwd::UID) != Some(owned.uid.get()) {
+            let detail = format!("no longer desired, its uid is not {} any more", owned.uid);
+            judged.findings.push(finding("conflict", login, detail));
+            continue;
+        }
+        let alone = numbers.logins.get(&owned.uid.get()).is_none_or(|logins| logins.len() == 1);
+        if !alone {
+            let detail = format!("another login has uid {} too: no process is ended", owned.uid);
+            judged.findings.push(finding("uid-shared", login, detail));
+        }
+        judged.leaving.insert(login, Leaving { owned, alone });
+    }
+    judged
+}
+
+fn clash(clash: &Clash) -> Finding {
+    let list = |names: Vec<&str>| names.join(", ");
+    match clash {
+        Clash::Login(login) => finding("clash", login, "two users have this login"),
+        Clash::Uid(uid, logins) => {
+            let detail = list(logins.iter().map(Login::as_str).collect());
+            finding("clash", uid, format!("one uid for {detail}"))
+        }
+        Clash::UnixGroup(name) => finding("clash", name, "one Unix group with two shapes"),
+        Clash::Gid(gid, names) => {
+            let detail =
+                list(names.iter().map(muster_proto::name::UnixGroupName::as_str).collect());
+            finding("clash", gid, format!("one gid for {detail}"))
+        }
+    }
+}
+
+struct Judge<'a, 'b> {
+    observed: &'a ObservedState,
+    desired: &'a DesiredState,
+    policy: &'b HostPolicy,
+    numbers: &'b Numbers<'a>,
+}
+
+impl<'a> Judge<'a, '_> {
+    fn account(
+        &self,
+        login: &'a Login,
+        account: &'a Account,
+        owned: Option<&'a OwnedAccount>,
+    ) -> Result<Kept<'a>, Finding> {
+        if self.policy.protects(login.as_str()) {
+            return Err(finding("protected", login, "the host protects this account"));
+        }
+        match (self.observed.passwd.get(login.as_str()), owned) {
+            (None, owned) => self.creation(login, account, owned),
+            (Some(entry), Some(owned)) => held(login, account, entry, owned),
+            (Some(entry), None) => self.adoption(login, account, entry),
+        }
+    }
+
+    fn creation(
+        &self,
+        login: &'a Login,
+        account: &'a Account,
+        owned: Option<&OwnedAccount>,
+    ) -> Result<Kept<'a>, Finding> {
+        let refuse = |kind: &str, detail: String| Err(finding(kind, login, detail));
+        let uid = account.grant.uid;
+        if let Some(owned) = owned {
+            if owned.origin != Origin::Created || owned.uid != uid {
+                return refuse("conflict", format!("it had uid {} here and is gone", owned.uid));
+            }
+        } else if account.adopts.is_some() {
+            return refuse("conflict", "there is no such account to adopt".to_owned());
+        }
+        if !self.policy.allows_uid(uid.get()) {
+            return refuse("uid-out-of-range", format!("this host does not give uid {uid}"));
+        }
+        if let Some(other) = self.numbers.logins.get(&uid.get()).and_then(BTreeSet::first) {
+            return refuse("conflict", format!("uid {uid} is `{other}`'s"));
+        }
+        let group = self.observed.group.get(login.as_str());
+        let own_group = owned.is_some()
+            && group.is_some_and(|group| group.number(group::GID) == Some(uid.get()));
+        if group.is_some() && !own_group {
+            return refuse("conflict", "there is a Unix group of this name".to_owned());
+        }
+        if let Some(other) = self.numbers.groups.get(&uid.get()).and_then(BTreeSet::first)
+            && !own_group
+        {
+            return refuse("conflict", format!("gid {uid} is the Unix group `{other}`'s"));
+        }
+        let claims = |group: &muster_proto::desired::UnixGroupGrant| {
+            group.name.as_str() == login.as_str() || group.gid.get() == uid.get()
+        };
+        if let Some(group) = self.desired.unix_groups.values().find(|group| claims(group)) {
+            let detail = format!("the Unix group `{}` has its name or number", group.name);
+            return refuse("conflict", detail);
+        }
+        if owned.is_none() && self.observed.shadow.get(login.as_str()).is_some() {
+            return refuse("conflict", "shadow has a line for it, passwd has none".to_owned());
+        }
+        match self.observed.elsewhere(login) {
+            Elsewhere::Nobody => {}
+            Elsewhere::Known(source) => {
+                return refuse("known-elsewhere", format!("another source answers: {source}"));
+            }
+            Elsewhere::Unknown(reason) => {
+                return refuse("unknown-elsewhere", format!("a source cannot be asked: {reason}"));
+            }
+        }
+        match self.observed.homes.get(login) {
+            Some(Home::Absent) => {}
+            Some(Home::Directory(owner)) if owned.is_some() && *owner == uid.get() => {}
+            Some(Home::Directory(owner)) => {
+                return refuse("conflict", format!("its home is there and is uid {owner}'s"));
+            }
+            Some(Home::Other) => {
+                return refuse("conflict", "where its home shall be is something else".to_owned());
+            }
+            Some(Home::NoPlace) | None => {
+                let detail = "the directory of its home is missing, a link or not root's alone";
+                return refuse("no-home", detail.to_owned());
+            }
+        }
+        Ok(Kept { account, uid, gid: uid.get(), standing: Standing::New })
+    }
+
+    fn adoption(
+        &self,
+        login: &'a Login,
+        account: &'a Account,
+        entry: Entry<'a>,
+    ) -> Result<Kept<'a>, Finding> {
+        let found = entry.number(passwd::UID);
+        let refuse = |detail: String| Err(finding("conflict", login, detail));
+        let shown = found.map_or_else(|| "no uid".to_owned(), |uid| format!("uid {uid}"));
+        let Some(uid) = account.adopts else {
+            return refuse(format!("an account with {shown} is there, and no adoption names it"));
+        };
+        if found != Some(uid.get()) {
+            return refuse(format!("an account with {shown} is there, the adoption names {uid}"));
+        }
+        if self.numbers.logins.get(&uid.get()).is_some_and(|logins| logins.len() > 1) {
+            return refuse(format!("several logins have uid {uid}"));
+        }
+        let (Some(gid), Some(_)) =
+            (entry.number(passwd::GID), self.observed.shadow.get(login.as_str()))
+        else {
+            return refuse("its lines in passwd and shadow are not sound".to_owned());
+        };
+        if gid == 0 {
+            return refuse("its primary Unix group is root's".to_owned());
+        }
+        Ok(Kept { account, uid, gid, standing: Standing::Adopted(entry) })
+    }
+}
+
+fn held<'a>(
+    login: &'a Login,
+    account: &'a Account,
+    entry: Entry<'a>,
+    owned: &'a OwnedAccount,
+) -> Result<Kept<'a>, Finding> {
+    let refuse = |detail: String| Err(finding("conflict", login, detail));
+    if entry.number(passwd::UID) != Some(owned.uid.get()) {
+        return refuse(format!("its uid is not {} any more", owned.uid));
+    }
+    if owned.origin == Origin::Created && owned.uid != account.grant.uid {
+        return refuse(format!(
+            "it has uid {} here and shall have {}",
+            owned.uid, account.grant.uid
+        ));
+    }
+    let Some(gid) = entry.number(passwd::GID) else {
+        return refuse("its line in passwd is not sound".to_owned());
+    };
+    Ok(Kept { account, uid: owned.uid, gid, standing: Standing::Held(entry, owned) })
+}

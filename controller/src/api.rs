@@ -1,0 +1,91 @@
+//! The edge to the network: the services of agent.proto and operator.proto. Wire messages and
+//! `tonic::Status` are named here and nowhere else in the server; who may call what is decided in
+//! `caller` before a service sees anything.
+
+mod agents;
+pub mod caller;
+mod operators;
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use muster_proto::{
+    envelope::Envelope,
+    id::{Digest, Id},
+    time::Timestamp,
+    wire,
+};
+use tonic::{Status, transport::Server};
+use tower::layer::util::{Identity, Stack};
+
+use crate::{
+    enrol::{Ca, tls::Bans},
+    fleet::Fleet,
+};
+
+pub(crate) use self::{agents::AgentsApi, caller::GateLayer, operators::OperatorsApi};
+
+/// The most bytes of a message.
+pub(crate) const MAX_MESSAGE: usize = 16 << 20;
+const MAX_STREAMS: u32 = 64;
+const MAX_HEADERS: u32 = 16 << 10;
+const TIMEOUT: Duration = Duration::from_secs(30);
+const ALIVE: Duration = Duration::from_secs(20);
+
+/// What time it is. The server gives one, so that nobody else asks the system.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What both services work with.
+#[derive(Clone)]
+pub(crate) struct Controller {
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) ca: Arc<Ca>,
+    pub(crate) bans: Bans,
+    pub(crate) clock: Clock,
+    /// host:port that agents connect to.
+    pub(crate) agent_address: String,
+}
+
+/// Returns a server with the limits that hold for every connection, behind the gate.
+pub(crate) fn server(gate: GateLayer) -> Server<Stack<GateLayer, Identity>> {
+    Server::builder()
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_max_header_list_size(MAX_HEADERS)
+        .http2_keepalive_interval(Some(ALIVE))
+        .http2_keepalive_timeout(Some(ALIVE))
+        .timeout(TIMEOUT)
+        .layer(gate)
+}
+
+/// Returns an error and its causes in one line.
+fn told(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Something failed here that is no business of the caller's.
+fn internal(error: &(dyn Error + 'static)) -> Status {
+    tracing::error!(error = told(error), "a call failed");
+    Status::internal("the controller failed; its log says why")
+}
+
+fn envelope(wire: Option<wire::Envelope>, what: &str) -> Result<Envelope, Status> {
+    let wire = wire.ok_or_else(|| Status::invalid_argument(format!("the {what} is missing")))?;
+    Envelope::try_from(wire)
+        .map_err(|error| Status::invalid_argument(format!("the {what} is none: {error}")))
+}
+
+fn digest(bytes: &[u8], what: &str) -> Result<Digest, Status> {
+    Digest::parse(bytes).map_err(|error| Status::invalid_argument(format!("the {what}: {error}")))
+}
+
+fn id(bytes: &[u8], what: &str) -> Result<Id, Status> {
+    Id::parse(bytes).map_err(|error| Status::invalid_argument(format!("the {what}: {error}")))
+}

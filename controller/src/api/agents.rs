@@ -1,0 +1,237 @@
+//! The agents' service: join with a one-time secret, renew a certificate, and the session in which
+//! a host says where it stands and is sent its bundles. Which host calls is what its certificate
+//! says, never what a message says.
+
+use muster_proto::{
+    bundle::Bundle,
+    crypto::sha256,
+    envelope::{Document, Envelope},
+    id::HostId,
+    link::LinkRef,
+    receipt::HostMode,
+    selector::Labels,
+    trust::verify_enrolment,
+    wire::{self, agents_server::Agents, from_agent::Message},
+};
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Controller, caller::Caller, envelope, internal, told};
+use crate::{
+    enrol::EnrolError,
+    fleet::{self, ReceiptError},
+    host::Standing,
+    store::{NewHost, TokenRefused},
+};
+
+/// The most labels of a host.
+const MAX_LABELS: usize = 256;
+/// The most characters of a host's own words.
+const MAX_WORDS: usize = 4_096;
+/// How many receipts are stored and acknowledged together.
+const BATCH: usize = 256;
+
+#[derive(Clone)]
+pub(crate) struct AgentsApi(pub(crate) Controller);
+
+fn calling_host<T>(request: &Request<T>) -> Result<HostId, Status> {
+    match request.extensions().get::<Caller>() {
+        Some(Caller::Host(host)) => Ok(*host),
+        _ => Err(Status::unauthenticated("a client certificate of this controller is needed")),
+    }
+}
+
+impl AgentsApi {
+    fn certify(&self, request: &[u8], host: HostId) -> Result<Vec<u8>, Status> {
+        let now = (self.0.clock)();
+        match self.0.ca.agent_certificate(request, host, now) {
+            Ok(certificate) => Ok(certificate.to_vec()),
+            Err(error @ EnrolError::Request) => Err(Status::invalid_argument(error.to_string())),
+            Err(error) => Err(internal(&error)),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Agents for AgentsApi {
+    async fn join(
+        &self,
+        request: Request<wire::JoinRequest>,
+    ) -> Result<Response<wire::JoinReply>, Status> {
+        let request = request.into_inner();
+        let now = (self.0.clock)();
+        let signed = envelope(request.enrolment, "enrolment")?;
+        let enrolment = verify_enrolment(&signed).map_err(|error| {
+            Status::invalid_argument(format!("cannot believe the enrolment: {}", told(&error)))
+        })?;
+        if enrolment.lineage != self.0.fleet.store().lineage() {
+            return Err(Status::failed_precondition("the enrolment is for another fleet"));
+        }
+        if enrolment.certificate_request != sha256(&[&request.certificate_request]) {
+            return Err(Status::invalid_argument(
+                "the enrolment is for another certificate request",
+            ));
+        }
+        let host = NewHost {
+            id: enrolment.keeper_key.digest(),
+            keeper_key: enrolment.keeper_key,
+            hostname: enrolment.hostname.to_string(),
+        };
+        if self.0.bans.contains(&host.id) {
+            return Err(Status::permission_denied("this host is banned"));
+        }
+        // Before the secret is spent, so that a bad request does not cost it.
+        let certificate = self.certify(&request.certificate_request, host.id)?;
+        let entry =
+            fleet::entry("enrolment", signed.encode(), now).map_err(|error| internal(&error))?;
+        let store = self.0.fleet.store();
+        let token_by = store.join(sha256(&[&request.secret]), &host, &entry).await;
+        let token_by = token_by.map_err(|refused| match refused {
+            TokenRefused::Store(error) => internal(&error),
+            TokenRefused::Banned(_) => Status::permission_denied(refused.to_string()),
+            _ => Status::unauthenticated(refused.to_string()),
+        })?;
+        self.0.fleet.welcome(&host, token_by, now).await;
+        tracing::info!(host = %host.id.short(), hostname = host.hostname, "a host joined");
+        let roots = &self.0.fleet.current().trust_roots;
+        Ok(Response::new(wire::JoinReply {
+            certificate,
+            ca: self.0.ca.certificate().to_vec(),
+            trust_roots: roots.iter().map(wire::Envelope::from).collect(),
+        }))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<wire::RenewRequest>,
+    ) -> Result<Response<wire::RenewReply>, Status> {
+        let host = calling_host(&request)?;
+        let known = self.0.fleet.hosts().await.iter().any(|(known, _)| known.id == host);
+        if !known {
+            return Err(Status::permission_denied("this host is not known here any more"));
+        }
+        let certificate = self.certify(&request.into_inner().certificate_request, host)?;
+        Ok(Response::new(wire::RenewReply { certificate }))
+    }
+
+    type SessionStream =
+        std::pin::Pin<Box<dyn Stream<Item = Result<wire::ToAgent, Status>> + Send + 'static>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<wire::FromAgent>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let host = calling_host(&request)?;
+        let (to, from) = mpsc::channel(fleet::WAITING);
+        let number = self
+            .0
+            .fleet
+            .connect(host, to)
+            .await
+            .ok_or_else(|| Status::permission_denied("this host is not known here any more"))?;
+        let controller = self.0.clone();
+        let messages = request.into_inner();
+        tokio::spawn(async move {
+            let end = listen(&controller, host, number, messages).await;
+            controller.fleet.disconnect(host, number).await;
+            let host = host.short();
+            match end {
+                Ok(()) => tracing::debug!(host, "a session ended"),
+                Err(status) => tracing::warn!(host, reason = status.message(), "a session ended"),
+            }
+        });
+        let bundles = ReceiverStream::new(from)
+            .map(|bundle: Bundle| Ok(wire::ToAgent { bundle: bundle.encode() }));
+        Ok(Response::new(Box::pin(bundles)))
+    }
+}
+
+/// Takes what a host says until it is silent, in the order in which it says it.
+async fn listen(
+    controller: &Controller,
+    host: HostId,
+    number: u64,
+    mut messages: Streaming<wire::FromAgent>,
+) -> Result<(), Status> {
+    let mut next = messages.message().await?;
+    while let Some(message) = next.take() {
+        match message.message {
+            Some(Message::Standing(standing)) => {
+                let standing = read_standing(standing)?;
+                let now = (controller.clock)();
+                let stood = controller.fleet.stand(host, number, standing, now).await;
+                stood.map_err(|error| internal(&error))?;
+                next = messages.message().await?;
+            }
+            Some(Message::Spool(entry)) => {
+                let mut receipts = vec![receipt(entry)?];
+                next = gather(&mut messages, &mut receipts).await?;
+                let now = (controller.clock)();
+                match controller.fleet.receive(host, &receipts, now).await {
+                    Ok(()) => {}
+                    Err(ReceiptError::Store(error)) => return Err(internal(&error)),
+                    Err(error) => {
+                        return Err(Status::invalid_argument(told(&error)));
+                    }
+                }
+            }
+            None => return Err(Status::invalid_argument("a message of nothing")),
+        }
+        if next.is_none() {
+            next = messages.message().await?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the receipts that are there already; returns the message that is none, if one came.
+async fn gather(
+    messages: &mut Streaming<wire::FromAgent>,
+    receipts: &mut Vec<Envelope>,
+) -> Result<Option<wire::FromAgent>, Status> {
+    while receipts.len() < BATCH {
+        let ready = tokio::select! {
+            biased;
+            message = messages.message() => message?,
+            () = std::future::ready(()) => return Ok(None),
+        };
+        match ready {
+            Some(wire::FromAgent { message: Some(Message::Spool(entry)) }) => {
+                receipts.push(receipt(entry)?);
+            }
+            other => return Ok(other),
+        }
+    }
+    Ok(None)
+}
+
+fn receipt(entry: wire::SpoolEntry) -> Result<Envelope, Status> {
+    envelope(entry.receipt, "receipt")
+}
+
+fn read_standing(standing: wire::Standing) -> Result<Standing, Status> {
+    let wrong = |what: String| Status::invalid_argument(format!("the standing: {what}"));
+    if standing.labels.len() > MAX_LABELS {
+        return Err(wrong(format!("{} labels; at most {MAX_LABELS}", standing.labels.len())));
+    }
+    let mut labels = Labels::default();
+    for label in &standing.labels {
+        labels.insert(&label.key, &label.value).map_err(|error| wrong(error.to_string()))?;
+    }
+    let floor = standing.floor.map(LinkRef::try_from).transpose();
+    let mode = match wire::HostMode::try_from(standing.mode) {
+        Ok(wire::HostMode::Observe) => HostMode::Observe,
+        Ok(wire::HostMode::Enforce) => HostMode::Enforce,
+        _ => return Err(wrong("the mode is missing".to_owned())),
+    };
+    let short = |text: String| text.chars().take(MAX_WORDS).collect();
+    Ok(Standing {
+        trust_version: standing.trust_version,
+        floor: floor.map_err(|error| wrong(error.to_string()))?,
+        labels,
+        mode,
+        agent_version: short(standing.agent_version),
+        refusal: short(standing.refusal),
+    })
+}

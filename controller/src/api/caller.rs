@@ -1,0 +1,210 @@
+//! Who calls, and the one table of who may call what. A method that the table does not name is
+//! refused, and so is a caller whom nobody knows. The gate stands before every service.
+
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    ffi::CString,
+    future::{Ready, ready},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use muster_proto::id::HostId;
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{Service, http},
+    transport::server::UdsConnectInfo,
+};
+use tower::Layer;
+
+use crate::enrol::tls::Bans;
+
+/// Whom a method serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Whoever reaches the agents' listener; the method itself asks for a secret.
+    Anybody,
+    /// A host, by its certificate.
+    Host,
+    /// An operator, by the socket's peer credentials.
+    Operator,
+}
+
+/// Every method, and whom it serves.
+pub const METHODS: [(&str, Who); 13] = [
+    ("/muster.v1.Agents/Join", Who::Anybody),
+    ("/muster.v1.Agents/Renew", Who::Host),
+    ("/muster.v1.Agents/Session", Who::Host),
+    ("/muster.v1.Operators/Status", Who::Operator),
+    ("/muster.v1.Operators/TrustRoots", Who::Operator),
+    ("/muster.v1.Operators/Links", Who::Operator),
+    ("/muster.v1.Operators/Revocations", Who::Operator),
+    ("/muster.v1.Operators/Publish", Who::Operator),
+    ("/muster.v1.Operators/Revoke", Who::Operator),
+    ("/muster.v1.Operators/Hosts", Who::Operator),
+    ("/muster.v1.Operators/Receipts", Who::Operator),
+    ("/muster.v1.Operators/Follow", Who::Operator),
+    ("/muster.v1.Operators/CreateToken", Who::Operator),
+];
+
+/// Who calls, as far as the connection shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Somebody at the agents' listener without a certificate.
+    Stranger,
+    /// A host, at the agents' listener.
+    Host(HostId),
+    /// Somebody at the operators' socket who may use it, by name.
+    Operator(String),
+    /// Somebody at the operators' socket who may not.
+    Outsider,
+}
+
+/// What a connection to the agents' listener showed: a verified certificate or none.
+#[derive(Clone, Copy, Debug)]
+pub struct AgentPeer(pub Option<HostId>);
+
+/// Who may use the operators' socket.
+#[derive(Clone, Debug, Default)]
+pub struct OperatorRule {
+    /// The Unix group that may, besides root and the server's own user.
+    pub group: Option<Gid>,
+}
+
+/// Returns whom a method serves, or nothing for one that the table does not name.
+pub fn who_may(method: &str) -> Option<Who> {
+    METHODS.iter().find(|(name, _)| *name == method).map(|(_, who)| *who)
+}
+
+/// Decides on one call.
+pub fn admit(method: &str, caller: &Caller) -> Result<(), Status> {
+    match (who_may(method), caller) {
+        (None, _) => Err(Status::unimplemented("there is no such method")),
+        (Some(Who::Anybody), Caller::Stranger | Caller::Host(_))
+        | (Some(Who::Host), Caller::Host(_))
+        | (Some(Who::Operator), Caller::Operator(_)) => Ok(()),
+        (Some(Who::Host), Caller::Stranger) => {
+            Err(Status::unauthenticated("a client certificate of this controller is needed"))
+        }
+        (Some(_), _) => Err(Status::permission_denied("this caller may not do that")),
+    }
+}
+
+impl OperatorRule {
+    fn judge(&self, uid: u32, gid: u32) -> Caller {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        let user = User::from_uid(uid).ok().flatten();
+        let name = user.as_ref().map_or_else(|| format!("uid {uid}"), |user| user.name.clone());
+        let own = uid.is_root() || uid == Uid::effective();
+        let member = self.group.is_some_and(|group| {
+            let groups = user.as_ref().map(|user| groups_of(user)).unwrap_or_default();
+            group == gid || groups.contains(&group.as_raw())
+        });
+        if own || member { Caller::Operator(name) } else { Caller::Outsider }
+    }
+}
+
+fn groups_of(user: &User) -> BTreeSet<u32> {
+    let Ok(name) = CString::new(user.name.as_str()) else { return BTreeSet::new() };
+    let groups = getgrouplist(&name, user.gid).unwrap_or_default();
+    groups.into_iter().map(Gid::as_raw).collect()
+}
+
+/// Returns the id of a Unix group, or nothing if there is none of this name.
+pub(crate) fn group_id(name: &str) -> Option<Gid> {
+    Group::from_name(name).ok().flatten().map(|group| group.gid)
+}
+
+/// Puts the gate before every service of a server.
+#[derive(Clone, Debug, Default)]
+pub struct GateLayer {
+    /// Who may use the operators' socket.
+    pub operators: OperatorRule,
+    /// Hosts that may not come back.
+    pub bans: Bans,
+}
+
+impl GateLayer {
+    fn caller(&self, extensions: &http::Extensions) -> Caller {
+        if let Some(peer) = extensions.get::<AgentPeer>() {
+            return match peer.0 {
+                Some(host) if self.bans.contains(&host) => Caller::Outsider,
+                Some(host) => Caller::Host(host),
+                None => Caller::Stranger,
+            };
+        }
+        let credentials = extensions.get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
+        match credentials {
+            Some(peer) => self.operators.judge(peer.uid(), peer.gid()),
+            None => Caller::Outsider,
+        }
+    }
+}
+
+impl<S> Layer<S> for GateLayer {
+    type Service = Gate<S>;
+
+    fn layer(&self, inner: S) -> Gate<S> {
+        Gate { inner, layer: self.clone() }
+    }
+}
+
+/// The gate before a service.
+#[derive(Clone, Debug)]
+pub struct Gate<S> {
+    inner: S,
+    layer: GateLayer,
+}
+
+impl<S> Service<http::Request<Body>> for Gate<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Admitted<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let caller = self.layer.caller(request.extensions());
+        match admit(request.uri().path(), &caller) {
+            Ok(()) => {
+                request.extensions_mut().insert(caller);
+                Admitted::Yes(Box::pin(self.inner.call(request)))
+            }
+            Err(status) => {
+                tracing::warn!(method = request.uri().path(), ?caller, "a call was refused");
+                Admitted::No(ready(Ok(status.into_http())))
+            }
+        }
+    }
+}
+
+/// What becomes of a call at the gate.
+#[derive(Debug)]
+pub enum Admitted<F> {
+    /// The service answers.
+    Yes(Pin<Box<F>>),
+    /// The gate does.
+    No(Ready<Result<http::Response<Body>, Infallible>>),
+}
+
+impl<F> Future for Admitted<F>
+where
+    F: Future<Output = Result<http::Response<Body>, Infallible>>,
+{
+    type Output = Result<http::Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Yes(future) => future.as_mut().poll(context),
+            Self::No(ready) => Pin::new(ready).poll(context),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The server's configuration: the file as written, and as meant. Everything that is wrong with it
+//! is said at once, before anything is opened.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use muster_proto::link::CHECKPOINT_INTERVAL;
+use serde::Deserialize;
+
+/// Where the packages put it.
+pub const DEFAULT_PATH: &str = "/etc/muster/muster.toml";
+/// Where the fleet's data is, unless told otherwise.
+pub const DEFAULT_DATA_DIR: &str = "/var/lib/muster";
+/// Where operators' tools connect, unless told otherwise.
+pub const DEFAULT_OPERATOR_SOCKET: &str = "/run/muster/operator.sock";
+const DEFAULT_AGENT_LISTENER: &str = "[::]:7420";
+
+/// The file as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawConfig {
+    data_dir: Option<PathBuf>,
+    agent_listener: Option<String>,
+    agent_address: Option<String>,
+    operator_socket: Option<PathBuf>,
+    operator_group: Option<String>,
+    checkpoint_seconds: Option<u64>,
+}
+
+/// The configuration as meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The store, the CA and the online key.
+    pub data_dir: PathBuf,
+    /// Where agents connect, here.
+    pub agent_listener: SocketAddr,
+    /// Where agents connect, as they see it: host:port.
+    pub agent_address: String,
+    /// The Unix socket for operators' tools.
+    pub operator_socket: PathBuf,
+    /// The Unix group that may use it besides root.
+    pub operator_group: Option<String>,
+    /// How often a checkpoint is signed.
+    pub checkpoint_every: Duration,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration `{path}`")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not TOML, or has a key that nobody knows.
+    #[error("cannot read the configuration")]
+    Syntax(#[from] toml::de::Error),
+    /// Values that cannot be.
+    #[error("the configuration is wrong: {0}")]
+    Values(Faults),
+}
+
+/// Everything that is wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Faults(Vec<String>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read = |source| ConfigError::Read { path: path.to_owned(), source };
+        Self::parse(&std::fs::read_to_string(path).map_err(read)?)
+    }
+
+    /// Reads a text; an empty one means the defaults.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let raw: RawConfig = toml::from_str(text)?;
+        let mut faults = Vec::new();
+        let listener = raw.agent_listener.as_deref().unwrap_or(DEFAULT_AGENT_LISTENER);
+        let agent_listener = listener.parse::<SocketAddr>();
+        if agent_listener.is_err() {
+            faults.push(format!(
+                "`agent_listener` is `{listener}`, which is not an IP address and a port"
+            ));
+        }
+        let port = agent_listener.as_ref().map_or(0, SocketAddr::port);
+        let agent_address =
+            raw.agent_address.unwrap_or_else(|| format!("{}:{port}", own_hostname()));
+        if host_of(&agent_address).is_none() {
+            faults.push(format!("`agent_address` is `{agent_address}`, which is not host:port"));
+        }
+        let mut absolute = |path: Option<PathBuf>, default: &str, key: &str| {
+            let path = path.unwrap_or_else(|| PathBuf::from(default));
+            if !path.is_absolute() {
+                faults.push(format!("`{key}` is `{}`, which is not absolute", path.display()));
+            }
+            path
+        };
+        let data_dir = absolute(raw.data_dir, DEFAULT_DATA_DIR, "data_dir");
+        let operator_socket =
+            absolute(raw.operator_socket, DEFAULT_OPERATOR_SOCKET, "operator_socket");
+        let seconds = raw.checkpoint_seconds.unwrap_or(CHECKPOINT_INTERVAL);
+        if !(1..=300).contains(&seconds) {
+            faults.push(format!(
+                "`checkpoint_seconds` is {seconds}; it must be 1 to 300, since a checkpoint is \
+                 valid for 600"
+            ));
+        }
+        match agent_listener {
+            Ok(agent_listener) if faults.is_empty() => Ok(Self {
+                data_dir,
+                agent_listener,
+                agent_address,
+                operator_socket,
+                operator_group: raw.operator_group,
+                checkpoint_every: Duration::from_secs(seconds),
+            }),
+            _ => Err(ConfigError::Values(Faults(faults))),
+        }
+    }
+}
+
+/// Returns the host of host:port, without the brackets of an IPv6 address.
+pub fn host_of(address: &str) -> Option<&str> {
+    let (host, port) = address.rsplit_once(':')?;
+    port.parse::<u16>().ok()?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let plain = bare.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:_".contains(&b));
+    let bracketed = bare.len() != host.len();
+    (plain && !bare.is_empty() && bare.contains(':') == bracketed).then_some(bare)
+}
+
+fn own_hostname() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        let config = Config::parse("").unwrap();
+        assert_eq!(config.data_dir, Path::new("/var/lib/muster"));
+        assert_eq!(config.operator_socket, Path::new("/run/muster/operator.sock"));
+        assert_eq!(config.agent_listener.port(), 7420);
+        assert!(config.agent_address.ends_with(":7420"));
+        assert_eq!(config.checkpoint_every, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once() {
+        let text = "agent_listener = 'here'\nagent_address = 'db1'\ndata_dir = 'var'\n\
+                    checkpoint_seconds = 900\n";
+        let error = Config::parse(text).unwrap_err().to_string();
+        for key in ["agent_listener", "agent_address", "data_dir", "checkpoint_seconds"] {
+            assert!(error.contains(key), "{key}: {error}");
+        }
+        assert!(Config::parse("data_dirr = '/x'").is_err());
+    }
+
+    #[test]
+    fn hosts_of_addresses() {
+        assert_eq!(host_of("db1.example:7420"), Some("db1.example"));
+        assert_eq!(host_of("[2001:db8::1]:7420"), Some("2001:db8::1"));
+        for bad in ["db1", "db1:", ":7420", "2001:db8::1:7420", "a b:1", "a:99999"] {
+            assert_eq!(host_of(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The agents' listener's TLS: 1.3 only, ring, HTTP/2. A client certificate is not asked for by the
+//! handshake, since a host that joins has none yet; the table of methods asks for it everywhere
+//! else. A banned host's handshake fails, and the table refuses it again at every call.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use muster_proto::{id::HostId, time::Timestamp};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
+    SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, UnixTime},
+    server::{
+        ClientHello, ResolvesServerCert, WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    sign::CertifiedKey,
+};
+
+use super::{Ca, EnrolError, host_of};
+
+/// Hosts that may not come back.
+#[derive(Clone, Debug, Default)]
+pub struct Bans(Arc<RwLock<BTreeSet<HostId>>>);
+
+/// The controller's certificate, replaced while the server runs.
+pub(crate) struct OwnCertificate(RwLock<Arc<CertifiedKey>>);
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// No certificate.
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+    /// The library refuses the configuration.
+    #[error("cannot set up TLS")]
+    Setup(#[from] rustls::Error),
+    /// The library refuses the CA.
+    #[error("cannot set up the check of agents' certificates")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+}
+
+impl Bans {
+    /// Bans exactly these.
+    pub fn new(hosts: BTreeSet<HostId>) -> Self {
+        Self(Arc::new(RwLock::new(hosts)))
+    }
+
+    /// Says whether a host is banned.
+    pub fn contains(&self, host: &HostId) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(host)
+    }
+}
+
+impl OwnCertificate {
+    pub(crate) fn issue(ca: &Ca, host: &str, now: Timestamp) -> Result<Arc<Self>, TlsError> {
+        Ok(Arc::new(Self(RwLock::new(certified(ca, host, now)?))))
+    }
+
+    /// Takes a new certificate for all connections from now on.
+    pub(crate) fn renew(&self, ca: &Ca, host: &str, now: Timestamp) -> Result<(), TlsError> {
+        let key = certified(ca, host, now)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+        Ok(())
+    }
+}
+
+fn certified(ca: &Ca, host: &str, now: Timestamp) -> Result<Arc<CertifiedKey>, TlsError> {
+    let (chain, key) = ca.server_certificate(host, now)?;
+    Ok(Arc::new(CertifiedKey::from_der(chain, key, &ring::default_provider())?))
+}
+
+impl fmt::Debug for OwnCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OwnCertificate")
+    }
+}
+
+impl ResolvesServerCert for OwnCertificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// Returns the TLS configuration of the agents' listener.
+pub(crate) fn server_config(
+    ca: &Ca,
+    own: Arc<OwnCertificate>,
+    bans: Bans,
+) -> Result<ServerConfig, TlsError> {
+    let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.certificate().clone())?;
+    let inner = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .allow_unauthenticated()
+        .build()?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(Arc::new(Verifier { inner, bans }))
+        .with_cert_resolver(own);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
+/// The library's verifier, and the ban list.
+#[derive(Debug)]
+struct Verifier {
+    inner: Arc<dyn ClientCertVerifier>,
+    bans: Bans,
+}
+
+impl ClientCertVerifier for Verifier {
+    fn offer_client_auth(&self) -> bool {
+        self.inner.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.inner.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.inner.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self.inner.verify_client_cert(certificate, intermediates, now)?;
+        let refused = |why| Err(rustls::Error::InvalidCertificate(why));
+        match host_of(certificate) {
+            Some(host) if self.bans.contains(&host) => refused(CertificateError::Revoked),
+            Some(_) => Ok(verified),
+            None => refused(CertificateError::ApplicationVerificationFailure),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}

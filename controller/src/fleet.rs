@@ -1,0 +1,398 @@
+//! The hosts that are connected and those that are not: what each is to be sent, and what it has
+//! confirmed. Everything that is sent to hosts goes through here, one thing after the other, and is
+//! written down before it is sent.
+//!
+//! At most one link is on its way to a host; when the host says where it stands, the next is worked
+//! out anew. So a slow host is sent what is newest and never a queue.
+
+mod change;
+mod member;
+mod progress;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use muster_proto::{
+    bundle::Bundle,
+    envelope::Envelope,
+    id::{HostId, Id},
+    link::Acknowledgement,
+    receipt::Receipt,
+    time::Timestamp,
+    trust::verify_by_host,
+};
+use tokio::sync::{Mutex, broadcast, mpsc};
+
+use self::member::Member;
+use crate::{
+    current::{BadHistory, Current},
+    host::{Host, Standing},
+    signer::Signer,
+    store::{NewHost, SentTo, Store, StoreError, StoredReceipt},
+};
+
+pub(crate) use change::entry;
+pub use change::{PublishError, RevokeError};
+pub use progress::{Goal, Progress};
+
+/// How many bundles may wait for a connection that does not take them.
+pub const WAITING: usize = 64;
+/// How many hosts' news a slow follower may miss before it looks at all of them again.
+const NEWS: usize = 4_096;
+
+/// All hosts.
+#[derive(Debug)]
+pub struct Fleet {
+    store: Store,
+    signer: Signer,
+    current: RwLock<Arc<Current>>,
+    members: Mutex<BTreeMap<HostId, Member>>,
+    changing: Mutex<()>,
+    news: broadcast::Sender<HostId>,
+}
+
+/// Why the fleet could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What is stored is not a chain.
+    #[error("cannot recompute the chain from the store")]
+    History(#[from] BadHistory),
+    /// The online key is not the trust root's.
+    #[error("the newest trust root does not name the online key; nothing it signs would count")]
+    OnlineKey,
+}
+
+/// Why a receipt is not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiptError {
+    /// Nobody knows the host.
+    #[error("host {} is not known", .0.short())]
+    UnknownHost(HostId),
+    /// Not signed by the host, or not a receipt.
+    #[error("cannot believe a receipt")]
+    Refused(#[source] muster_proto::trust::Refused),
+    /// Of another fleet.
+    #[error("a receipt belongs to another fleet")]
+    Lineage,
+    /// It does not continue the host's chain of receipts.
+    #[error("receipt {found} does not follow receipt {known}")]
+    Chain {
+        /// The newest that is stored.
+        known: u64,
+        /// The one that came.
+        found: u64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How many hosts there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// All.
+    pub all: usize,
+    /// Those that are connected.
+    pub connected: usize,
+    /// Those that have confirmed all that concerns them.
+    pub current: usize,
+}
+
+impl Fleet {
+    /// Recomputes the chain and loads all hosts.
+    pub async fn load(store: Store, signer: Signer, now: Timestamp) -> Result<Self, FleetError> {
+        let current = Current::load(store.lineage(), &store.history().await?, now)?;
+        if !current.chain.trust().machine_keys.contains(&signer.public()) {
+            return Err(FleetError::OnlineKey);
+        }
+        let mut sent = store.sent().await?;
+        let mut revocations = store.sent_revocations().await?;
+        let mut members = BTreeMap::new();
+        for host in store.hosts().await? {
+            let sent = SentTo {
+                host: host.id,
+                confirmed: host.confirmed,
+                statements: sent.remove(&host.id).unwrap_or_default(),
+                revocations: revocations.remove(&host.id).unwrap_or_default(),
+            };
+            members.insert(host.id, Member::new(host, sent));
+        }
+        Ok(Self {
+            store,
+            signer,
+            current: RwLock::new(Arc::new(current)),
+            members: Mutex::new(members),
+            changing: Mutex::new(()),
+            news: broadcast::channel(NEWS).0,
+        })
+    }
+
+    /// Returns the store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Returns what is current.
+    pub fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns all hosts, and whether each is connected.
+    pub async fn hosts(&self) -> Vec<(Host, bool)> {
+        let members = self.members.lock().await;
+        members.values().map(|member| (member.host.clone(), member.session.is_some())).collect()
+    }
+
+    /// Counts the hosts.
+    pub async fn count(&self) -> Count {
+        let current = self.current();
+        let members = self.members.lock().await;
+        Count {
+            all: members.len(),
+            connected: members.values().filter(|member| member.session.is_some()).count(),
+            current: members.values().filter(|member| member.is_current(&current)).count(),
+        }
+    }
+
+    /// Takes a host that has just joined.
+    pub async fn welcome(&self, host: &NewHost, token_by: String, now: Timestamp) {
+        let mut members = self.members.lock().await;
+        if let Some(member) = members.get_mut(&host.id) {
+            member.host.hostname.clone_from(&host.hostname);
+            member.host.joined = now;
+            member.host.token_by = token_by;
+            return;
+        }
+        let known = Host {
+            id: host.id,
+            keeper_key: host.keeper_key,
+            hostname: host.hostname.clone(),
+            joined: now,
+            token_by,
+            last_seen: None,
+            standing: None,
+            confirmed: 0,
+            receipts: None,
+        };
+        let sent = SentTo {
+            host: host.id,
+            confirmed: 0,
+            statements: BTreeMap::new(),
+            revocations: BTreeMap::new(),
+        };
+        members.insert(host.id, Member::new(known, sent));
+    }
+
+    /// Takes a host's connection in place of an older one; nothing is sent before it says where it
+    /// stands. Returns the connection's number, or nothing for a host that is not known.
+    pub async fn connect(&self, host: HostId, to: mpsc::Sender<Bundle>) -> Option<u64> {
+        let mut members = self.members.lock().await;
+        let number = members.get_mut(&host)?.connect(to);
+        drop(members);
+        self.tell(host);
+        Some(number)
+    }
+
+    /// Notes that a connection has ended.
+    pub async fn disconnect(&self, host: HostId, number: u64) {
+        let mut members = self.members.lock().await;
+        if let Some(member) = members.get_mut(&host) {
+            member.session.take_if(|session| session.number == number);
+        }
+        drop(members);
+        self.tell(host);
+    }
+
+    /// Closes all connections.
+    pub async fn dismiss(&self) {
+        self.members.lock().await.values_mut().for_each(|member| member.session = None);
+    }
+
+    /// Takes a host's word on where it stands, and sends what it lacks.
+    pub async fn stand(
+        &self,
+        host: HostId,
+        number: u64,
+        standing: Standing,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let current = self.current();
+        let mut members = self.members.lock().await;
+        let Some(member) = members.get_mut(&host) else { return Ok(()) };
+        if member.session.as_ref().is_none_or(|session| session.number != number) {
+            return Ok(());
+        }
+        self.store.set_standing(host, &standing, now).await?;
+        let before = member.sent.clone();
+        let first = member.stand(standing, now);
+        self.store.set_sent(&[(before, member.sent.clone())]).await?;
+        if first {
+            let mut bundle = Bundle::empty(host);
+            bundle.checkpoint = Some(self.checkpoint(&current, now));
+            member.send(bundle);
+        }
+        self.push(&mut members, &[host], &current, now).await?;
+        drop(members);
+        self.tell(host);
+        Ok(())
+    }
+
+    /// Stores receipts in their order, confirms what they confirm and acknowledges the last.
+    pub async fn receive(
+        &self,
+        host: HostId,
+        receipts: &[Envelope],
+        now: Timestamp,
+    ) -> Result<(), ReceiptError> {
+        let current = self.current();
+        let mut members = self.members.lock().await;
+        let member = members.get_mut(&host).ok_or(ReceiptError::UnknownHost(host))?;
+        let mut fresh: Vec<StoredReceipt> = Vec::new();
+        let before = member.sent.clone();
+        let mut sent = before.clone();
+        let mut fault = None;
+        for envelope in receipts {
+            match self.judge(member, fresh.last(), envelope).await {
+                Ok(None) => {}
+                Ok(Some(receipt)) => {
+                    fresh.push(StoredReceipt {
+                        number: receipt.number,
+                        digest: envelope.digest(),
+                        floor: receipt.floor.map(|floor| floor.number),
+                        envelope: envelope.clone(),
+                    });
+                    member::take_in(&mut sent, &receipt, &current.chain);
+                }
+                Err(error) => {
+                    fault = Some(error);
+                    break;
+                }
+            }
+        }
+        if let Some(last) = fresh.last() {
+            self.store.add_receipts(host, &fresh).await?;
+            member.host.receipts = Some((last.number, last.digest));
+            self.store.set_sent(&[(before, sent.clone())]).await?;
+            member.sent = sent;
+            member.host.last_seen = Some(now);
+        }
+        if let Some((number, digest)) = member.host.receipts {
+            let word = Acknowledgement { lineage: self.store.lineage(), host, number, digest };
+            let mut bundle = Bundle::empty(host);
+            bundle.acknowledgement = Some(self.signer.acknowledge(&word));
+            member.send(bundle);
+        }
+        self.push(&mut members, &[host], &current, now).await?;
+        drop(members);
+        self.tell(host);
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// Verifies a receipt and where it belongs; one that is stored already is nothing new.
+    async fn judge(
+        &self,
+        member: &Member,
+        last: Option<&StoredReceipt>,
+        envelope: &Envelope,
+    ) -> Result<Option<Receipt>, ReceiptError> {
+        let receipt = verify_by_host::<Receipt>(envelope, member.host.keeper_key)
+            .map_err(ReceiptError::Refused)?;
+        if receipt.lineage != self.store.lineage() {
+            return Err(ReceiptError::Lineage);
+        }
+        let known = last.map(|last| (last.number, last.digest)).or(member.host.receipts);
+        let broken = |known| ReceiptError::Chain { known, found: receipt.number };
+        match known {
+            Some((known, _)) if receipt.number <= known => {
+                let stored = self.store.receipt_digest(member.host.id, receipt.number).await?;
+                let fresh = last.is_some_and(|last| last.digest == envelope.digest());
+                let same = fresh || stored == Some(envelope.digest());
+                if same { Ok(None) } else { Err(broken(known)) }
+            }
+            Some((known, digest)) => {
+                let follows = receipt.number == known + 1 && receipt.previous == Some(digest);
+                if follows { Ok(Some(receipt.into_inner())) } else { Err(broken(known)) }
+            }
+            // A controller that was restored takes up the chain where the host is.
+            None => Ok(Some(receipt.into_inner())),
+        }
+    }
+
+    /// Signs one checkpoint and sends it to every host; what still waits is sent with it.
+    pub async fn heartbeat(&self, now: Timestamp) -> Result<(), StoreError> {
+        let current = self.current();
+        let checkpoint = self.checkpoint(&current, now);
+        let mut members = self.members.lock().await;
+        let mut connected = Vec::new();
+        for (host, member) in members.iter_mut().filter(|(_, member)| member.is_standing()) {
+            let mut bundle = Bundle::empty(*host);
+            bundle.checkpoint = Some(checkpoint.clone());
+            member.send(bundle);
+            member.host.last_seen = Some(now);
+            connected.push(*host);
+        }
+        let overdue: Vec<HostId> =
+            members.iter().filter(|(_, m)| m.is_overdue(&current, now)).map(|(h, _)| *h).collect();
+        self.push(&mut members, &overdue, &current, now).await?;
+        drop(members);
+        self.store.set_last_seen(&connected, now).await
+    }
+
+    fn checkpoint(&self, current: &Current, now: Timestamp) -> Envelope {
+        self.signer.checkpoint(&current.checkpoint(now, self.store.head()))
+    }
+
+    /// Works out what these hosts lack, writes it down and sends it to those that are connected.
+    async fn push(
+        &self,
+        members: &mut BTreeMap<HostId, Member>,
+        hosts: &[HostId],
+        current: &Arc<Current>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut written = Vec::new();
+        let mut bundles = Vec::new();
+        for host in hosts {
+            let Some(member) = members.get_mut(host) else { continue };
+            let before = member.sent.clone();
+            bundles.extend(member.prepare(current, now));
+            if member.sent != before {
+                written.push((before, member.sent.clone()));
+            }
+        }
+        if bundles.is_empty() && written.is_empty() {
+            return Ok(());
+        }
+        self.store.set_sent(&written).await?;
+        for bundle in bundles {
+            if let Some(member) = members.get_mut(&bundle.host) {
+                member.send(bundle);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, host: HostId) {
+        // Nobody listens most of the time.
+        let _ = self.news.send(host);
+    }
+
+    /// Returns those of the members whom a change of these ids concerns.
+    fn concerned(
+        members: &BTreeMap<HostId, Member>,
+        current: &Current,
+        ids: &BTreeSet<Id>,
+    ) -> Vec<HostId> {
+        let reach = current.index.reach(current.chain.statements(), ids);
+        let hit = members.iter().filter(|(host, member)| {
+            let labels = member.host.standing.as_ref().map(|standing| &standing.labels);
+            reach.concerns(**host, labels, member.sent.statements.keys())
+        });
+        hit.map(|(host, _)| *host).collect()
+    }
+}

@@ -1,0 +1,218 @@
+//! One host of the fleet: what it was sent, what it has confirmed, and its connection if it has
+//! one.
+
+use std::collections::BTreeSet;
+
+use muster_proto::{
+    bundle::Bundle, chain::Chain, id::Id, link::LinkRef, receipt::Receipt, time::Timestamp,
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    current::Current,
+    host::{self, Host, Sent, Standing},
+    publish::{self, HostView, LinkBundle, Mood},
+    store::SentTo,
+};
+
+/// Seconds after which a link that was sent and not answered is taken for lost.
+const ANSWER: u64 = 30;
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) host: Host,
+    pub(super) sent: SentTo,
+    pub(super) session: Option<Session>,
+    sessions: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) number: u64,
+    to: mpsc::Sender<Bundle>,
+    /// Whether the host has said where it stands.
+    stood: bool,
+    /// The link of which everything was sent, to the host as it stands now.
+    pushed: Option<LinkRef>,
+    /// The trust root that was sent last.
+    trusted: u64,
+    /// The link that is on its way, and since when.
+    flight: Option<(u64, Timestamp)>,
+    /// The revocations that need not be sent again.
+    revocations: BTreeSet<Id>,
+    mood: Mood,
+}
+
+/// Takes in what a receipt confirms.
+pub(super) fn take_in(sent: &mut SentTo, receipt: &Receipt, chain: &Chain) {
+    if let Some(floor) = receipt.floor
+        && chain.place(floor.number) == Some(floor)
+    {
+        host::confirm(&mut sent.statements, floor.number);
+        sent.confirmed = sent.confirmed.max(floor.number);
+    }
+    for id in &receipt.revocations {
+        sent.revocations.insert(*id, true);
+    }
+}
+
+impl Member {
+    pub(super) fn new(host: Host, sent: SentTo) -> Self {
+        Self { host, sent, session: None, sessions: 0 }
+    }
+
+    pub(super) fn connect(&mut self, to: mpsc::Sender<Bundle>) -> u64 {
+        self.sessions += 1;
+        let confirmed = self.sent.revocations.iter().filter(|(_, confirmed)| **confirmed);
+        self.session = Some(Session {
+            number: self.sessions,
+            to,
+            stood: false,
+            pushed: None,
+            trusted: 0,
+            flight: None,
+            revocations: confirmed.map(|(id, _)| *id).collect(),
+            mood: Mood::Trusting,
+        });
+        self.sessions
+    }
+
+    pub(super) fn is_standing(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.stood)
+    }
+
+    /// Takes the host's word on where it stands, and says whether it is the first of this
+    /// connection. A host that stands lower than it did has lost its state; one with other labels
+    /// may have dropped grants: both are shown everything again.
+    pub(super) fn stand(&mut self, standing: Standing, now: Timestamp) -> bool {
+        let floor = standing.floor.map_or(0, |floor| floor.number);
+        let lost = floor < self.sent.confirmed;
+        let before = self.host.standing.as_ref();
+        let relabelled = before.is_some_and(|before| before.labels != standing.labels);
+        let refused =
+            !standing.refusal.is_empty() && before.map(|b| &b.refusal) != Some(&standing.refusal);
+        if lost {
+            self.sent.statements.clear();
+            self.sent.revocations.clear();
+            self.sent.confirmed = floor;
+        } else if relabelled {
+            self.sent.statements.values_mut().for_each(|sent| sent.confirmed = None);
+        }
+        let first = !self.is_standing();
+        if let Some(session) = &mut self.session {
+            session.stood = true;
+            if lost {
+                session.revocations.clear();
+            }
+            if lost || relabelled {
+                session.pushed = None;
+            }
+            if session.flight.is_some_and(|(link, _)| link <= floor) {
+                session.flight = None;
+            }
+            if refused {
+                session.flight = None;
+                if session.mood == Mood::Trusting {
+                    session.mood = Mood::Cautious;
+                    session.pushed = None;
+                }
+            } else if standing.refusal.is_empty() {
+                session.mood = Mood::Trusting;
+            }
+        }
+        self.host.standing = Some(standing);
+        self.host.last_seen = Some(now);
+        first
+    }
+
+    /// Says whether a newer link would be sent now, had something not been on its way.
+    pub(super) fn is_overdue(&self, current: &Current, now: Timestamp) -> bool {
+        let waits = |session: &Session| {
+            session.stood
+                && (session.pushed != current.chain().newest() || self.is_stale(current, now))
+        };
+        self.session.as_ref().is_some_and(waits)
+    }
+
+    fn is_stale(&self, current: &Current, now: Timestamp) -> bool {
+        let floor = self.host.standing.as_ref().and_then(|standing| standing.floor);
+        let time = floor.and_then(|floor| current.chain().time_of(floor.number));
+        time.is_some_and(|time| now.since(time) > current.chain().trust().stale_after / 2)
+    }
+
+    /// Says whether the host has confirmed all that concerns it.
+    pub(super) fn is_current(&self, current: &Current) -> bool {
+        let Some(standing) = &self.host.standing else { return false };
+        let none = BTreeSet::new();
+        let view = HostView {
+            host: self.host.id,
+            labels: &standing.labels,
+            trust_version: standing.trust_version,
+            floor: standing.floor,
+            sent: &self.sent.statements,
+            revocations: &none,
+            mood: Mood::Trusting,
+        };
+        publish::is_current(current, &view)
+    }
+
+    /// Works out what the host lacks and notes it as sent.
+    pub(super) fn prepare(&mut self, current: &Current, now: Timestamp) -> Vec<Bundle> {
+        let (Some(session), Some(standing)) = (&mut self.session, &self.host.standing) else {
+            return Vec::new();
+        };
+        if !session.stood {
+            return Vec::new();
+        }
+        let view = HostView {
+            host: self.host.id,
+            labels: &standing.labels,
+            trust_version: standing.trust_version,
+            floor: standing.floor,
+            sent: &self.sent.statements,
+            revocations: &session.revocations,
+            mood: session.mood,
+        };
+        let publication = publish::publish(current, &view, now);
+        let mut bundles = Vec::new();
+        if let Some((ids, bundle)) = publication.revocations {
+            for id in &ids {
+                self.sent.revocations.entry(*id).or_insert(false);
+            }
+            session.revocations.extend(ids);
+            bundles.push(bundle);
+        }
+        let newest = current.chain().newest();
+        let trust = current.chain().trust().version;
+        let pushed = session.pushed == newest && session.trusted == trust;
+        let in_flight = session.flight.is_some_and(|(_, since)| now.since(since) < ANSWER);
+        if let Some(LinkBundle { bundle, link, shown }) = publication.link
+            && !pushed
+            && !in_flight
+        {
+            let floor = standing.floor.map_or(0, |floor| floor.number);
+            if let Some(link) = link {
+                for (id, (shown, wanted)) in shown {
+                    let confirmed = self.sent.statements.get(&id).and_then(|sent| sent.confirmed);
+                    let sent = Sent { link: link.number, shown, wanted, confirmed };
+                    self.sent.statements.insert(id, sent);
+                }
+                session.flight = (link.number > floor).then_some((link.number, now));
+            }
+            session.pushed = newest;
+            session.trusted = trust;
+            bundles.push(bundle);
+        }
+        bundles
+    }
+
+    /// Hands a bundle to the connection; one that takes nothing more is closed, and the host will
+    /// come again.
+    pub(super) fn send(&mut self, bundle: Bundle) {
+        let Some(session) = &self.session else { return };
+        if session.to.try_send(bundle).is_err() {
+            tracing::warn!(host = %self.host.id.short(), "a host takes nothing more; its connection is closed");
+            self.session = None;
+        }
+    }
+}

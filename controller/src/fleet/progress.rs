@@ -1,0 +1,112 @@
+//! How far a change has come onto the hosts, told as it happens. Only a stored receipt, signed by
+//! the host itself, says that something is done.
+
+use std::collections::BTreeMap;
+
+use muster_proto::{
+    crypto::MachinePublicKey,
+    envelope::Envelope,
+    id::{HostId, Id},
+    receipt::Receipt,
+    trust::verify_by_host,
+};
+use tokio::sync::{broadcast::error::RecvError, mpsc};
+
+use super::Fleet;
+use crate::store::StoreError;
+
+/// How many receipts are looked through for one that names a revocation.
+const LOOK_BACK: u32 = 200;
+
+/// What is to arrive where.
+#[derive(Clone, Debug, Default)]
+pub struct Goal {
+    /// This link, unless it is 0 …
+    pub link: u64,
+    /// … and these revocations …
+    pub revocations: Vec<Id>,
+    /// … on these hosts.
+    pub hosts: Vec<HostId>,
+}
+
+/// Where a host is with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Which host.
+    pub host: HostId,
+    /// What it calls itself.
+    pub hostname: String,
+    /// The key that its receipts are verified by.
+    pub keeper_key: MachinePublicKey,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// The receipt that says that it has arrived.
+    pub receipt: Option<Envelope>,
+    /// Why the host refused.
+    pub refusal: String,
+}
+
+impl Fleet {
+    /// Tells how far the goal has come until it has arrived everywhere or nobody listens. Hosts
+    /// that are not known are left out.
+    pub async fn follow(&self, goal: Goal, to: mpsc::Sender<Progress>) -> Result<(), StoreError> {
+        // Before the first look, so that nothing falls between.
+        let mut news = self.news.subscribe();
+        let mut told: BTreeMap<HostId, Progress> = BTreeMap::new();
+        let mut look = goal.hosts.clone();
+        loop {
+            for host in look {
+                let Some(progress) = self.progress(&goal, host).await? else { continue };
+                if told.get(&host) != Some(&progress) {
+                    told.insert(host, progress.clone());
+                    if to.send(progress).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            if told.values().all(|progress| progress.receipt.is_some()) {
+                return Ok(());
+            }
+            look = tokio::select! {
+                () = to.closed() => return Ok(()),
+                heard = news.recv() => match heard {
+                    Ok(host) if goal.hosts.contains(&host) => vec![host],
+                    Ok(_) => Vec::new(),
+                    Err(RecvError::Lagged(_)) => goal.hosts.clone(),
+                    Err(RecvError::Closed) => return Ok(()),
+                },
+            };
+        }
+    }
+
+    async fn progress(&self, goal: &Goal, host: HostId) -> Result<Option<Progress>, StoreError> {
+        let (mut progress, arrived) = {
+            let members = self.members.lock().await;
+            let Some(member) = members.get(&host) else { return Ok(None) };
+            let standing = member.host.standing.as_ref();
+            let has = |id| member.sent.revocations.get(id) == Some(&true);
+            let arrived = member.sent.confirmed >= goal.link && goal.revocations.iter().all(has);
+            let progress = Progress {
+                host,
+                hostname: member.host.hostname.clone(),
+                keeper_key: member.host.keeper_key,
+                connected: member.session.is_some(),
+                receipt: None,
+                refusal: standing.map(|standing| standing.refusal.clone()).unwrap_or_default(),
+            };
+            (progress, arrived)
+        };
+        if arrived {
+            let limit = if goal.revocations.is_empty() { 1 } else { LOOK_BACK };
+            let receipts = self.store.receipts(host, limit).await?;
+            let names = |envelope: &&Envelope| {
+                verify_by_host::<Receipt>(envelope, progress.keeper_key).is_ok_and(|receipt| {
+                    goal.revocations.iter().any(|id| receipt.revocations.contains(id))
+                })
+            };
+            let found = receipts.iter().find(names).or(receipts.first());
+            progress.receipt = found.cloned();
+        }
+        Ok(Some(progress))
+    }
+}

@@ -1,0 +1,282 @@
+//! The composition root: opens what there is, listens, serves until told to stop. The only place in
+//! the server that asks the clock. Everything is opened and checked before anybody is let in.
+
+mod listen;
+
+use std::{
+    fmt, io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use muster_proto::{
+    time::Timestamp,
+    wire::{agents_server::AgentsServer, operators_server::OperatorsServer},
+};
+use nix::fcntl::{Flock, FlockArg};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::MissedTickBehavior,
+};
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+
+use crate::{
+    api::{self, AgentsApi, Clock, Controller, GateLayer, OperatorsApi, caller::OperatorRule},
+    config::{self, Config},
+    enrol::{
+        Ca, EnrolError,
+        tls::{self, Bans, OwnCertificate, TlsError},
+    },
+    fleet::{Fleet, FleetError},
+    setup,
+    signer::{Signer, SignerError},
+    store::{Store, StoreError},
+};
+
+/// How often the controller's own certificate is replaced: three times in its life.
+const RENEWAL: Duration = Duration::from_secs(8 * 3_600);
+/// How long open calls have to end when the server stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A server that has its listeners and lets nobody in yet.
+pub struct Server {
+    config: Config,
+    controller: Controller,
+    own: Arc<OwnCertificate>,
+    operators: OperatorRule,
+    agent_listener: TcpListener,
+    operator_listener: UnixListener,
+    stop: watch::Sender<bool>,
+    _lock: Flock<std::fs::File>,
+}
+
+/// Why the server does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Another server works on the same data.
+    #[error("another server is using `{0}`")]
+    Locked(PathBuf),
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory `{path}`")]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// No store.
+    #[error("cannot open the store")]
+    Store(#[from] StoreError),
+    /// No online key.
+    #[error("cannot open the online key")]
+    Signer(#[from] SignerError),
+    /// No CA.
+    #[error("cannot open the CA")]
+    Enrol(#[from] EnrolError),
+    /// No TLS.
+    #[error("cannot set up TLS")]
+    Tls(#[from] TlsError),
+    /// No fleet.
+    #[error("cannot load the fleet")]
+    Fleet(#[from] FleetError),
+    /// The group does not exist.
+    #[error("there is no Unix group `{0}`, which `operator_group` names")]
+    Group(String),
+    /// No listener.
+    #[error("cannot listen on `{place}`")]
+    Listen {
+        /// Where.
+        place: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Signals cannot be heard.
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    /// A listener failed.
+    #[error("serving failed")]
+    Serving(#[from] tonic::transport::Error),
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn serve(config: Config) -> Result<(), ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    let server = Server::bind(config).await?;
+    let stop = server.stopper();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        listen::notify("STOPPING=1");
+        stop.send_replace(true);
+    });
+    listen::notify("READY=1");
+    server.run().await
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+fn system_clock() -> Timestamp {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
+    Timestamp(elapsed.map_or(0, |elapsed| elapsed.as_secs()))
+}
+
+impl Server {
+    /// Opens everything and takes the listeners, by the system's clock.
+    pub async fn bind(config: Config) -> Result<Self, ServeError> {
+        Self::bind_at(config, Arc::new(system_clock)).await
+    }
+
+    /// Opens everything and takes the listeners, by this clock.
+    pub async fn bind_at(config: Config, clock: Clock) -> Result<Self, ServeError> {
+        let now = clock();
+        let store = Store::open(&config.data_dir).await?;
+        let lock = lock(&config)?;
+        let signer = Signer::open(&config.data_dir.join(setup::ONLINE_KEY))?;
+        let ca = Arc::new(Ca::open(&config.data_dir)?);
+        let bans = Bans::new(store.bans().await?);
+        let fleet = Arc::new(Fleet::load(store, signer, now).await?);
+        let host = config::host_of(&config.agent_address).unwrap_or("localhost");
+        let own = OwnCertificate::issue(&ca, host, now)?;
+        let group = config
+            .operator_group
+            .as_ref()
+            .map(|name| api::caller::group_id(name).ok_or_else(|| ServeError::Group(name.clone())));
+        let operators = OperatorRule { group: group.transpose()? };
+        let agent_listener = TcpListener::bind(config.agent_listener).await.map_err(|source| {
+            ServeError::Listen { place: config.agent_listener.to_string(), source }
+        })?;
+        let operator_listener = listen::bind_socket(&config.operator_socket, operators.group)
+            .await
+            .map_err(|source| ServeError::Listen {
+                place: config.operator_socket.display().to_string(),
+                source,
+            })?;
+        let agent_address = config.agent_address.clone();
+        let controller = Controller { fleet, ca, bans, clock, agent_address };
+        let stop = watch::channel(false).0;
+        Ok(Self {
+            config,
+            controller,
+            own,
+            operators,
+            agent_listener,
+            operator_listener,
+            stop,
+            _lock: lock,
+        })
+    }
+
+    /// Returns where agents connect, which is not the configuration's word if its port is 0.
+    pub fn agent_listener(&self) -> io::Result<std::net::SocketAddr> {
+        self.agent_listener.local_addr()
+    }
+
+    /// Returns what stops the server when `true` is sent.
+    pub fn stopper(&self) -> watch::Sender<bool> {
+        self.stop.clone()
+    }
+
+    /// Serves until it is stopped.
+    pub async fn run(self) -> Result<(), ServeError> {
+        let Self {
+            config,
+            controller,
+            own,
+            operators,
+            agent_listener,
+            operator_listener,
+            stop,
+            ..
+        } = self;
+        let tls = tls::server_config(&controller.ca, Arc::clone(&own), controller.bans.clone())?;
+        let gate = GateLayer { operators, bans: controller.bans.clone() };
+        let connections = listen::accept(agent_listener, tls, stop.subscribe());
+        let agents = AgentsServer::new(AgentsApi(controller.clone()))
+            .max_decoding_message_size(api::MAX_MESSAGE)
+            .max_encoding_message_size(api::MAX_MESSAGE);
+        let agents = api::server(gate.clone()).add_service(agents).serve_with_incoming_shutdown(
+            ReceiverStream::new(connections),
+            stopped(stop.subscribe()),
+        );
+        let operators = OperatorsServer::new(OperatorsApi(controller.clone()))
+            .max_decoding_message_size(api::MAX_MESSAGE)
+            .max_encoding_message_size(api::MAX_MESSAGE);
+        let operators = api::server(gate).add_service(operators).serve_with_incoming_shutdown(
+            UnixListenerStream::new(operator_listener),
+            stopped(stop.subscribe()),
+        );
+        let chores = chores(&controller, &own, &config, stop.subscribe());
+        let serving = async { tokio::try_join!(agents, operators) };
+        let cut = async {
+            stopped(stop.subscribe()).await;
+            // Sessions never end by themselves.
+            controller.fleet.dismiss().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        let ended = tokio::select! {
+            ended = async { tokio::join!(serving, chores).0 } => ended.map(|_| ()),
+            () = cut => Ok(()),
+        };
+        controller.fleet.store().close().await;
+        // The socket is ours; a stale one would only be in the way.
+        if let Err(error) = std::fs::remove_file(&config.operator_socket) {
+            tracing::debug!(%error, "the operators' socket was gone already");
+        }
+        Ok(ended?)
+    }
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // A sender that is gone stops the server too.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// What is done now and then: heartbeats, and the controller's own certificate.
+async fn chores(
+    controller: &Controller,
+    own: &OwnCertificate,
+    config: &Config,
+    stop: watch::Receiver<bool>,
+) {
+    let mut heartbeat = tokio::time::interval(config.checkpoint_every);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut renewal = tokio::time::interval(RENEWAL);
+    renewal.tick().await;
+    let stopped = stopped(stop);
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return,
+            _ = heartbeat.tick() => {
+                if let Err(error) = controller.fleet.heartbeat((controller.clock)()).await {
+                    tracing::error!(%error, "the heartbeat failed");
+                }
+            }
+            _ = renewal.tick() => {
+                let host = config::host_of(&config.agent_address).unwrap_or("localhost");
+                if let Err(error) = own.renew(&controller.ca, host, (controller.clock)()) {
+                    tracing::error!(%error, "the controller's certificate could not be renewed");
+                }
+            }
+        }
+    }
+}
+
+fn lock(config: &Config) -> Result<Flock<std::fs::File>, ServeError> {
+    let path = &config.data_dir;
+    let directory = |source| ServeError::DataDir { path: path.clone(), source };
+    let file = std::fs::File::open(path).map_err(directory)?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| ServeError::Locked(path.clone()))
+}

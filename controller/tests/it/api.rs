@@ -1,0 +1,1 @@
+//! Every method, and every kind of caller.

@@ -1,0 +1,17 @@
+//! The controller's server from outside: its store, its table of callers, what it publishes, and a
+//! whole server with hosts on loopback.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "tests"
+)]
+
+mod api;
+mod host;
+mod net;
+mod publish;
+mod server;
+mod store;
+mod world;

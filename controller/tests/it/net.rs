@@ -1,0 +1,252 @@
+//! A server on loopback and its callers: an agent's courier and an operator's tool, as far as the
+//! tests need them.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use hyper_util::rt::TokioIo;
+use muster_controller::{
+    config::Config,
+    server::{ServeError, Server},
+    setup,
+};
+use muster_proto::{
+    crypto::sha256,
+    envelope::Envelope,
+    name::Line,
+    receipt::Enrolment,
+    time::Timestamp,
+    wire::{self, agents_client::AgentsClient, operators_client::OperatorsClient},
+};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
+};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    sync::mpsc,
+    task::JoinHandle,
+};
+use tokio_rustls::TlsConnector;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Status, Streaming,
+    transport::{Channel, Endpoint},
+};
+use tower::service_fn;
+
+use crate::{
+    host::Host,
+    world::{NOW, World},
+};
+
+/// Nothing here takes this long; what hangs fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+/// A server that runs, with a clock that the test turns.
+pub(crate) struct Running {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) address: std::net::SocketAddr,
+    clock: Arc<AtomicU64>,
+    stop: tokio::sync::watch::Sender<bool>,
+    task: JoinHandle<Result<(), ServeError>>,
+}
+
+pub(crate) fn config(dir: &Path) -> Config {
+    let socket = dir.join("operator.sock");
+    Config::parse(&format!(
+        "data_dir = '{}'\nagent_listener = '127.0.0.1:0'\nagent_address = '127.0.0.1:7420'\n\
+         operator_socket = '{}'\n",
+        dir.join("data").display(),
+        socket.display()
+    ))
+    .unwrap()
+}
+
+impl Running {
+    pub(crate) async fn start(world: &World) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        setup::create(&dir.path().join("data"), &world.online, &world.trust, NOW).await.unwrap();
+        Self::resume(dir).await
+    }
+
+    pub(crate) async fn resume(dir: tempfile::TempDir) -> Self {
+        let clock = Arc::new(AtomicU64::new(wall()));
+        let ticks = Arc::clone(&clock);
+        let clock_of = move || Timestamp(ticks.load(Ordering::SeqCst));
+        let server = Server::bind_at(config(dir.path()), Arc::new(clock_of)).await.unwrap();
+        let address = server.agent_listener().unwrap();
+        let stop = server.stopper();
+        let task = tokio::spawn(server.run());
+        Self { dir, address, clock, stop, task }
+    }
+
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
+        self.stop.send_replace(true);
+        soon(self.task).await.unwrap().unwrap();
+        self.dir
+    }
+
+    pub(crate) fn turn_clock(&self, seconds: u64) {
+        self.clock.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("operator.sock")
+    }
+
+    pub(crate) async fn operator(&self) -> OperatorsClient<Channel> {
+        let path = self.socket();
+        let channel = Endpoint::from_static("http://localhost")
+            .connect_with_connector(service_fn(move |_| {
+                let path = path.clone();
+                async move { UnixStream::connect(path).await.map(TokioIo::new) }
+            }))
+            .await
+            .unwrap();
+        OperatorsClient::new(channel)
+    }
+
+    fn ca(&self) -> CertificateDer<'static> {
+        CertificateDer::from(std::fs::read(self.dir.path().join("data/ca.der")).unwrap())
+    }
+
+    async fn channel(
+        &self,
+        certificate: Option<(Vec<u8>, &KeyPair)>,
+    ) -> Result<Channel, tonic::transport::Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.ca()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots);
+        let mut tls = match certificate {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+                let chain = vec![CertificateDer::from(certificate)];
+                builder.with_client_auth_cert(chain, PrivateKeyDer::from(key)).unwrap()
+            }
+        };
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let connector = TlsConnector::from(Arc::new(tls));
+        let address = self.address;
+        Endpoint::from_static("http://127.0.0.1")
+            .connect_with_connector(service_fn(move |_| {
+                let connector = connector.clone();
+                async move {
+                    let stream = TcpStream::connect(address).await?;
+                    let name = ServerName::try_from("127.0.0.1").unwrap();
+                    connector.connect(name, stream).await.map(TokioIo::new)
+                }
+            }))
+            .await
+    }
+
+    pub(crate) async fn stranger(&self) -> AgentsClient<Channel> {
+        AgentsClient::new(soon(self.channel(None)).await.unwrap())
+    }
+
+    pub(crate) async fn token(&self, valid_for: u64) -> Vec<u8> {
+        let request = wire::CreateTokenRequest { valid_for };
+        self.operator().await.create_token(request).await.unwrap().into_inner().secret
+    }
+
+    /// Joins with a secret and connects with the certificate.
+    pub(crate) async fn join(&self, host: &Host, secret: Vec<u8>) -> Result<Courier, Status> {
+        let tls = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let request = join_request(host, &tls, secret);
+        let reply = self.stranger().await.join(request).await?.into_inner();
+        let certificate = Some((reply.certificate.clone(), &tls));
+        let client = AgentsClient::new(soon(self.channel(certificate)).await.unwrap());
+        Ok(Courier { client, reply })
+    }
+}
+
+/// TLS has a clock of its own.
+fn wall() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+pub(crate) fn join_request(host: &Host, tls: &KeyPair, secret: Vec<u8>) -> wire::JoinRequest {
+    let csr = CertificateParams::default().serialize_request(tls).unwrap().der().to_vec();
+    let enrolment = Enrolment {
+        lineage: host.trust.lineage(),
+        keeper_key: host.key.public(),
+        certificate_request: sha256(&[&csr]),
+        hostname: Line::parse("db1").unwrap(),
+        time: NOW,
+    };
+    let enrolment = Envelope::sign(&enrolment, &host.key);
+    wire::JoinRequest {
+        secret,
+        certificate_request: csr,
+        enrolment: Some(wire::Envelope::from(&enrolment)),
+    }
+}
+
+/// A host's connection.
+pub(crate) struct Courier {
+    pub(crate) client: AgentsClient<Channel>,
+    pub(crate) reply: wire::JoinReply,
+}
+
+/// A session that is open.
+pub(crate) struct Session {
+    to: mpsc::Sender<wire::FromAgent>,
+    from: Streaming<wire::ToAgent>,
+}
+
+impl Courier {
+    pub(crate) async fn session(&mut self, host: &Host) -> Session {
+        let (to, messages) = mpsc::channel(16);
+        let from = soon(self.client.session(ReceiverStream::new(messages))).await.unwrap();
+        let mut session = Session { to, from: from.into_inner() };
+        session.stand(host).await;
+        session
+    }
+}
+
+impl Session {
+    pub(crate) async fn stand(&mut self, host: &Host) {
+        let label =
+            |(key, value): (&str, &str)| wire::Label { key: key.into(), value: value.into() };
+        let standing = wire::Standing {
+            trust_version: host.trust.version,
+            floor: host.link().as_ref().map(wire::LinkRef::from),
+            labels: host.labels.iter().map(label).collect(),
+            mode: wire::HostMode::Enforce.into(),
+            agent_version: "0".to_owned(),
+            refusal: String::new(),
+        };
+        self.say(wire::from_agent::Message::Standing(standing)).await;
+    }
+
+    async fn say(&mut self, message: wire::from_agent::Message) {
+        self.to.send(wire::FromAgent { message: Some(message) }).await.unwrap();
+    }
+
+    pub(crate) async fn report(&mut self, host: &mut Host) -> Envelope {
+        let receipt = host.receipt();
+        let entry = wire::SpoolEntry { number: 0, receipt: Some(wire::Envelope::from(&receipt)) };
+        self.say(wire::from_agent::Message::Spool(entry)).await;
+        receipt
+    }
+
+    pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {
+        soon(self.from.message()).await.unwrap().map(|message| message.bundle)
+    }
+}

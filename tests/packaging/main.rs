@@ -1,0 +1,173 @@
+//! The units shown to be sound, as closed as they claim to be, and not so closed that the keeper
+//! could not do its work. Runs on a real host with stand-ins for the programs. Needs root.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::path::{Path, PathBuf};
+
+use muster_tests::{Host, Lab};
+
+const UNITS: [&str; 3] = ["muster.service", "muster-agent.service", "muster-agent-courier.service"];
+
+/// What a unit may be exposed to at most, in tenths of the scale of `systemd-analyze security`.
+const LIMITS: [(&str, u32); 3] =
+    [("muster.service", 15), ("muster-agent.service", 40), ("muster-agent-courier.service", 15)];
+
+fn packaging() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging")
+}
+
+/// Installs all that a package would, with `program` in the place of both binaries.
+fn install(host: &Host, program: &str) {
+    for unit in UNITS {
+        let place = format!("/usr/lib/systemd/system/{unit}");
+        host.install(&packaging().join("systemd").join(unit), &place, 0o644).unwrap();
+    }
+    for (kind, settle) in [("sysusers.d", "systemd-sysusers"), ("tmpfiles.d", "systemd-tmpfiles")] {
+        for name in ["muster.conf", "muster-agent.conf"] {
+            let place = format!("/usr/lib/{kind}/{name}");
+            host.install(&packaging().join(kind).join(name), &place, 0o644).unwrap();
+            let create = ["--create", &place];
+            let arguments = if kind == "tmpfiles.d" { &create[..] } else { &create[1..] };
+            host.run_ok(&[&[settle], arguments].concat()).unwrap();
+        }
+    }
+    for name in ["muster", "muster-agent"] {
+        host.write(&format!("/usr/bin/{name}"), program.as_bytes(), 0o755).unwrap();
+    }
+    host.run_ok(&["install", "-d", "-m", "0700", "/var/lib/muster-agent"]).unwrap();
+    let courier = "/var/lib/muster-agent/courier";
+    host.run_ok(&["install", "-d", "-m", "0700", "-o", "muster-agent", courier]).unwrap();
+    host.write("/etc/muster/muster.toml", b"", 0o644).unwrap();
+    host.run_ok(&["systemctl", "daemon-reload"]).unwrap();
+}
+
+/// Runs `script` once in the place of a unit's own program, within all that the unit says, and
+/// returns what the journal has of it.
+fn run_in(host: &Host, unit: &str, script: &str) -> String {
+    let path = format!("/usr/local/lib/probe-{unit}");
+    let refused = r#"refused() { if "$@"; then echo "was allowed: $*"; exit 1; fi; }"#;
+    let script = format!("#!/bin/sh\nset -eux\n{refused}\n{script}\n");
+    host.write(&path, script.as_bytes(), 0o755).unwrap();
+    let folder = format!("/run/systemd/system/{unit}.d");
+    host.run_ok(&["mkdir", "-p", &folder]).unwrap();
+    // The shell is not the one static binary that the courier may run.
+    let drop_in = format!(
+        "[Service]\nType=oneshot\nRestart=no\nExecStart=\nExecStart={path}\nNoExecPaths=\n"
+    );
+    host.write(&format!("{folder}/probe.conf"), drop_in.as_bytes(), 0o644).unwrap();
+    host.run_ok(&["systemctl", "daemon-reload"]).unwrap();
+    let started = host.run(&["systemctl", "start", unit]).unwrap();
+    host.run_ok(&["journalctl", "--sync"]).unwrap();
+    let journal = host.journal(unit).unwrap();
+    assert!(started.success(), "{started}\n{journal}");
+    journal
+}
+
+#[test]
+fn every_unit_is_valid_and_exposed_no_more_than_it_has_to_be() {
+    let lab = Lab::start("units", &["db1"]).unwrap();
+    let db1 = lab.host("db1");
+    install(db1, "#!/bin/sh\n");
+    for (unit, limit) in LIMITS {
+        let place = format!("/usr/lib/systemd/system/{unit}");
+        let verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", &place];
+        let verified = db1.run(&verify).unwrap();
+        assert!(verified.success() && verified.stderr.is_empty(), "{unit}: {verified}");
+        let threshold = format!("--threshold={limit}");
+        let security = ["systemd-analyze", "security", "--no-pager", "--offline=true"];
+        let exposed = db1.run(&[&security[..], &[&threshold, &place]].concat()).unwrap();
+        assert!(exposed.success(), "{unit}: {exposed}");
+    }
+}
+
+#[test]
+fn the_keeper_is_let_do_its_work_and_has_no_network() {
+    let lab = Lab::start("keeper-unit", &["db1"]).unwrap();
+    let db1 = lab.host("db1");
+    install(db1, "#!/bin/sh\n");
+    db1.run_ok(&["useradd", "--create-home", "ana"]).unwrap();
+    db1.run_ok(&["loginctl", "enable-linger", "ana"]).unwrap();
+    db1.write("/etc/sudoers.d/ana", b"ana ALL=(root) NOPASSWD: /usr/bin/id\n", 0o440).unwrap();
+    let journal = run_in(
+        db1,
+        "muster-agent.service",
+        r#"
+        # Account files are replaced by renaming; so are homes and what is set aside.
+        cp --preserve=all /etc/shadow /etc/.shadow.new && mv /etc/.shadow.new /etc/shadow
+        install -d -m 0700 /home/.muster-new && cp -r /etc/skel/. /home/.muster-new
+        chown -R 4242:4242 /home/.muster-new && chmod 0750 /home/.muster-new
+        mv --no-target-directory /home/.muster-new /home/bob
+        install -d /var/spool/cron/.muster-aside && touch /var/spool/cron/crontabs/ana
+        mv /var/spool/cron/crontabs/ana /var/spool/cron/.muster-aside/ana
+        # The programs that it asks, and the ones that it tells.
+        visudo --check
+        sshd -t
+        sshd -T -C user=ana,host=db1,addr=192.0.2.1 >/dev/null
+        sudo --list --other-user=ana
+        systemctl reload ssh
+        loginctl list-users
+        # Ends everything of a user: all processes are seen, and the cgroup can be killed.
+        test "$(cat /proc/1/comm)" = systemd
+        uid=$(id --user ana)
+        echo 1 >"/sys/fs/cgroup/user.slice/user-$uid.slice/cgroup.kill"
+        loginctl disable-linger ana
+        # Its own places.
+        touch /run/muster-agent/keeper.sock /var/lib/muster-agent/ledger
+        chgrp muster-agent /run/muster-agent/keeper.sock
+        # And what it may not.
+        test "$(grep --count : /proc/self/net/dev)" = 1
+        refused touch /usr/bin/something
+        refused chmod u+s /home/bob
+        echo all done
+        "#,
+    );
+    assert!(journal.contains("all done"), "{journal}");
+    assert_eq!(db1.run_ok(&["stat", "--format=%u %a", "/home/bob"]).unwrap(), "4242 750\n");
+    assert_eq!(db1.run_ok(&["stat", "--format=%a", "/var/lib/muster-agent"]).unwrap(), "711\n");
+}
+
+#[test]
+fn the_courier_writes_in_its_own_directory_and_nowhere_else() {
+    let lab = Lab::start("courier-unit", &["db1"]).unwrap();
+    let db1 = lab.host("db1");
+    install(db1, "#!/bin/sh\n");
+    let journal = run_in(
+        db1,
+        "muster-agent-courier.service",
+        r#"
+        test "$(id --user --name)" = muster-agent
+        grep --quiet 'CapBnd:\s*0000000000000000' /proc/self/status
+        echo key >/var/lib/muster-agent/courier/key.der
+        refused ls /var/lib/muster-agent
+        refused touch /tmp/../var/tmp/../lib/muster-agent/ledger
+        refused touch /etc/muster/something
+        refused cat /etc/shadow
+        refused test -e /proc/1/comm
+        echo all done
+        "#,
+    );
+    assert!(journal.contains("all done"), "{journal}");
+    let mode = ["stat", "--format=%U %a", "/var/lib/muster-agent/courier/key.der"];
+    assert_eq!(db1.run_ok(&mode).unwrap(), "muster-agent 600\n");
+}
+
+#[test]
+fn the_controller_has_its_two_directories_and_no_more() {
+    let lab = Lab::start("controller-unit", &["ctl"]).unwrap();
+    let ctl = lab.host("ctl");
+    install(ctl, "#!/bin/sh\n");
+    let journal = run_in(
+        ctl,
+        "muster.service",
+        r#"
+        test "$(id --user --name)" = muster
+        touch /var/lib/muster/muster.db /run/muster/operator.sock
+        refused touch /etc/muster/muster.toml
+        refused ls /root
+        echo all done
+        "#,
+    );
+    assert!(journal.contains("all done"), "{journal}");
+    assert_eq!(ctl.run_ok(&["stat", "--format=%U %a", "/var/lib/muster"]).unwrap(), "muster 700\n");
+}

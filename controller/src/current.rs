@@ -145,7 +145,7 @@ impl Current {
     }
 
     /// Returns the ids that a body alters; none if it is not one.
-    pub(crate) fn altered(&self, body: &[u8]) -> BTreeSet<Id> {
+    pub(crate) fn altered(body: &[u8]) -> BTreeSet<Id> {
         LinkBody::decode(body).map(|body| body.all().map(|s| s.id).collect()).unwrap_or_default()
     }
 

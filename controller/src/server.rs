@@ -37,9 +37,9 @@ use crate::{
 };
 
 /// How often the controller's own certificate is replaced: three times in its life.
-const RENEWAL: Duration = Duration::from_secs(8 * 3_600);
+const RENEWAL: Duration = Duration::from_hours(8);
 /// How long open calls have to end when the server stops.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// A server that has its listeners and lets nobody in yet.
 pub struct Server {
@@ -118,7 +118,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         stop.send_replace(true);
     });
     listen::notify("READY=1");
-    server.run().await
+    Box::pin(server.run()).await
 }
 
 impl fmt::Debug for Server {

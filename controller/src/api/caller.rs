@@ -100,7 +100,7 @@ impl OperatorRule {
         let name = user.as_ref().map_or_else(|| format!("uid {uid}"), |user| user.name.clone());
         let own = uid.is_root() || uid == Uid::effective();
         let member = self.group.is_some_and(|group| {
-            let groups = user.as_ref().map(|user| groups_of(user)).unwrap_or_default();
+            let groups = user.as_ref().map(groups_of).unwrap_or_default();
             group == gid || groups.contains(&group.as_raw())
         });
         if own || member { Caller::Operator(name) } else { Caller::Outsider }

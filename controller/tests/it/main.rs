@@ -9,9 +9,11 @@
 )]
 
 mod api;
+mod deltas;
 mod host;
 mod net;
 mod publish;
 mod server;
+mod sessions;
 mod store;
 mod world;

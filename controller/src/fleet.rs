@@ -79,8 +79,8 @@ pub struct Count {
 
 impl Fleet {
     /// Recomputes the chain and loads all hosts.
-    pub async fn load(store: Store, signer: Signer, now: Timestamp) -> Result<Self, FleetError> {
-        let current = Current::load(store.lineage(), &store.history().await?, now)?;
+    pub async fn load(store: Store, signer: Signer) -> Result<Self, FleetError> {
+        let current = Current::load(store.lineage(), &store.history().await?)?;
         if !current.chain.trust().machine_keys.contains(&signer.public()) {
             return Err(FleetError::OnlineKey);
         }
@@ -164,7 +164,7 @@ impl Fleet {
 
     /// Takes a host's connection in place of an older one; nothing is sent before it says where it
     /// stands. Returns the connection's number, or nothing for a host that is not known.
-    pub async fn connect(&self, host: HostId, to: mpsc::Sender<Bundle>) -> Option<u64> {
+    pub async fn connect(&self, host: HostId, to: mpsc::Sender<Vec<u8>>) -> Option<u64> {
         let mut members = self.members.lock().await;
         let number = members.get_mut(&host)?.connect(to);
         drop(members);
@@ -208,7 +208,7 @@ impl Fleet {
         if first {
             let mut bundle = Bundle::empty(host);
             bundle.checkpoint = Some(self.checkpoint(&current, now));
-            member.send(bundle);
+            member.send(&bundle);
         }
         self.push(&mut members, &[host], &current, now).await?;
         drop(members);
@@ -225,7 +225,7 @@ impl Fleet {
         for (host, member) in members.iter_mut().filter(|(_, member)| member.is_standing()) {
             let mut bundle = Bundle::empty(*host);
             bundle.checkpoint = Some(checkpoint.clone());
-            member.send(bundle);
+            member.send(&bundle);
             member.host.last_seen = Some(now);
             connected.push(*host);
         }
@@ -264,7 +264,7 @@ impl Fleet {
         self.store.set_sent(&written).await?;
         for bundle in bundles {
             if let Some(member) = members.get_mut(&bundle.host) {
-                member.send(bundle);
+                member.send(&bundle);
             }
         }
         Ok(())

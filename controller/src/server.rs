@@ -146,7 +146,7 @@ impl Server {
         let signer = Signer::open(&config.data_dir.join(setup::ONLINE_KEY))?;
         let ca = Arc::new(Ca::open(&config.data_dir)?);
         let bans = Bans::new(store.bans().await?);
-        let fleet = Arc::new(Fleet::load(store, signer, now).await?);
+        let fleet = Arc::new(Fleet::load(store, signer).await?);
         let host = config::host_of(&config.agent_address).unwrap_or("localhost");
         let own = OwnCertificate::issue(&ca, host, now)?;
         let group = config

@@ -143,7 +143,7 @@ impl Agents for AgentsApi {
         let (out, replies) = mpsc::channel(1);
         tokio::spawn(async move {
             while let Some(bundle) = from.recv().await {
-                if out.send(Ok(wire::ToAgent { bundle: bundle.encode() })).await.is_err() {
+                if out.send(Ok(wire::ToAgent { bundle })).await.is_err() {
                     return;
                 }
             }

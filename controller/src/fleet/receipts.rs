@@ -86,7 +86,7 @@ impl Fleet {
             let word = Acknowledgement { lineage: self.store.lineage(), host, number, digest };
             let mut bundle = Bundle::empty(host);
             bundle.acknowledgement = Some(self.signer.acknowledge(&word));
-            member.send(bundle);
+            member.send(&bundle);
         }
         self.push(&mut members, &[host], &current, now).await?;
         drop(members);

@@ -10,6 +10,7 @@
 
 mod api;
 mod deltas;
+mod enrol;
 mod host;
 mod net;
 mod publish;

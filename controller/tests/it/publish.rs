@@ -11,7 +11,7 @@ use muster_controller::{
     host::{self, Sent, SentStatements},
     publish::{HostView, Mood, Publication, publish},
 };
-use muster_proto::{envelope::Document, id::Id, key::SshPublicKey, link::Target};
+use muster_proto::{envelope::Document, id::Id, key::SshPublicKey, link::Target, time::Timestamp};
 
 /// A simulated host and what the controller remembers of it.
 pub(crate) struct Pair {
@@ -67,7 +67,7 @@ pub(crate) fn current(world: &World) -> Current {
 }
 
 pub(crate) fn take(current: &mut Current, link: &PublishedLink) {
-    current.extend(link, NOW).unwrap();
+    current.extend(link, Timestamp(u64::MAX)).unwrap();
 }
 
 #[test]
@@ -112,6 +112,11 @@ fn a_floor_that_grows_stale_is_renewed_with_everything() {
     assert_eq!(pair.deliver(&current, true), 0);
     pair.host.now = NOW.plus(46 * 86_400);
     assert_eq!(pair.deliver(&current, true), 0, "a link of the same age renews nothing");
+    world.time = NOW.plus(46 * 86_400);
+    take(&mut current, &world.publish(vec![world.group("anywhere")]));
+    assert!(pair.deliver(&current, true) > 0);
+    assert_eq!(pair.host.proved.len(), 3, "all that it holds is proved anew");
+    assert_eq!(pair.deliver(&current, true), 0);
 }
 
 #[test]

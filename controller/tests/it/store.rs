@@ -79,7 +79,7 @@ async fn the_history_comes_back_in_the_order_in_which_it_came() {
     assert_eq!(store.links(0, 2).await.unwrap(), world.links[..2]);
     assert_eq!(store.trust_roots(0).await.unwrap(), [world.trust.clone()]);
     assert_eq!(store.revocations().await.unwrap().len(), 3);
-    let current = Current::load(store.lineage(), &events, NOW).unwrap();
+    let current = Current::load(store.lineage(), &events).unwrap();
     assert_eq!(current.chain().newest(), world.chain.newest());
 }
 

@@ -133,14 +133,22 @@ impl Fleet {
         }
     }
 
-    /// Takes a host that has just joined.
-    pub async fn welcome(&self, host: &NewHost, token_by: String, now: Timestamp) {
+    /// Takes a host that has just joined. One that was here before may have lost what it held, so
+    /// nothing counts as confirmed any more.
+    pub async fn welcome(
+        &self,
+        host: &NewHost,
+        token_by: String,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let mut members = self.members.lock().await;
         if let Some(member) = members.get_mut(&host.id) {
+            let before = member.sent.clone();
+            member.doubt();
             member.host.hostname.clone_from(&host.hostname);
             member.host.joined = now;
             member.host.token_by = token_by;
-            return;
+            return self.store.set_sent(&[(before, member.sent.clone())]).await;
         }
         let known = Host {
             id: host.id,
@@ -160,6 +168,7 @@ impl Fleet {
             revocations: BTreeMap::new(),
         };
         members.insert(host.id, Member::new(known, sent));
+        Ok(())
     }
 
     /// Takes a host's connection in place of an older one; nothing is sent before it says where it

@@ -91,7 +91,8 @@ impl Agents for AgentsApi {
             TokenRefused::Banned(_) => Status::permission_denied(refused.to_string()),
             _ => Status::unauthenticated(refused.to_string()),
         })?;
-        self.0.fleet.welcome(&host, token_by, now).await;
+        let welcomed = self.0.fleet.welcome(&host, token_by, now).await;
+        welcomed.map_err(|error| internal(&error))?;
         tracing::info!(host = %host.id.short(), hostname = host.hostname, "a host joined");
         let roots = &self.0.fleet.current().trust_roots;
         Ok(Response::new(wire::JoinReply {

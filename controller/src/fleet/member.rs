@@ -83,6 +83,14 @@ impl Member {
         self.sessions
     }
 
+    /// Takes nothing for confirmed any more, and closes the connection.
+    pub(super) fn doubt(&mut self) {
+        self.sent.confirmed = 0;
+        self.sent.statements.values_mut().for_each(|sent| sent.confirmed = None);
+        self.sent.revocations.values_mut().for_each(|confirmed| *confirmed = false);
+        self.session = None;
+    }
+
     pub(super) fn is_standing(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.stood)
     }

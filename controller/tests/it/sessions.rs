@@ -108,6 +108,28 @@ async fn what_was_not_confirmed_is_sent_again_and_a_lost_state_gets_everything()
     server.stop().await;
 }
 
+#[tokio::test]
+async fn a_host_that_joins_again_is_shown_everything_again() {
+    let mut world = World::new();
+    let server = Running::start(&world).await;
+    let mut operator = server.operator().await;
+    operator.publish(wired(&world.publish(grant(&world)))).await.unwrap();
+    let mut host = Host::new(&world, &[("tier", "db")]);
+    for _ in 0..2 {
+        let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+        let mut session = courier.session(&host).await;
+        let whole = until(&mut session, &mut host, |bundle| bundle.link.is_some()).await;
+        assert_eq!(whole.link.unwrap().statements.len(), 4);
+        session.report(&mut host).await;
+        until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
+        // It has the floor of its token, and lost the rest.
+        host.known.clear();
+        host.proved.clear();
+        host.held.clear();
+    }
+    server.stop().await;
+}
+
 fn has_link(bytes: &[u8]) -> bool {
     use muster_proto::{bundle::Bundle, envelope::Document};
     Bundle::decode(bytes).unwrap().link.is_some()

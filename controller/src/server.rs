@@ -10,10 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use muster_proto::{
-    time::Timestamp,
-    wire::{agents_server::AgentsServer, operators_server::OperatorsServer},
-};
+use muster_proto::time::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -24,7 +21,10 @@ use tokio::{
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 
 use crate::{
-    api::{self, AgentsApi, Clock, Controller, GateLayer, OperatorsApi, caller::OperatorRule},
+    api::{
+        self, Clock, Controller,
+        caller::{GateLayer, OperatorRule},
+    },
     config::{self, Config},
     enrol::{
         Ca, EnrolError,
@@ -203,17 +203,11 @@ impl Server {
         let tls = tls::server_config(&controller.ca, Arc::clone(&own), controller.bans.clone())?;
         let gate = GateLayer { operators, bans: controller.bans.clone() };
         let connections = listen::accept(agent_listener, tls, stop.subscribe());
-        let agents = AgentsServer::new(AgentsApi(controller.clone()))
-            .max_decoding_message_size(api::MAX_MESSAGE)
-            .max_encoding_message_size(api::MAX_MESSAGE);
-        let agents = api::server(gate.clone()).add_service(agents).serve_with_incoming_shutdown(
+        let agents = api::agents(controller.clone(), gate.clone()).serve_with_incoming_shutdown(
             ReceiverStream::new(connections),
             stopped(stop.subscribe()),
         );
-        let operators = OperatorsServer::new(OperatorsApi(controller.clone()))
-            .max_decoding_message_size(api::MAX_MESSAGE)
-            .max_encoding_message_size(api::MAX_MESSAGE);
-        let operators = api::server(gate).add_service(operators).serve_with_incoming_shutdown(
+        let operators = api::operators(controller.clone(), gate).serve_with_incoming_shutdown(
             UnixListenerStream::new(operator_listener),
             stopped(stop.subscribe()),
         );

@@ -12,9 +12,12 @@ use muster_proto::{
     envelope::Envelope,
     id::{Digest, Id},
     time::Timestamp,
-    wire,
+    wire::{self, agents_server::AgentsServer, operators_server::OperatorsServer},
 };
-use tonic::{Status, transport::Server};
+use tonic::{
+    Status,
+    transport::{Server, server::Router},
+};
 use tower::layer::util::{Identity, Stack};
 
 use crate::{
@@ -22,10 +25,10 @@ use crate::{
     fleet::Fleet,
 };
 
-pub(crate) use self::{agents::AgentsApi, caller::GateLayer, operators::OperatorsApi};
+use self::{agents::AgentsApi, caller::GateLayer, operators::OperatorsApi};
 
-/// The most bytes of a message.
-pub(crate) const MAX_MESSAGE: usize = 16 << 20;
+/// The most bytes of a message: the largest bundle and what is wrapped round it.
+const MAX_MESSAGE: usize = (16 << 20) + 1_024;
 const MAX_STREAMS: u32 = 64;
 const MAX_HEADERS: u32 = 16 << 10;
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,8 +48,27 @@ pub(crate) struct Controller {
     pub(crate) agent_address: String,
 }
 
-/// Returns a server with the limits that hold for every connection, behind the gate.
-pub(crate) fn server(gate: GateLayer) -> Server<Stack<GateLayer, Identity>> {
+/// A service behind the gate.
+pub(crate) type Served = Router<Stack<GateLayer, Identity>>;
+
+/// Returns the agents' service, behind the gate.
+pub(crate) fn agents(controller: Controller, gate: GateLayer) -> Served {
+    let service = AgentsServer::new(AgentsApi(controller))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    server(gate).add_service(service)
+}
+
+/// Returns the operators' service, behind the gate.
+pub(crate) fn operators(controller: Controller, gate: GateLayer) -> Served {
+    let service = OperatorsServer::new(OperatorsApi(controller))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    server(gate).add_service(service)
+}
+
+/// Returns a server with the limits that hold for every connection.
+fn server(gate: GateLayer) -> Server<Stack<GateLayer, Identity>> {
     Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(MAX_HEADERS)

@@ -149,6 +149,7 @@ fn own_hostname() -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -159,7 +160,7 @@ mod tests {
         assert_eq!(config.operator_socket, Path::new("/run/muster/operator.sock"));
         assert_eq!(config.agent_listener.port(), 7420);
         assert!(config.agent_address.ends_with(":7420"));
-        assert_eq!(config.checkpoint_every, Duration::from_secs(60));
+        assert_eq!(config.checkpoint_every, Duration::from_secs(CHECKPOINT_INTERVAL));
     }
 
     #[test]

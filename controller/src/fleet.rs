@@ -8,6 +8,7 @@
 mod change;
 mod member;
 mod progress;
+mod receipts;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,10 +19,7 @@ use muster_proto::{
     bundle::Bundle,
     envelope::Envelope,
     id::{HostId, Id},
-    link::Acknowledgement,
-    receipt::Receipt,
     time::Timestamp,
-    trust::verify_by_host,
 };
 use tokio::sync::{Mutex, broadcast, mpsc};
 
@@ -30,12 +28,13 @@ use crate::{
     current::{BadHistory, Current},
     host::{Host, Standing},
     signer::Signer,
-    store::{NewHost, SentTo, Store, StoreError, StoredReceipt},
+    store::{NewHost, SentTo, Store, StoreError},
 };
 
 pub(crate) use change::entry;
 pub use change::{PublishError, RevokeError};
 pub use progress::{Goal, Progress};
+pub use receipts::ReceiptError;
 
 /// How many bundles may wait for a connection that does not take them.
 pub const WAITING: usize = 64;
@@ -67,31 +66,6 @@ pub enum FleetError {
     OnlineKey,
 }
 
-/// Why a receipt is not stored.
-#[derive(Debug, thiserror::Error)]
-pub enum ReceiptError {
-    /// Nobody knows the host.
-    #[error("host {} is not known", .0.short())]
-    UnknownHost(HostId),
-    /// Not signed by the host, or not a receipt.
-    #[error("cannot believe a receipt")]
-    Refused(#[source] muster_proto::trust::Refused),
-    /// Of another fleet.
-    #[error("a receipt belongs to another fleet")]
-    Lineage,
-    /// It does not continue the host's chain of receipts.
-    #[error("receipt {found} does not follow receipt {known}")]
-    Chain {
-        /// The newest that is stored.
-        known: u64,
-        /// The one that came.
-        found: u64,
-    },
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// How many hosts there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
@@ -105,8 +79,8 @@ pub struct Count {
 
 impl Fleet {
     /// Recomputes the chain and loads all hosts.
-    pub async fn load(store: Store, signer: Signer, now: Timestamp) -> Result<Self, FleetError> {
-        let current = Current::load(store.lineage(), &store.history().await?, now)?;
+    pub async fn load(store: Store, signer: Signer) -> Result<Self, FleetError> {
+        let current = Current::load(store.lineage(), &store.history().await?)?;
         if !current.chain.trust().machine_keys.contains(&signer.public()) {
             return Err(FleetError::OnlineKey);
         }
@@ -159,14 +133,22 @@ impl Fleet {
         }
     }
 
-    /// Takes a host that has just joined.
-    pub async fn welcome(&self, host: &NewHost, token_by: String, now: Timestamp) {
+    /// Takes a host that has just joined. One that was here before may have lost what it held, so
+    /// nothing counts as confirmed any more.
+    pub async fn welcome(
+        &self,
+        host: &NewHost,
+        token_by: String,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let mut members = self.members.lock().await;
         if let Some(member) = members.get_mut(&host.id) {
+            let before = member.sent.clone();
+            member.doubt();
             member.host.hostname.clone_from(&host.hostname);
             member.host.joined = now;
             member.host.token_by = token_by;
-            return;
+            return self.store.set_sent(&[(before, member.sent.clone())]).await;
         }
         let known = Host {
             id: host.id,
@@ -186,11 +168,12 @@ impl Fleet {
             revocations: BTreeMap::new(),
         };
         members.insert(host.id, Member::new(known, sent));
+        Ok(())
     }
 
     /// Takes a host's connection in place of an older one; nothing is sent before it says where it
     /// stands. Returns the connection's number, or nothing for a host that is not known.
-    pub async fn connect(&self, host: HostId, to: mpsc::Sender<Bundle>) -> Option<u64> {
+    pub async fn connect(&self, host: HostId, to: mpsc::Sender<Vec<u8>>) -> Option<u64> {
         let mut members = self.members.lock().await;
         let number = members.get_mut(&host)?.connect(to);
         drop(members);
@@ -234,93 +217,12 @@ impl Fleet {
         if first {
             let mut bundle = Bundle::empty(host);
             bundle.checkpoint = Some(self.checkpoint(&current, now));
-            member.send(bundle);
+            member.send(&bundle);
         }
         self.push(&mut members, &[host], &current, now).await?;
         drop(members);
         self.tell(host);
         Ok(())
-    }
-
-    /// Stores receipts in their order, confirms what they confirm and acknowledges the last.
-    pub async fn receive(
-        &self,
-        host: HostId,
-        receipts: &[Envelope],
-        now: Timestamp,
-    ) -> Result<(), ReceiptError> {
-        let current = self.current();
-        let mut members = self.members.lock().await;
-        let member = members.get_mut(&host).ok_or(ReceiptError::UnknownHost(host))?;
-        let mut fresh: Vec<StoredReceipt> = Vec::new();
-        let before = member.sent.clone();
-        let mut sent = before.clone();
-        let mut fault = None;
-        for envelope in receipts {
-            match self.judge(member, fresh.last(), envelope).await {
-                Ok(None) => {}
-                Ok(Some(receipt)) => {
-                    fresh.push(StoredReceipt {
-                        number: receipt.number,
-                        digest: envelope.digest(),
-                        floor: receipt.floor.map(|floor| floor.number),
-                        envelope: envelope.clone(),
-                    });
-                    member::take_in(&mut sent, &receipt, &current.chain);
-                }
-                Err(error) => {
-                    fault = Some(error);
-                    break;
-                }
-            }
-        }
-        if let Some(last) = fresh.last() {
-            self.store.add_receipts(host, &fresh).await?;
-            member.host.receipts = Some((last.number, last.digest));
-            self.store.set_sent(&[(before, sent.clone())]).await?;
-            member.sent = sent;
-            member.host.last_seen = Some(now);
-        }
-        if let Some((number, digest)) = member.host.receipts {
-            let word = Acknowledgement { lineage: self.store.lineage(), host, number, digest };
-            let mut bundle = Bundle::empty(host);
-            bundle.acknowledgement = Some(self.signer.acknowledge(&word));
-            member.send(bundle);
-        }
-        self.push(&mut members, &[host], &current, now).await?;
-        drop(members);
-        self.tell(host);
-        fault.map_or(Ok(()), Err)
-    }
-
-    /// Verifies a receipt and where it belongs; one that is stored already is nothing new.
-    async fn judge(
-        &self,
-        member: &Member,
-        last: Option<&StoredReceipt>,
-        envelope: &Envelope,
-    ) -> Result<Option<Receipt>, ReceiptError> {
-        let receipt = verify_by_host::<Receipt>(envelope, member.host.keeper_key)
-            .map_err(ReceiptError::Refused)?;
-        if receipt.lineage != self.store.lineage() {
-            return Err(ReceiptError::Lineage);
-        }
-        let known = last.map(|last| (last.number, last.digest)).or(member.host.receipts);
-        let broken = |known| ReceiptError::Chain { known, found: receipt.number };
-        match known {
-            Some((known, _)) if receipt.number <= known => {
-                let stored = self.store.receipt_digest(member.host.id, receipt.number).await?;
-                let fresh = last.is_some_and(|last| last.digest == envelope.digest());
-                let same = fresh || stored == Some(envelope.digest());
-                if same { Ok(None) } else { Err(broken(known)) }
-            }
-            Some((known, digest)) => {
-                let follows = receipt.number == known + 1 && receipt.previous == Some(digest);
-                if follows { Ok(Some(receipt.into_inner())) } else { Err(broken(known)) }
-            }
-            // A controller that was restored takes up the chain where the host is.
-            None => Ok(Some(receipt.into_inner())),
-        }
     }
 
     /// Signs one checkpoint and sends it to every host; what still waits is sent with it.
@@ -332,7 +234,7 @@ impl Fleet {
         for (host, member) in members.iter_mut().filter(|(_, member)| member.is_standing()) {
             let mut bundle = Bundle::empty(*host);
             bundle.checkpoint = Some(checkpoint.clone());
-            member.send(bundle);
+            member.send(&bundle);
             member.host.last_seen = Some(now);
             connected.push(*host);
         }
@@ -371,7 +273,7 @@ impl Fleet {
         self.store.set_sent(&written).await?;
         for bundle in bundles {
             if let Some(member) = members.get_mut(&bundle.host) {
-                member.send(bundle);
+                member.send(&bundle);
             }
         }
         Ok(())

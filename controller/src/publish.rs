@@ -77,7 +77,7 @@ pub fn publish(current: &Current, host: &HostView<'_>, now: Timestamp) -> Public
     let wanted = current.index.wanted(statements, host.host, host.labels);
     Publication {
         revocations: revocations(current, host, &wanted),
-        link: link(current, host, wanted, now),
+        link: link(current, host, &wanted, now),
     }
 }
 
@@ -138,7 +138,7 @@ fn trust_roots(current: &Current, host: &HostView<'_>) -> Vec<Envelope> {
 fn link(
     current: &Current,
     host: &HostView<'_>,
-    wanted: BTreeSet<Id>,
+    wanted: &BTreeSet<Id>,
     now: Timestamp,
 ) -> Option<LinkBundle> {
     let chain = &current.chain;
@@ -150,7 +150,7 @@ fn link(
             LinkBundle { bundle, link: None, shown: BTreeMap::new() }
         });
     };
-    let changed = changed(current, host, &wanted);
+    let changed = changed(current, host, wanted);
     let ground = ground(current, host, new_trust, now);
     let mut ids = match ground {
         Ground::Whole => wanted.clone(),

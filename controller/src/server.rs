@@ -10,10 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use muster_proto::{
-    time::Timestamp,
-    wire::{agents_server::AgentsServer, operators_server::OperatorsServer},
-};
+use muster_proto::time::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -24,7 +21,10 @@ use tokio::{
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 
 use crate::{
-    api::{self, AgentsApi, Clock, Controller, GateLayer, OperatorsApi, caller::OperatorRule},
+    api::{
+        self, Clock, Controller,
+        caller::{GateLayer, OperatorRule},
+    },
     config::{self, Config},
     enrol::{
         Ca, EnrolError,
@@ -37,9 +37,9 @@ use crate::{
 };
 
 /// How often the controller's own certificate is replaced: three times in its life.
-const RENEWAL: Duration = Duration::from_secs(8 * 3_600);
+const RENEWAL: Duration = Duration::from_hours(8);
 /// How long open calls have to end when the server stops.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// A server that has its listeners and lets nobody in yet.
 pub struct Server {
@@ -118,7 +118,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         stop.send_replace(true);
     });
     listen::notify("READY=1");
-    server.run().await
+    Box::pin(server.run()).await
 }
 
 impl fmt::Debug for Server {
@@ -146,7 +146,7 @@ impl Server {
         let signer = Signer::open(&config.data_dir.join(setup::ONLINE_KEY))?;
         let ca = Arc::new(Ca::open(&config.data_dir)?);
         let bans = Bans::new(store.bans().await?);
-        let fleet = Arc::new(Fleet::load(store, signer, now).await?);
+        let fleet = Arc::new(Fleet::load(store, signer).await?);
         let host = config::host_of(&config.agent_address).unwrap_or("localhost");
         let own = OwnCertificate::issue(&ca, host, now)?;
         let group = config
@@ -203,17 +203,11 @@ impl Server {
         let tls = tls::server_config(&controller.ca, Arc::clone(&own), controller.bans.clone())?;
         let gate = GateLayer { operators, bans: controller.bans.clone() };
         let connections = listen::accept(agent_listener, tls, stop.subscribe());
-        let agents = AgentsServer::new(AgentsApi(controller.clone()))
-            .max_decoding_message_size(api::MAX_MESSAGE)
-            .max_encoding_message_size(api::MAX_MESSAGE);
-        let agents = api::server(gate.clone()).add_service(agents).serve_with_incoming_shutdown(
+        let agents = api::agents(controller.clone(), gate.clone()).serve_with_incoming_shutdown(
             ReceiverStream::new(connections),
             stopped(stop.subscribe()),
         );
-        let operators = OperatorsServer::new(OperatorsApi(controller.clone()))
-            .max_decoding_message_size(api::MAX_MESSAGE)
-            .max_encoding_message_size(api::MAX_MESSAGE);
-        let operators = api::server(gate).add_service(operators).serve_with_incoming_shutdown(
+        let operators = api::operators(controller.clone(), gate).serve_with_incoming_shutdown(
             UnixListenerStream::new(operator_listener),
             stopped(stop.subscribe()),
         );

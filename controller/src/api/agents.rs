@@ -3,7 +3,6 @@
 //! says, never what a message says.
 
 use muster_proto::{
-    bundle::Bundle,
     crypto::sha256,
     envelope::{Document, Envelope},
     id::HostId,
@@ -13,8 +12,8 @@ use muster_proto::{
     trust::verify_enrolment,
     wire::{self, agents_server::Agents, from_agent::Message},
 };
-use tokio::sync::mpsc;
-use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Controller, caller::Caller, envelope, internal, told};
@@ -92,7 +91,8 @@ impl Agents for AgentsApi {
             TokenRefused::Banned(_) => Status::permission_denied(refused.to_string()),
             _ => Status::unauthenticated(refused.to_string()),
         })?;
-        self.0.fleet.welcome(&host, token_by, now).await;
+        let welcomed = self.0.fleet.welcome(&host, token_by, now).await;
+        welcomed.map_err(|error| internal(&error))?;
         tracing::info!(host = %host.id.short(), hostname = host.hostname, "a host joined");
         let roots = &self.0.fleet.current().trust_roots;
         Ok(Response::new(wire::JoinReply {
@@ -115,15 +115,14 @@ impl Agents for AgentsApi {
         Ok(Response::new(wire::RenewReply { certificate }))
     }
 
-    type SessionStream =
-        std::pin::Pin<Box<dyn Stream<Item = Result<wire::ToAgent, Status>> + Send + 'static>>;
+    type SessionStream = ReceiverStream<Result<wire::ToAgent, Status>>;
 
     async fn session(
         &self,
         request: Request<Streaming<wire::FromAgent>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let host = calling_host(&request)?;
-        let (to, from) = mpsc::channel(fleet::WAITING);
+        let (to, mut from) = mpsc::channel(fleet::WAITING);
         let number = self
             .0
             .fleet
@@ -132,18 +131,28 @@ impl Agents for AgentsApi {
             .ok_or_else(|| Status::permission_denied("this host is not known here any more"))?;
         let controller = self.0.clone();
         let messages = request.into_inner();
+        let (fail, mut failure) = oneshot::channel();
         tokio::spawn(async move {
-            let end = listen(&controller, host, number, messages).await;
+            if let Err(status) = listen(&controller, host, number, messages).await {
+                let (host, reason) = (host.short(), status.message());
+                tracing::warn!(host, reason, "a session ended");
+                // Nobody hears it if the connection is gone.
+                let _ = fail.send(status);
+            }
             controller.fleet.disconnect(host, number).await;
-            let host = host.short();
-            match end {
-                Ok(()) => tracing::debug!(host, "a session ended"),
-                Err(status) => tracing::warn!(host, reason = status.message(), "a session ended"),
+        });
+        let (out, replies) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Some(bundle) = from.recv().await {
+                if out.send(Ok(wire::ToAgent { bundle })).await.is_err() {
+                    return;
+                }
+            }
+            if let Ok(status) = failure.try_recv() {
+                let _ = out.send(Err(status)).await;
             }
         });
-        let bundles = ReceiverStream::new(from)
-            .map(|bundle: Bundle| Ok(wire::ToAgent { bundle: bundle.encode() }));
-        Ok(Response::new(Box::pin(bundles)))
+        Ok(Response::new(ReceiverStream::new(replies)))
     }
 }
 
@@ -171,8 +180,10 @@ async fn listen(
                 match controller.fleet.receive(host, &receipts, now).await {
                     Ok(()) => {}
                     Err(ReceiptError::Store(error)) => return Err(internal(&error)),
+                    // The host is not cut off: what is taken away must still reach it.
                     Err(error) => {
-                        return Err(Status::invalid_argument(told(&error)));
+                        let (host, error) = (host.short(), told(&error));
+                        tracing::warn!(host, error, "a receipt was not stored");
                     }
                 }
             }

@@ -100,7 +100,7 @@ impl OperatorRule {
         let name = user.as_ref().map_or_else(|| format!("uid {uid}"), |user| user.name.clone());
         let own = uid.is_root() || uid == Uid::effective();
         let member = self.group.is_some_and(|group| {
-            let groups = user.as_ref().map(|user| groups_of(user)).unwrap_or_default();
+            let groups = user.as_ref().map(groups_of).unwrap_or_default();
             group == gid || groups.contains(&group.as_raw())
         });
         if own || member { Caller::Operator(name) } else { Caller::Outsider }
@@ -206,5 +206,41 @@ where
             Self::Yes(future) => future.as_mut().poll(context),
             Self::No(ready) => Pin::new(ready).poll(context),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A number that no user and no group has.
+    const NOBODY: u32 = 3_999_999_999;
+
+    #[test]
+    fn the_socket_serves_root_the_own_user_and_one_group() {
+        let none = OperatorRule::default();
+        let some = OperatorRule { group: Some(Gid::from_raw(NOBODY)) };
+        let own = Uid::effective().as_raw();
+        for rule in [&none, &some] {
+            assert!(matches!(rule.judge(0, 0), Caller::Operator(_)));
+            assert!(matches!(rule.judge(own, NOBODY - 1), Caller::Operator(_)));
+            assert_eq!(rule.judge(NOBODY, NOBODY - 1), Caller::Outsider);
+        }
+        assert_eq!(none.judge(NOBODY, NOBODY), Caller::Outsider);
+        let member = Caller::Operator(format!("uid {NOBODY}"));
+        assert_eq!(some.judge(NOBODY, NOBODY), member);
+    }
+
+    #[test]
+    fn a_banned_host_is_an_outsider_at_every_call() {
+        let host = HostId::new([1; 32]);
+        let bans = Bans::new(BTreeSet::from([host]));
+        let gate = GateLayer { operators: OperatorRule::default(), bans };
+        let mut extensions = http::Extensions::new();
+        assert_eq!(gate.caller(&extensions), Caller::Outsider, "no word on who calls");
+        extensions.insert(AgentPeer(Some(host)));
+        assert_eq!(gate.caller(&extensions), Caller::Outsider);
+        extensions.insert(AgentPeer(Some(HostId::new([2; 32]))));
+        assert!(matches!(gate.caller(&extensions), Caller::Host(_)));
     }
 }

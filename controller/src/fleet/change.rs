@@ -64,7 +64,7 @@ impl Fleet {
         let current = self.current();
         let known = current.chain.newest().filter(|newest| newest.digest == link.link.digest());
         if let Some(place) = known {
-            let altered = current.altered(&link.body);
+            let altered = Current::altered(&link.body);
             let members = self.members.lock().await;
             return Ok((place, Self::concerned(&members, &current, &altered)));
         }

@@ -4,7 +4,13 @@
 use std::collections::BTreeSet;
 
 use muster_proto::{
-    bundle::Bundle, chain::Chain, id::Id, link::LinkRef, receipt::Receipt, time::Timestamp,
+    bundle::{Bundle, MAX_BUNDLE},
+    chain::Chain,
+    envelope::Document,
+    id::Id,
+    link::LinkRef,
+    receipt::Receipt,
+    time::Timestamp,
 };
 use tokio::sync::mpsc;
 
@@ -29,7 +35,7 @@ pub(super) struct Member {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) number: u64,
-    to: mpsc::Sender<Bundle>,
+    to: mpsc::Sender<Vec<u8>>,
     /// Whether the host has said where it stands.
     stood: bool,
     /// The link of which everything was sent, to the host as it stands now.
@@ -61,7 +67,7 @@ impl Member {
         Self { host, sent, session: None, sessions: 0 }
     }
 
-    pub(super) fn connect(&mut self, to: mpsc::Sender<Bundle>) -> u64 {
+    pub(super) fn connect(&mut self, to: mpsc::Sender<Vec<u8>>) -> u64 {
         self.sessions += 1;
         let confirmed = self.sent.revocations.iter().filter(|(_, confirmed)| **confirmed);
         self.session = Some(Session {
@@ -75,6 +81,14 @@ impl Member {
             mood: Mood::Trusting,
         });
         self.sessions
+    }
+
+    /// Takes nothing for confirmed any more, and closes the connection.
+    pub(super) fn doubt(&mut self) {
+        self.sent.confirmed = 0;
+        self.sent.statements.values_mut().for_each(|sent| sent.confirmed = None);
+        self.sent.revocations.values_mut().for_each(|confirmed| *confirmed = false);
+        self.session = None;
     }
 
     pub(super) fn is_standing(&self) -> bool {
@@ -208,9 +222,15 @@ impl Member {
 
     /// Hands a bundle to the connection; one that takes nothing more is closed, and the host will
     /// come again.
-    pub(super) fn send(&mut self, bundle: Bundle) {
+    pub(super) fn send(&mut self, bundle: &Bundle) {
         let Some(session) = &self.session else { return };
-        if session.to.try_send(bundle).is_err() {
+        let bytes = bundle.encode();
+        if bytes.len() > MAX_BUNDLE {
+            let (host, size) = (self.host.id.short(), bytes.len());
+            tracing::error!(host, size, "a bundle is larger than a host reads and was not sent");
+            return;
+        }
+        if session.to.try_send(bytes).is_err() {
             tracing::warn!(host = %self.host.id.short(), "a host takes nothing more; its connection is closed");
             self.session = None;
         }

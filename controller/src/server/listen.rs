@@ -151,7 +151,7 @@ pub(super) async fn bind_socket(path: &Path, group: Option<Gid>) -> io::Result<U
     Ok(listener)
 }
 
-/// Tells the service manager, if there is one (sd_notify(3)).
+/// Tells the service manager, if there is one (`sd_notify(3)`).
 pub(super) fn notify(state: &str) {
     let Some(place) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let sent = UnixDatagram::unbound().and_then(|socket| {

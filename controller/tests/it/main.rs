@@ -9,9 +9,12 @@
 )]
 
 mod api;
+mod deltas;
+mod enrol;
 mod host;
 mod net;
 mod publish;
 mod server;
+mod sessions;
 mod store;
 mod world;

@@ -123,7 +123,7 @@ impl Running {
         CertificateDer::from(std::fs::read(self.dir.path().join("data/ca.der")).unwrap())
     }
 
-    async fn channel(
+    pub(crate) async fn channel(
         &self,
         certificate: Option<(Vec<u8>, &KeyPair)>,
     ) -> Result<Channel, tonic::transport::Error> {
@@ -177,7 +177,7 @@ impl Running {
 }
 
 /// TLS has a clock of its own.
-fn wall() -> u64 {
+pub(crate) fn wall() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
 

@@ -10,11 +10,11 @@ use tonic::Code;
 
 use crate::{
     host::Host,
-    net::{self, Running, Session, config, join_request, soon},
+    net::{Running, Session, config, join_request, soon},
     world::{NOW, World, id},
 };
 
-fn wired(link: &muster_controller::current::PublishedLink) -> wire::PublishedLink {
+pub(crate) fn wired(link: &muster_controller::current::PublishedLink) -> wire::PublishedLink {
     wire::PublishedLink {
         link: Some(wire::Envelope::from(&link.link)),
         body: link.body.clone(),
@@ -22,7 +22,7 @@ fn wired(link: &muster_controller::current::PublishedLink) -> wire::PublishedLin
     }
 }
 
-fn grant(world: &World) -> Vec<muster_proto::statement::Statement> {
+pub(crate) fn grant(world: &World) -> Vec<muster_proto::statement::Statement> {
     vec![
         world.group("dba-team"),
         world.role("dba", &[]),
@@ -32,7 +32,7 @@ fn grant(world: &World) -> Vec<muster_proto::statement::Statement> {
 }
 
 /// Takes bundles until one is what the test waits for.
-async fn until(
+pub(crate) async fn until(
     session: &mut Session,
     host: &mut Host,
     wanted: impl Fn(&VerifiedBundle) -> bool,
@@ -205,5 +205,4 @@ async fn what_cannot_be_served_is_said_plainly() {
     let again = setup::create(&data, &world.online, &world.trust, NOW).await.unwrap_err();
     assert!(matches!(again, SetupError::NotEmpty(_)), "{again}");
     server.stop().await;
-    let _ = net::PATIENCE;
 }

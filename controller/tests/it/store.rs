@@ -1,1 +1,249 @@
-//! What every database must do.
+//! What every database must do. The suite knows the store by its methods alone, so that a second
+//! database runs the very same.
+
+use std::collections::BTreeMap;
+
+use muster_controller::{
+    audit::Entry,
+    current::{Current, Event},
+    host::{Sent, Shown, Standing},
+    store::{NewHost, SentTo, Store, StoreError, StoredReceipt, Token, TokenRefused},
+};
+use muster_proto::{
+    crypto::sha256,
+    envelope::Document,
+    id::{Digest, Id},
+    link::Target,
+    merkle::Tree,
+    receipt::HostMode,
+};
+
+use crate::{
+    host::{Host, labels},
+    world::{NOW, World, id},
+};
+
+fn entry(kind: &'static str, body: &[u8]) -> Entry {
+    Entry { time: NOW, kind, salt: [3; 16], body: body.to_vec() }
+}
+
+async fn create(dir: &tempfile::TempDir, world: &World) -> Store {
+    let first = entry("trust-root", &world.trust.encode());
+    Store::create(dir.path(), &world.trust, &first).await.unwrap()
+}
+
+fn token(secret: &str, seconds: u64) -> Token {
+    Token {
+        secret: sha256(&[secret.as_bytes()]),
+        made: NOW,
+        made_by: "ana".to_owned(),
+        expires: NOW.plus(seconds),
+    }
+}
+
+fn new_host(host: &Host) -> NewHost {
+    NewHost { id: host.id(), keeper_key: host.key.public(), hostname: "db1".to_owned() }
+}
+
+async fn joined(store: &Store, host: &Host) {
+    store.add_token(&token("secret", 60), &entry("token", b"")).await.unwrap();
+    let secret = sha256(&[b"secret"]);
+    let by = store.join(secret, &new_host(host), &entry("enrolment", b"")).await.unwrap();
+    assert_eq!(by, "ana");
+}
+
+#[tokio::test]
+async fn the_history_comes_back_in_the_order_in_which_it_came() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new();
+    let store = create(&dir, &world).await;
+    let mut events = vec![Event::TrustRoot(world.trust.clone())];
+    for n in 1..=3_u64 {
+        let user = world.user(&format!("user{n}"), 1_000 + u32::try_from(n).unwrap(), &[]);
+        let link = world.publish(vec![user]);
+        let place = world.chain.newest().unwrap();
+        let entries = [entry("link", b"l"), entry("approval", b"a")];
+        store.add_link(n, place.digest, &link, &entries).await.unwrap();
+        events.push(Event::Link(link));
+        let target = Target::Statement { id: id(&format!("user{n}")), revision: 1 };
+        let revocation = world.revocation(&format!("revocation {n}"), target);
+        let name = id(&format!("revocation {n}"));
+        store.add_revocation(name, &revocation, NOW, &entry("revocation", b"r")).await.unwrap();
+        events.push(Event::Revocation(revocation));
+    }
+    store.close().await;
+    let store = Store::open(dir.path()).await.unwrap();
+    assert_eq!(store.lineage(), world.lineage());
+    assert_eq!(store.history().await.unwrap(), events);
+    assert_eq!(store.links(1, 10).await.unwrap(), world.links[1..]);
+    assert_eq!(store.links(0, 2).await.unwrap(), world.links[..2]);
+    assert_eq!(store.trust_roots(0).await.unwrap(), [world.trust.clone()]);
+    assert_eq!(store.revocations().await.unwrap().len(), 3);
+    let current = Current::load(store.lineage(), &events).unwrap();
+    assert_eq!(current.chain().newest(), world.chain.newest());
+}
+
+#[tokio::test]
+async fn the_log_only_grows_and_remembers_every_head() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let store = create(&dir, &world).await;
+    let mut heads = vec![world.log.clone(), store.head()];
+    for n in 0..9 {
+        let secret = format!("secret {n}");
+        store.add_token(&token(&secret, 60), &entry("token", secret.as_bytes())).await.unwrap();
+        heads.push(store.head());
+    }
+    store.close().await;
+    let store = Store::open(dir.path()).await.unwrap();
+    assert_eq!(store.head(), *heads.last().unwrap());
+    let leaves = store.leaves().await.unwrap();
+    for head in &heads {
+        assert!(store.had_head(head).await.unwrap(), "{head:?}");
+        let proof = Tree::Log.consistency(&leaves, usize::try_from(head.size).unwrap()).unwrap();
+        let (old, new) = ((head.size, head.root), (store.head().size, store.head().root));
+        assert!(Tree::Log.is_consistent(old, new, &proof));
+    }
+    let mut forged = heads[3].clone();
+    forged.root = Digest::new([1; 32]);
+    assert!(!store.had_head(&forged).await.unwrap());
+    let mut other = heads[3].clone();
+    other.origin = "muster/other".to_owned();
+    assert!(!store.had_head(&other).await.unwrap());
+    let mut future = heads[3].clone();
+    future.size = 99;
+    assert!(!store.had_head(&future).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_fails_leaves_no_trace_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let store = create(&dir, &world).await;
+    let host = Host::new(&world, &[]);
+    let head = store.head();
+    let unknown = store.join(sha256(&[b"x"]), &new_host(&host), &entry("enrolment", b"")).await;
+    assert!(matches!(unknown, Err(TokenRefused::Unknown)));
+    store.add_token(&token("secret", 60), &entry("token", b"")).await.unwrap();
+    let after = store.head();
+    assert_eq!(after.size, head.size + 1);
+    let twice = store.add_token(&token("secret", 60), &entry("token", b"")).await;
+    assert!(matches!(twice, Err(StoreError::Database { .. })));
+    assert_eq!(store.head(), after);
+    let mut late = entry("enrolment", b"");
+    late.time = NOW.plus(60);
+    let expired = store.join(sha256(&[b"secret"]), &new_host(&host), &late).await;
+    assert!(matches!(expired, Err(TokenRefused::Expired(_))));
+    assert!(store.hosts().await.unwrap().is_empty());
+    assert_eq!(store.head(), after);
+}
+
+#[tokio::test]
+async fn of_two_who_come_with_one_secret_one_gets_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let store = create(&dir, &world).await;
+    store.add_token(&token("secret", 60), &entry("token", b"")).await.unwrap();
+    let (a, b) = (new_host(&Host::new(&world, &[])), new_host(&Host::new(&world, &[])));
+    let (secret, one) = (sha256(&[b"secret"]), entry("enrolment", b""));
+    let (a, b) = tokio::join!(store.join(secret, &a, &one), store.join(secret, &b, &one));
+    assert_eq!(usize::from(a.is_ok()) + usize::from(b.is_ok()), 1);
+    assert_eq!(store.hosts().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn hosts_come_back_as_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new();
+    let store = create(&dir, &world).await;
+    let mut host = Host::new(&world, &[]);
+    joined(&store, &host).await;
+    world.publish(vec![world.group("g")]);
+    let mut standing = Standing {
+        trust_version: 1,
+        floor: world.chain.newest(),
+        labels: labels(&[("tier", "db"), ("env", "prod")]),
+        mode: HostMode::Enforce,
+        agent_version: "0.1.0".to_owned(),
+        refusal: "no".to_owned(),
+    };
+    store.set_standing(host.id(), &standing, NOW).await.unwrap();
+    standing.labels = labels(&[("tier", "web")]);
+    store.set_standing(host.id(), &standing, NOW).await.unwrap();
+    let receipts: Vec<StoredReceipt> = (1..=3)
+        .map(|number| {
+            let envelope = host.receipt();
+            StoredReceipt { number, digest: envelope.digest(), floor: Some(1), envelope }
+        })
+        .collect();
+    store.add_receipts(host.id(), &receipts[..2]).await.unwrap();
+    store.add_receipts(host.id(), &receipts[2..]).await.unwrap();
+    assert!(
+        store.add_receipts(host.id(), &receipts[2..]).await.is_err(),
+        "a number is stored once"
+    );
+    store.close().await;
+    let store = Store::open(dir.path()).await.unwrap();
+    let found = store.hosts().await.unwrap().remove(0);
+    assert_eq!(found.standing, Some(standing));
+    assert_eq!(found.receipts, Some((3, receipts[2].digest)));
+    assert_eq!((found.hostname.as_str(), found.token_by.as_str()), ("db1", "ana"));
+    let newest = store.receipts(host.id(), 2).await.unwrap();
+    assert_eq!(newest, [receipts[2].envelope.clone(), receipts[1].envelope.clone()]);
+    let digest = store.receipt_digest(host.id(), 2).await.unwrap();
+    assert_eq!(digest, Some(receipts[1].digest));
+    assert!(store.bans().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_sent_comes_back_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let store = create(&dir, &world).await;
+    let host = Host::new(&world, &[]);
+    joined(&store, &host).await;
+    let nothing = SentTo {
+        host: host.id(),
+        confirmed: 0,
+        statements: BTreeMap::new(),
+        revocations: BTreeMap::new(),
+    };
+    let shown = Shown::Statement(Digest::new([9; 32]));
+    let sent = |link, shown, confirmed| Sent { link, shown, wanted: true, confirmed };
+    let mut some = nothing.clone();
+    some.statements.insert(id("a"), sent(1, shown, None));
+    some.statements.insert(id("b"), sent(1, Shown::Absent, Some(shown)));
+    some.statements.insert(Id::Host(host.id()), sent(2, shown, Some(Shown::Absent)));
+    some.revocations.insert(id("r"), false);
+    store.set_sent(&[(nothing, some.clone())]).await.unwrap();
+    assert_eq!(store.sent().await.unwrap()[&host.id()], some.statements);
+    let mut other = some.clone();
+    other.confirmed = 2;
+    other.statements.remove(&id("a"));
+    other.statements.insert(id("b"), sent(3, shown, None));
+    other.revocations.insert(id("r"), true);
+    store.set_sent(&[(some, other.clone())]).await.unwrap();
+    assert_eq!(store.sent().await.unwrap()[&host.id()], other.statements);
+    assert_eq!(store.sent_revocations().await.unwrap()[&host.id()], other.revocations);
+    assert_eq!(store.hosts().await.unwrap()[0].confirmed, 2);
+}
+
+#[tokio::test]
+async fn what_is_not_ours_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    assert!(matches!(Store::open(dir.path()).await, Err(StoreError::Absent(_))));
+    let file = dir.path().join("muster.db");
+    let text =
+        b"no database at all, and rather longer than a header of one hundred bytes would be; \
+                 it stays what it is, whoever looks at it";
+    std::fs::write(&file, text).unwrap();
+    assert!(matches!(Store::open(dir.path()).await, Err(StoreError::Foreign(_))));
+    let first = entry("trust-root", b"");
+    let exists = Store::create(dir.path(), &world.trust, &first).await;
+    assert!(matches!(exists, Err(StoreError::Exists(_))));
+    assert_eq!(std::fs::read(&file).unwrap(), text);
+    // A database of some other program has no mark, or another one.
+    std::fs::write(&file, b"").unwrap();
+    assert!(matches!(Store::open(dir.path()).await, Err(StoreError::Foreign(_))));
+}

@@ -85,6 +85,8 @@ pub(crate) struct World {
     pub(crate) chain: Chain,
     pub(crate) links: Vec<PublishedLink>,
     pub(crate) log: LogHead,
+    /// When the next link is cut.
+    pub(crate) time: Timestamp,
 }
 
 impl World {
@@ -117,7 +119,15 @@ impl World {
             size: 0,
             root: muster_proto::merkle::Tree::Log.root(&[]),
         };
-        Self { online, trust, approver, chain: Chain::new(genesis), links: Vec::new(), log }
+        Self {
+            online,
+            trust,
+            approver,
+            chain: Chain::new(genesis),
+            links: Vec::new(),
+            log,
+            time: NOW,
+        }
     }
 
     pub(crate) fn lineage(&self) -> Digest {
@@ -203,7 +213,7 @@ impl World {
     /// Proposes, cuts and signs the next link, and takes it.
     pub(crate) fn publish(&mut self, statements: Vec<Statement>) -> PublishedLink {
         let link = self.cut(statements);
-        self.chain.extend(&link.link, &link.body, &link.proposals, NOW).unwrap();
+        self.chain.extend(&link.link, &link.body, &link.proposals, self.time).unwrap();
         self.links.push(link.clone());
         link
     }
@@ -226,7 +236,7 @@ impl World {
         let mut envelope = Envelope::new(&proposal);
         self.approver.sign(&mut envelope);
         let proposals = vec![envelope];
-        let candidate = self.chain.cut(&proposals, Vec::new(), NOW, self.log.clone()).ok()?;
+        let candidate = self.chain.cut(&proposals, Vec::new(), self.time, self.log.clone()).ok()?;
         let mut link = Envelope::new(&candidate.link);
         self.approver.sign(&mut link);
         Some(PublishedLink { link, body: candidate.body.encode(), proposals })

@@ -125,6 +125,8 @@ fn install(
         let backup = format!("{LEFTOVER}{name}-.{}", random());
         etc.link(name, &backup)?;
         etc.rename(&backup, etc, &format!("{name}-"))?;
+        // rename(2) does nothing where both are the same file, as after a stop just here.
+        etc.remove(&backup)?;
         etc.rename(&temp.name, etc, name)?;
         *renamed = true;
     }

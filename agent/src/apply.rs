@@ -48,7 +48,7 @@ pub fn apply(plan: &Plan, before: &Ownership, host: &mut dyn Host) -> Applied {
         host.prepare(&actions.iter().map(|planned| &planned.action).collect::<Vec<_>>());
         for planned in actions {
             let report = match run.stopped_by(planned) {
-                Some(reason) => Report::failed(reason),
+                Some(reason) => Report { untouched: true, ..Report::failed(reason) },
                 None => host.perform(&planned.action),
             };
             run.record(planned, &report, before);

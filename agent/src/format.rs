@@ -186,7 +186,7 @@ impl Table {
         let tail = (0..self.lines.len()).find(|at| is_nis(*at)).unwrap_or(self.lines.len());
         let copy = |text: &mut Vec<u8>, range: Range<usize>| {
             for at in range {
-                text.extend_from_slice(changed.get(&at).map_or_else(|| self.line(at), |l| l));
+                text.extend_from_slice(changed.get(&at).map_or(self.line(at), Vec::as_slice));
                 text.push(b'\n');
             }
         };
@@ -200,7 +200,7 @@ impl Table {
     }
 
     fn current<'a>(&'a self, changed: &'a BTreeMap<usize, Vec<u8>>, at: usize) -> &'a [u8] {
-        changed.get(&at).map_or_else(|| self.line(at), |line| line)
+        changed.get(&at).map_or(self.line(at), Vec::as_slice)
     }
 
     fn line(&self, at: usize) -> &[u8] {
@@ -285,4 +285,5 @@ fn set_field(line: &[u8], at: usize, value: &Value) -> Vec<u8> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "these are tests")]
 mod tests;

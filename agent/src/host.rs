@@ -93,23 +93,38 @@ pub struct Linux {
 
 impl Linux {
     /// Opens the machine itself, and removes what an earlier life left half done.
-    pub fn open() -> Result<Self, FileError> {
-        Self::over(Path::new("/"), Programs::System, Arc::new(Faults::none()))
+    pub fn open(home_base: &str) -> Result<Self, FileError> {
+        Self::over(Path::new("/"), home_base, Programs::System, Arc::new(Faults::none()))
     }
 
     /// Opens another root, where no program is run and a fault can be made to happen.
-    pub fn open_root(root: &Path, faults: Arc<Faults>) -> Result<Self, FileError> {
-        Self::over(root, Programs::None, faults)
+    pub fn open_root(root: &Path, home_base: &str, faults: Arc<Faults>) -> Result<Self, FileError> {
+        Self::over(root, home_base, Programs::None, faults)
     }
 
-    fn over(root: &Path, programs: Programs, faults: Arc<Faults>) -> Result<Self, FileError> {
+    /// Makes durable whatever was written on the file system of a directory.
+    pub fn sync_file_system(path: &Path) -> Result<(), FileError> {
+        let dir = Dir::open(path, Arc::new(Faults::none()))?;
+        files::sync_file_systems(&[dir])
+    }
+
+    fn over(
+        root: &Path,
+        home_base: &str,
+        programs: Programs,
+        faults: Arc<Faults>,
+    ) -> Result<Self, FileError> {
         let root = Dir::open(root, faults)?;
+        if let Some(etc) = root.walk("etc")? {
+            lock::clear_stale(&etc, &accounts::FILES, lock::boot_time(&root)?)?;
+        }
         let places = ["etc", "etc/sudoers.d", "etc/ssh/muster-keys", "etc/ssh/sshd_config.d"];
         for place in places {
             if let Some(dir) = root.walk(place)? {
                 dir.remove_leftovers()?;
             }
         }
+        homes::remove_leftovers(&root, home_base)?;
         Ok(Self {
             root,
             programs,

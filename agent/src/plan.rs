@@ -12,8 +12,6 @@ mod accounts;
 pub mod action;
 mod judge;
 pub mod privilege;
-#[cfg(test)]
-mod tests;
 mod unix_groups;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
 //! `/etc/shadow`: what a password field says, and what the ageing fields must be so that they
-//! never lock out somebody who has only keys (pam_unix demands a new password for `lstchg` 0 and
+//! never lock out somebody who has only keys (`pam_unix` demands a new password for `lstchg` 0 and
 //! after `max` days even when a key was used).
 
 use super::{Edit, Entry, Value};

@@ -28,6 +28,9 @@ enum RewriteError {
     Misfit(&'static str, #[source] Misfit),
 }
 
+/// The files, in the order in which shadow-utils locks them.
+pub(super) const FILES: [&str; 4] = ["passwd", "group", "gshadow", "shadow"];
+
 struct Replacement {
     name: &'static str,
     temp: Temp,
@@ -48,7 +51,7 @@ fn try_rewrite(root: &Dir, edits: &AccountEdits, renamed: &mut bool) -> Result<(
     let etc = root.need("etc")?;
     etc.require_rooted()?;
     let booted = lock::boot_time(root)?;
-    let locks = lock::lock(&etc, &["passwd", "group", "gshadow", "shadow"], booted)?;
+    let locks = lock::lock(&etc, &FILES, booted)?;
     let done = rewrite_locked(&etc, edits, renamed);
     locks.release();
     done
@@ -125,6 +128,8 @@ fn install(
         let backup = format!("{LEFTOVER}{name}-.{}", random());
         etc.link(name, &backup)?;
         etc.rename(&backup, etc, &format!("{name}-"))?;
+        // rename(2) does nothing where both are the same file, as after a stop just here.
+        etc.remove(&backup)?;
         etc.rename(&temp.name, etc, name)?;
         *renamed = true;
     }

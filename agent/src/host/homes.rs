@@ -44,19 +44,14 @@ pub(super) fn stage(root: &Dir, homes: &[NewHome]) -> Vec<Staging> {
     for home in homes {
         by_place.entry(split(&home.path).0).or_default().push(home);
     }
-    let skeleton = root.walk("etc/skel").and_then(|skel| match skel {
-        Some(skel) => Skeleton::read(&skel, MOST_DEPTH),
+    let skeleton = root.walk("etc/skel").and_then(|found| match found {
+        Some(dir) => Skeleton::read(&dir, MOST_DEPTH),
         None => Ok(Skeleton::default()),
     });
     let Ok(skeleton) = skeleton else { return Vec::new() };
     let build = |(place, homes): (&str, Vec<&NewHome>)| -> Result<Staging, FileError> {
         let place = root.need(place)?;
         place.require_rooted()?;
-        for name in place.names()?.iter().filter(|name| name.starts_with(PREFIX)) {
-            if place.stat(name)?.is_some_and(|found| found.st_uid == 0) {
-                place.remove_tree(name)?;
-            }
-        }
         let name = format!("{PREFIX}{}", random());
         let dir = place.make(&name, 0o700)?;
         let mut built = BTreeMap::new();
@@ -67,6 +62,21 @@ pub(super) fn stage(root: &Dir, homes: &[NewHome]) -> Vec<Staging> {
         Ok(Staging { place, name, dir, built })
     };
     by_place.into_iter().filter_map(|at| build(at).ok()).collect()
+}
+
+/// Removes what an earlier life left half built.
+pub(super) fn remove_leftovers(root: &Dir, home_base: &str) -> Result<(), FileError> {
+    // A place that is a link or not root's alone is none of ours.
+    let Ok(Some(place)) = root.walk(home_base) else { return Ok(()) };
+    if place.require_rooted().is_err() {
+        return Ok(());
+    }
+    for name in place.names()?.iter().filter(|name| name.starts_with(PREFIX)) {
+        if place.stat(name)?.is_some_and(|found| found.st_uid == 0) {
+            place.remove_tree(name)?;
+        }
+    }
+    Ok(())
 }
 
 fn build_home(staging: &Dir, skeleton: &Skeleton, home: &NewHome) -> Result<(), FileError> {
@@ -162,7 +172,7 @@ impl Staging {
 
     /// Removes the directory that they were built in.
     pub(super) fn discard(self) {
-        // What stays is removed when homes are next built.
+        // What stays is removed at the next start.
         let _ = self.place.remove_tree(&self.name);
     }
 }

@@ -55,6 +55,26 @@ pub fn lock(etc: &Dir, files: &[&str], booted: Option<i64>) -> Result<Locks, Loc
     }
 }
 
+/// Removes `.lock` files that a dead process left, as an earlier life of ours may have.
+pub fn clear_stale(etc: &Dir, files: &[&str], booted: Option<i64>) -> Result<(), FileError> {
+    let mut any = false;
+    for file in files {
+        any |= etc.stat(format!("{file}.lock"))?.is_some();
+    }
+    if !any {
+        return Ok(());
+    }
+    match try_lock(etc, files, booted) {
+        Ok(locks) => {
+            locks.release();
+            Ok(())
+        }
+        // Somebody lives, or nobody can tell: the next rewrite says so.
+        Err(LockError::Held(_) | LockError::Nameless(_)) => Ok(()),
+        Err(LockError::File(error)) => Err(error),
+    }
+}
+
 fn try_lock(etc: &Dir, files: &[&str], booted: Option<i64>) -> Result<Locks, LockError> {
     let mut locks = Locks { etc: etc.clone(), held: Vec::new(), _whole: lock_whole(etc)? };
     for file in files {

@@ -134,11 +134,19 @@ impl Files {
 }
 
 /// Makes a note.
-pub(super) fn note(word: &'static str, subject: impl ToString, detail: impl Into<String>) -> Note {
+pub(super) fn note(
+    word: &'static str,
+    subject: &(impl ToString + ?Sized),
+    detail: impl Into<String>,
+) -> Note {
     Note { word, subject: subject.to_string(), detail: detail.into() }
 }
 
 /// Makes a finding.
-pub(super) fn finding(kind: &str, subject: impl ToString, detail: impl Into<String>) -> Finding {
+pub(super) fn finding(
+    kind: &str,
+    subject: &(impl ToString + ?Sized),
+    detail: impl Into<String>,
+) -> Finding {
     Finding { kind: kind.to_owned(), subject: subject.to_string(), detail: detail.into() }
 }

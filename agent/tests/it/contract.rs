@@ -1,0 +1,279 @@
+//! What every host has to do, the fake one and Linux alike.
+
+use std::{fs, os::unix::fs::MetadataExt};
+
+use muster_agent::{
+    host::Host,
+    observed::{Elsewhere, Running},
+    ownership::Ownership,
+    plan::Plan,
+};
+use muster_proto::{name::Uid, receipt::Convergence, statement::UnixGroupMode};
+
+use crate::{
+    fake::Fake,
+    world::{
+        Desired, GROUP, PASSWD, Root, by_word, converge, findings, is_root, key, login, look,
+        members,
+    },
+};
+
+fn team() -> Desired {
+    Desired::default()
+        .user("ana", 2_001)
+        .user("ben", 2_002)
+        .unix_group("web", 3_000, &["ana", "ben"])
+        .host_unix_group("docker", "ben")
+        .sudo("ops", "/usr/bin/systemctl restart nginx", &["ana"])
+        .sudo("root", "ALL", &["ben"])
+}
+
+/// Runs a test on both hosts.
+fn on_both(test: impl Fn(&mut dyn Host)) {
+    test(&mut Fake::new());
+    if is_root() {
+        test(&mut Root::new().host());
+    } else {
+        eprintln!("skipped over a temporary root: it needs root");
+    }
+}
+
+fn settled(host: &mut dyn Host, desired: &Desired, owned: &Ownership) -> Plan {
+    let (_, plan) = look(host, desired, owned);
+    assert!(plan.is_empty(), "{:#?}", plan.actions);
+    plan
+}
+
+#[test]
+fn a_team_comes_and_goes() {
+    on_both(|host| {
+        let mut owned = Ownership::default();
+        let (_, applied) = converge(host, &team(), &mut owned);
+        assert_eq!(applied.convergence, Convergence::Done, "{:#?}", applied.outcomes);
+        assert_eq!(by_word(&applied)["account-created"], 2);
+        assert_eq!(by_word(&applied)["home-created"], 2);
+        settled(host, &team(), &owned);
+
+        let alone = Desired::default().user("ana", 2_001);
+        let (_, applied) = converge(host, &alone, &mut owned);
+        assert_eq!(applied.convergence, Convergence::Done, "{:#?}", applied.outcomes);
+        assert_eq!(by_word(&applied)["account-locked"], 1);
+        assert_eq!(by_word(&applied)["sudo-removed"], 2);
+        let (observed, _) = look(host, &alone, &owned);
+        let ben = observed.shadow.get("ben").unwrap();
+        assert_eq!((ben.field(1), ben.field(7)), (&b"!*"[..], &b"1"[..]));
+        assert!(!observed.keys.contains_key("ben"));
+        settled(host, &alone, &owned);
+
+        let (_, applied) = converge(host, &team(), &mut owned);
+        assert_eq!(by_word(&applied)["account-unlocked"], 1);
+        let (observed, _) = look(host, &team(), &owned);
+        let ben = observed.shadow.get("ben").unwrap();
+        assert_eq!((ben.field(1), ben.field(7)), (&b"*"[..], &b""[..]));
+        settled(host, &team(), &owned);
+    });
+}
+
+#[test]
+fn an_account_of_somebody_else_is_left_alone() {
+    on_both(|host| {
+        let mut owned = Ownership::default();
+        let desired = Desired::default().user("eve", 2_001).sudo("ops", "ALL", &["eve"]);
+        let (plan, applied) = converge(host, &desired, &mut owned);
+        assert_eq!(findings(&plan), [("conflict", "eve")].into());
+        assert!(applied.outcomes.is_empty(), "{:#?}", applied.outcomes);
+        let (observed, _) = look(host, &desired, &owned);
+        assert_eq!(observed.passwd.text(), PASSWD.as_bytes());
+        assert_eq!(observed.group.text(), GROUP.as_bytes());
+    });
+}
+
+#[test]
+fn an_adopted_account_keeps_its_uid_and_what_it_replaces_is_remembered() {
+    on_both(|host| {
+        let mut owned = Ownership::default();
+        let desired = Desired::default()
+            .user("eve", 2_001)
+            .change("eve", |eve| eve.adopts = Some(Uid::parse(1_500).unwrap()));
+        let (_, applied) = converge(host, &desired, &mut owned);
+        assert_eq!(by_word(&applied)["account-adopted"], 1);
+        assert_eq!(owned.accounts[&login("eve")].uid.get(), 1_500);
+        assert!(!format!("{owned:?}").contains("$6$"), "hashes are not shown");
+        let (observed, _) = look(host, &desired, &owned);
+        assert_eq!(observed.passwd.text(), PASSWD.as_bytes());
+        assert!(observed.group.text().starts_with(b"root:x:0:\nbin:x:2:\nsudo:x:27:eve\n"));
+        settled(host, &desired, &owned);
+
+        let exact = desired.change("eve", |eve| eve.unix_group_mode = UnixGroupMode::Exactly);
+        let (plan, applied) = converge(host, &exact, &mut owned);
+        assert_eq!(by_word(&applied)["sessions-ended"], 1, "{:#?}", plan.actions);
+        let (observed, _) = look(host, &exact, &owned);
+        let group = String::from_utf8(observed.group.text().to_vec()).unwrap();
+        assert!(members(&group, "sudo").is_empty());
+        assert!(members(&group, "muster-accounts").contains("eve"));
+    });
+}
+
+#[test]
+fn a_lost_key_ends_sessions_and_an_added_one_does_not() {
+    on_both(|host| {
+        let mut owned = Ownership::default();
+        converge(host, &team(), &mut owned);
+        let more = team().change("ana", |ana| {
+            ana.keys.insert(key(7));
+        });
+        let (_, applied) = converge(host, &more, &mut owned);
+        assert!(!by_word(&applied).contains_key("sessions-ended"));
+        let (_, applied) = converge(host, &team(), &mut owned);
+        assert_eq!(by_word(&applied)["sessions-ended"], 1);
+        assert!(!owned.accounts[&login("ana")].sessions_owed);
+    });
+}
+
+#[test]
+fn a_stop_between_taking_a_key_and_ending_sessions_is_made_up_for() {
+    let mut host = Fake::new();
+    let mut owned = Ownership::default();
+    converge(&mut host, &team(), &mut owned);
+    let less = team().change("ana", |ana| ana.keys.clear());
+    host.failing = vec!["Sessions"];
+    let (_, applied) = converge(&mut host, &less, &mut owned);
+    assert_eq!(applied.convergence, Convergence::Retrying);
+    assert!(owned.accounts[&login("ana")].sessions_owed);
+    host.failing.clear();
+    let (_, applied) = converge(&mut host, &less, &mut owned);
+    assert_eq!(by_word(&applied), [("sessions-ended", 1)].into());
+    settled(&mut host, &less, &owned);
+}
+
+#[test]
+fn sessions_that_hold_a_lost_unix_group_end() {
+    let mut host = Fake::new();
+    let mut owned = Ownership::default();
+    let desired = Desired::default().user("ana", 2_001);
+    converge(&mut host, &desired, &mut owned);
+    let docker = Running { processes: 1, unix_groups: [999, 2_001].into() };
+    host.running.insert(2_001, docker);
+    let (_, applied) = converge(&mut host, &desired, &mut owned);
+    assert_eq!(by_word(&applied), [("sessions-ended", 1)].into());
+    settled(&mut host, &desired, &owned);
+}
+
+#[test]
+fn a_failed_taking_away_stops_the_giving_of_its_kind() {
+    let mut host = Fake::new();
+    let mut owned = Ownership::default();
+    converge(&mut host, &team(), &mut owned);
+    host.failing = vec!["Accounts"];
+    host.done.clear();
+    let next = Desired::default().user("ana", 2_001).user("cas", 2_003);
+    let (_, applied) = converge(&mut host, &next, &mut owned);
+    assert_eq!(applied.convergence, Convergence::Retrying);
+    assert_eq!(host.done.iter().filter(|name| *name == "Accounts").count(), 1);
+    assert!(!host.passwd().contains("cas"));
+    assert!(!host.done.contains(&"Homes".to_owned()), "{:?}", host.done);
+    assert!(!owned.accounts.contains_key(&login("cas")), "nothing of it was created");
+    host.failing.clear();
+    converge(&mut host, &next, &mut owned);
+    settled(&mut host, &next, &owned);
+}
+
+#[test]
+fn revoking_goes_from_sudo_to_sessions_and_granting_the_other_way() {
+    let mut host = Fake::new();
+    let mut owned = Ownership::default();
+    converge(&mut host, &team(), &mut owned);
+    assert_eq!(host.done, ["Accounts", "Homes", "Keys", "DropIn", "Sudo"]);
+    host.done.clear();
+    converge(&mut host, &Desired::default(), &mut owned);
+    assert_eq!(host.done, ["Sudo", "Accounts", "Keys", "Sessions"]);
+}
+
+#[test]
+fn names_that_others_know_or_may_know_are_not_created() {
+    let mut host = Fake::new();
+    let mut owned = Ownership::default();
+    host.elsewhere.insert("ana".to_owned(), Elsewhere::Known("ldap".to_owned()));
+    host.elsewhere.insert("ben".to_owned(), Elsewhere::Unknown("down".to_owned()));
+    let desired = Desired::default()
+        .user("ana", 2_001)
+        .user("ben", 2_002)
+        .user("cas", 2_003)
+        .user("dan", 1_500)
+        .user("admin", 2_005)
+        .user("far", 120_000)
+        .host_unix_group("wheel", "cas");
+    let (plan, applied) = converge(&mut host, &desired, &mut owned);
+    let expected = [
+        ("known-elsewhere", "ana"),
+        ("unknown-elsewhere", "ben"),
+        ("conflict", "dan"),
+        ("protected", "admin"),
+        ("uid-out-of-range", "far"),
+        ("unmet", "wheel"),
+    ];
+    assert_eq!(findings(&plan), expected.into());
+    assert_eq!(by_word(&applied)["account-created"], 1);
+}
+
+#[test]
+fn files_are_roots_and_homes_are_their_users() {
+    if !is_root() {
+        eprintln!("skipped: it needs root");
+        return;
+    }
+    let root = Root::new();
+    let mut owned = Ownership::default();
+    converge(&mut root.host(), &team(), &mut owned);
+    let looks = |name: &str| {
+        let found = fs::symlink_metadata(root.path(name)).unwrap();
+        (found.uid(), found.gid(), found.mode() & 0o7777)
+    };
+    for (name, expected) in [
+        ("home/ana", (2_001, 2_001, 0o700)),
+        ("home/ana/.profile", (2_001, 2_001, 0o644)),
+        ("home/ana/.config/x", (2_001, 2_001, 0o600)),
+        ("etc/ssh/muster-keys", (0, 0, 0o755)),
+        ("etc/ssh/muster-keys/ana", (0, 0, 0o644)),
+        ("etc/sudoers.d/50-muster-ops", (0, 0, 0o440)),
+        ("etc/ssh/sshd_config.d/00-muster.conf", (0, 0, 0o644)),
+        ("etc/passwd", (0, 0, 0o644)),
+        ("etc/shadow", (0, 0, 0o640)),
+        ("etc/shadow-", (0, 0, 0o640)),
+    ] {
+        assert_eq!(looks(name), expected, "{name}");
+    }
+    let passwd = root.read("etc/passwd");
+    let (own, nis) =
+        (passwd.find("ana:x:2001:2001:Some Body:/home/ana:/bin/bash"), passwd.find('+'));
+    assert!(own.is_some() && own < nis, "{passwd}");
+    assert_eq!(root.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn jobs_of_a_locked_account_are_set_aside_and_lingering_ends() {
+    if !is_root() {
+        eprintln!("skipped: it needs root");
+        return;
+    }
+    let root = Root::new();
+    let mut owned = Ownership::default();
+    let mut host = root.host();
+    let desired = Desired::default().user("ana", 2_001);
+    converge(&mut host, &desired, &mut owned);
+    root.write("var/spool/cron/crontabs/ana", 0o600, "* * * * * true\n");
+    root.write("var/lib/systemd/linger/ana", 0o644, "");
+    root.write("var/spool/cron/atjobs/a0001", 0o700, "");
+    std::os::unix::fs::chown(root.path("var/spool/cron/atjobs/a0001"), Some(2_001), None).unwrap();
+    let (_, applied) = converge(&mut host, &Desired::default(), &mut owned);
+    assert_eq!(by_word(&applied)["jobs-set-aside"], 1);
+    let gone = [
+        "var/spool/cron/crontabs/ana",
+        "var/lib/systemd/linger/ana",
+        "var/spool/cron/atjobs/a0001",
+    ];
+    assert!(gone.iter().all(|name| !root.path(name).exists()));
+    settled(&mut host, &Desired::default(), &owned);
+    let (plan, _) = converge(&mut host, &desired, &mut owned);
+    assert_eq!(findings(&plan), [("jobs-set-aside", "ana")].into());
+}

@@ -1,0 +1,130 @@
+//! A host in memory: what `Linux` does to files, done to an observed state. It fails only where it
+//! is told to.
+
+use std::collections::BTreeMap;
+
+use muster_agent::{
+    format::Table,
+    host::{Host, ObserveError, Report},
+    observed::{DropIn, Elsewhere, Home, ObservedState, RootFile, Running, Scope},
+    plan::{Action, Files},
+};
+
+use crate::world::{GROUP, GSHADOW, PASSWD, SHADOW};
+
+pub struct Fake {
+    passwd: Table,
+    shadow: Table,
+    group: Table,
+    gshadow: Table,
+    homes: BTreeMap<String, Home>,
+    keys: BTreeMap<String, RootFile>,
+    sudo: BTreeMap<String, RootFile>,
+    drop_in: DropIn,
+    pub elsewhere: BTreeMap<String, Elsewhere>,
+    pub running: BTreeMap<u32, Running>,
+    /// Actions that fail, by their `Debug` name.
+    pub failing: Vec<&'static str>,
+    pub done: Vec<String>,
+}
+
+fn table(text: &str) -> Table {
+    Table::parse(text.as_bytes().to_vec()).unwrap()
+}
+
+impl Fake {
+    pub fn new() -> Self {
+        Self {
+            passwd: table(PASSWD),
+            shadow: table(SHADOW),
+            group: table(GROUP),
+            gshadow: table(GSHADOW),
+            homes: BTreeMap::from([("/home/eve".to_owned(), Home::Directory(1_500))]),
+            keys: BTreeMap::new(),
+            sudo: BTreeMap::new(),
+            drop_in: DropIn::Absent,
+            elsewhere: BTreeMap::new(),
+            running: BTreeMap::new(),
+            failing: Vec::new(),
+            done: Vec::new(),
+        }
+    }
+
+    pub fn passwd(&self) -> String {
+        String::from_utf8(self.passwd.text().to_vec()).unwrap()
+    }
+}
+
+fn put(place: &mut BTreeMap<String, RootFile>, files: &Files) {
+    for name in &files.remove {
+        place.remove(name);
+    }
+    for (name, text) in &files.write {
+        let text = text.clone().into_bytes();
+        place.insert(name.clone(), RootFile { text, sound: true });
+    }
+}
+
+impl Host for Fake {
+    fn observe(&mut self, scope: &Scope) -> Result<ObservedState, ObserveError> {
+        let mut observed = ObservedState {
+            passwd: self.passwd.clone(),
+            shadow: self.shadow.clone(),
+            group: self.group.clone(),
+            gshadow: Some(self.gshadow.clone()),
+            keys: self.keys.clone(),
+            sudo: Some(self.sudo.clone()),
+            drop_in: self.drop_in.clone(),
+            running: self.running.clone(),
+            ..ObservedState::default()
+        };
+        for (login, wanted) in &scope.wanted {
+            let entry = self.passwd.get(login.as_str());
+            let path = entry.and_then(|entry| entry.text(5)).unwrap_or(&wanted.home);
+            let home = self.homes.get(path).copied().unwrap_or(Home::Absent);
+            observed.homes.insert(login.clone(), home);
+            let answer = self.elsewhere.get(login.as_str()).cloned().unwrap_or(Elsewhere::Nobody);
+            observed.elsewhere.insert(login.clone(), answer);
+        }
+        Ok(observed)
+    }
+
+    fn prepare(&mut self, _: &[&Action]) {}
+
+    fn perform(&mut self, action: &Action) -> Report {
+        let name = format!("{action:?}").split('(').next().unwrap().to_owned();
+        self.done.push(name.clone());
+        if self.failing.contains(&name.as_str()) {
+            return Report { untouched: true, ..Report::failed("told to fail") };
+        }
+        match action {
+            Action::Sudo(files) => put(&mut self.sudo, files),
+            Action::Keys(files) => put(&mut self.keys, files),
+            Action::Accounts(edits) => {
+                for (table, edits) in [
+                    (&mut self.gshadow, &edits.gshadow),
+                    (&mut self.group, &edits.group),
+                    (&mut self.shadow, &edits.shadow),
+                    (&mut self.passwd, &edits.passwd),
+                ] {
+                    *table = Table::parse(table.splice(edits).unwrap()).unwrap();
+                }
+            }
+            Action::Sessions(leavers) => {
+                self.running.retain(|uid, _| leavers.iter().all(|leaver| leaver.uid != *uid));
+            }
+            Action::Jobs(_) => {}
+            Action::Homes(homes) => {
+                let built = homes.iter().map(|home| (home.path.clone(), Home::Directory(home.uid)));
+                self.homes.extend(built);
+            }
+            Action::DropIn(text) => {
+                let text = text.clone().into_bytes();
+                self.drop_in = DropIn::Present(RootFile { text, sound: true });
+            }
+        }
+        Report::default()
+    }
+
+    fn settle(&mut self) {}
+}

@@ -1,0 +1,19 @@
+//! The host half against hosts: a fake one in memory and Linux over a temporary root. The tests
+//! over a temporary root change owners, so they need root, and say so when they are skipped.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::similar_names,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "these are tests"
+)]
+
+mod contract;
+mod crash;
+mod fake;
+mod fixed_point;
+mod world;

@@ -94,12 +94,21 @@ pub struct Linux {
 impl Linux {
     /// Opens the machine itself, and removes what an earlier life left half done.
     pub fn open(home_base: &str) -> Result<Self, FileError> {
-        Self::over(Path::new("/"), home_base, Programs::System, Arc::new(Faults::none()))
+        let host = Self::over(Path::new("/"), Programs::System, Arc::new(Faults::none()))?;
+        host.clean(home_base)?;
+        Ok(host)
+    }
+
+    /// Opens the machine only to look at it: another process may be half-way through a change.
+    pub fn open_to_look() -> Result<Self, FileError> {
+        Self::over(Path::new("/"), Programs::System, Arc::new(Faults::none()))
     }
 
     /// Opens another root, where no program is run and a fault can be made to happen.
     pub fn open_root(root: &Path, home_base: &str, faults: Arc<Faults>) -> Result<Self, FileError> {
-        Self::over(root, home_base, Programs::None, faults)
+        let host = Self::over(root, Programs::None, faults)?;
+        host.clean(home_base)?;
+        Ok(host)
     }
 
     /// Makes durable whatever was written on the file system of a directory.
@@ -108,15 +117,20 @@ impl Linux {
         files::sync_file_systems(&[dir])
     }
 
-    fn over(
-        root: &Path,
-        home_base: &str,
-        programs: Programs,
-        faults: Arc<Faults>,
-    ) -> Result<Self, FileError> {
-        let root = Dir::open(root, faults)?;
+    fn over(root: &Path, programs: Programs, faults: Arc<Faults>) -> Result<Self, FileError> {
+        Ok(Self {
+            root: Dir::open(root, faults)?,
+            programs,
+            staged: BTreeMap::new(),
+            staging: Vec::new(),
+            accounts_changed: false,
+        })
+    }
+
+    fn clean(&self, home_base: &str) -> Result<(), FileError> {
+        let root = &self.root;
         if let Some(etc) = root.walk("etc")? {
-            lock::clear_stale(&etc, &accounts::FILES, lock::boot_time(&root)?)?;
+            lock::clear_stale(&etc, &accounts::FILES, lock::boot_time(root)?)?;
         }
         let places = ["etc", "etc/sudoers.d", "etc/ssh/muster-keys", "etc/ssh/sshd_config.d"];
         for place in places {
@@ -124,14 +138,7 @@ impl Linux {
                 dir.remove_leftovers()?;
             }
         }
-        homes::remove_leftovers(&root, home_base)?;
-        Ok(Self {
-            root,
-            programs,
-            staged: BTreeMap::new(),
-            staging: Vec::new(),
-            accounts_changed: false,
-        })
+        homes::remove_leftovers(root, home_base)
     }
 }
 

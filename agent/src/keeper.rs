@@ -13,7 +13,7 @@ use muster_proto::{
     bundle::{self, Anchor, BundleRefused, VerifiedBundle},
     crypto::{BadMachineKey, MachineKey},
     derive::{self, Circumstances, Freshness},
-    desired::DesiredState,
+    desired::{Account, DesiredState},
     id::Id,
     receipt::{Convergence, Finding, HostMode, Outcome, Receipt, Trigger},
     selector::Labels,
@@ -270,7 +270,8 @@ impl<H: Host> Keeper<H> {
     fn apply(&mut self, look: &Look) -> Result<(Vec<Outcome>, Convergence), KeeperError> {
         let before = self.ledger.ownership.clone();
         let pins = look.desired.accounts.iter();
-        self.ledger.pins.extend(pins.map(|(login, a)| (login.clone(), a.grant.uid)));
+        let pin = |account: &Account| account.adopts.unwrap_or(account.grant.uid);
+        self.ledger.pins.extend(pins.map(|(login, account)| (login.clone(), pin(account))));
         self.ledger.ownership.clone_from(&look.plan.ownership_after);
         self.save()?;
         let applied = apply::apply(&look.plan, &before, &mut self.host);

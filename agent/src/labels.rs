@@ -1,7 +1,7 @@
 //! The labels that a host judges selectors by: root-owned files and a closed list of local facts.
 //! Never from the controller, DHCP or cloud metadata.
 
-use std::path::Path;
+use std::{fs, io, path::Path};
 
 use muster_proto::{receipt::Finding, selector::Labels};
 
@@ -55,7 +55,11 @@ pub fn load(root: &Path) -> Result<(Labels, Vec<Finding>), StateError> {
     Ok((labels, findings))
 }
 
+/// Reads a file of root's; `/etc/os-release` is a link on most systems (os-release(5)).
 fn text(path: &Path) -> Result<String, StateError> {
-    let bytes = state::read(path)?.unwrap_or_default();
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(cause) => Err(StateError::Read { path: path.to_owned(), cause }),
+    }
 }

@@ -157,7 +157,8 @@ fn keep(cli: &Cli) -> Result<()> {
     let config = load_config(cli)?;
     let account = peer::account(join::COURIER_ACCOUNT)?;
     let account = account.ok_or(join::JoinError::NoAccount)?;
-    let mut keeper = Keeper::open(config, &cli.state.join("keeper"), Linux::open()?)?;
+    let host = Linux::open(config.policy.home_base.as_str())?;
+    let mut keeper = Keeper::open(config, &cli.state.join("keeper"), host)?;
     let (sender, receiver) = mpsc::channel();
     door::open(Path::new(channel::SOCKET), account, sender)
         .with_context(|| format!("cannot listen at `{}`", channel::SOCKET))?;
@@ -176,8 +177,9 @@ fn carry(cli: &Cli) -> Result<()> {
 
 fn status(cli: &Cli) -> Result<()> {
     let config = load_config(cli)?;
+    let host = Linux::open_to_look()?;
     let (ledger, plan, findings) =
-        keeper::preview(config.clone(), &cli.state.join("keeper"), Linux::open()?)?;
+        keeper::preview(config.clone(), &cli.state.join("keeper"), host)?;
     let floor = ledger.floor.map_or_else(|| "none yet".to_owned(), |f| f.link.number.to_string());
     let mode = match config.policy.mode {
         HostMode::Observe => "observe (nothing is changed)",
@@ -200,7 +202,8 @@ fn status(cli: &Cli) -> Result<()> {
 
 fn plan(cli: &Cli) -> Result<ExitCode> {
     let config = load_config(cli)?;
-    let (_, plan, findings) = keeper::preview(config, &cli.state.join("keeper"), Linux::open()?)?;
+    let host = Linux::open_to_look()?;
+    let (_, plan, findings) = keeper::preview(config, &cli.state.join("keeper"), host)?;
     let mut out = io::stdout();
     for planned in &plan.actions {
         for note in &planned.notes {

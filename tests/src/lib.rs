@@ -17,6 +17,8 @@
 //! # anyhow::Ok(())
 //! ```
 //!
+//! A [`Fleet`] is a lab with Muster on it: a controller, and agents that have joined it.
+//!
 //! A lab lives in namespaces of its own (pid, mount, network) below one process, its *holder*.
 //! When the holder ends, the kernel ends every process, mount and interface of the lab with it,
 //! and the holder ends when its owner does, even by SIGKILL. What is left then is inert: a folder,
@@ -33,6 +35,7 @@
 
 mod base;
 mod command;
+mod fleet;
 mod holder;
 mod host;
 mod lab;
@@ -48,6 +51,7 @@ mod teardown;
 pub mod wait;
 
 pub use command::Output;
+pub use fleet::{Fleet, Member, Mode, Person, Programs};
 pub use host::{Boot, Host};
 pub use lab::{Lab, Setup, Stay};
 pub use package::Package;

@@ -386,8 +386,8 @@ impl Taken {
         let id = statement.id;
         match &statement.content {
             Content::User(user) => {
-                claim(&mut self.logins, user.login.clone(), id, "the login")?;
-                claim(&mut self.uids, user.uid, id, "the uid")?;
+                claim(&mut self.logins, &user.login, id, "the login")?;
+                claim(&mut self.uids, &user.uid, id, "the uid")?;
                 if statement.revision > 1 {
                     self.check_same_user(user, id)?;
                 }
@@ -397,8 +397,8 @@ impl Taken {
                 claim_name(&mut self.names, Kind::Group, &group.name, id, "the group name")
             }
             Content::UnixGroup(group) => {
-                claim(&mut self.unix_groups, group.name.clone(), id, "the Unix group name")?;
-                claim(&mut self.gids, group.gid, id, "the gid")?;
+                claim(&mut self.unix_groups, &group.name, id, "the Unix group name")?;
+                claim(&mut self.gids, &group.gid, id, "the gid")?;
                 self.check_apart_group(&group.name, group.gid)
             }
             Content::Role(role) => {
@@ -451,7 +451,7 @@ impl Taken {
 
 fn claim<K: Ord + ToString + Clone>(
     map: &mut BTreeMap<K, Id>,
-    key: K,
+    key: &K,
     id: Id,
     what: &'static str,
 ) -> Result<(), BadChange> {

@@ -298,11 +298,12 @@ pub fn parse(text: &str, path: &Path) -> Result<Declared, ReadError> {
     serde_saphyr::from_str(text).map_err(|error| {
         let location = error.location();
         let plain = error.without_snippet().to_string();
+        let plain = plain.rsplit_once(" at line ").map_or(plain.as_str(), |(text, _)| text);
         ReadError::Content {
             path: path.to_owned(),
             line: location.map_or(1, |at| at.line()),
             column: location.map_or(1, |at| at.column()),
-            message: plain,
+            message: plain.to_owned(),
         }
     })
 }

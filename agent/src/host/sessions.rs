@@ -2,6 +2,7 @@
 //! fork away, then the session by logind, then by uid until none is left or ten seconds are over.
 //! A process is held by a descriptor between looking at it and killing it, since numbers are used
 //! again.
+#![expect(clippy::disallowed_methods, reason = "waiting until processes are gone, for a bounded time")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -288,7 +288,7 @@ impl<'a> Membership<'a> {
     }
 }
 
-fn rules<'a, 'b>(judged: &'b Judged<'a>) -> BTreeMap<&'a str, Rule<'a>> {
+fn rules<'a>(judged: &Judged<'a>) -> BTreeMap<&'a str, Rule<'a>> {
     let kept = judged.kept.iter().map(|(login, kept)| {
         let given = match kept.standing {
             Standing::Held(_, owned) => Some(&owned.given),

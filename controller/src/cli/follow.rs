@@ -134,7 +134,7 @@ fn judge(progress: &Progress, link: Option<u64>) -> HostLine {
     let Some(envelope) = &progress.receipt else { return line };
     if progress.keeper_key.digest() != progress.host {
         line.state = "forged";
-        line.detail = "its key is not the one that its id names".to_owned();
+        "its key is not the one that its id names".clone_into(&mut line.detail);
         return line;
     }
     let receipt = match verify_by_host::<Receipt>(envelope, progress.keeper_key) {

@@ -23,6 +23,7 @@ use super::{
 /// What one or several files declare.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::zero_sized_map_values, reason = "a group has nothing but its name yet")]
 pub struct Declared {
     /// People and service identities, by login.
     pub users: BTreeMap<Text<Login>, User>,
@@ -309,15 +310,12 @@ pub fn parse(text: &str, path: &Path) -> Result<Declared, ReadError> {
 }
 
 fn merge(all: &mut Declared, one: Declared, path: &Path) -> Result<(), ReadError> {
-    fn add<K: Ord, V>(
+    fn add<K: Ord + ToString, V>(
         all: &mut BTreeMap<Text<K>, V>,
         one: BTreeMap<Text<K>, V>,
         kind: &'static str,
         path: &Path,
-    ) -> Result<(), ReadError>
-    where
-        K: ToString,
-    {
+    ) -> Result<(), ReadError> {
         for (name, value) in one {
             let text = name.0.to_string();
             if all.insert(name, value).is_some() {

@@ -22,7 +22,7 @@ const ASIDE: &str = ".muster-set-aside";
 pub(super) struct Jobs {
     lingering: Vec<String>,
     crontabs: Vec<String>,
-    at_jobs: Vec<u32>,
+    at_owners: Vec<u32>,
     aside: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ impl Jobs {
         }
         for place in AT_JOBS {
             if let Some(dir) = root.walk(place)? {
-                jobs.at_jobs.extend(files_in(&dir)?.into_iter().map(|(_, uid)| uid));
+                jobs.at_owners.extend(files_in(&dir)?.into_iter().map(|(_, uid)| uid));
             }
         }
         for place in CRONTABS.iter().chain(AT_JOBS) {
@@ -53,7 +53,7 @@ impl Jobs {
     /// Says whether an account has any.
     pub(super) fn of(&self, login: &str, uid: u32) -> bool {
         self.lingering.iter().chain(&self.crontabs).any(|name| name == login)
-            || self.at_jobs.contains(&uid)
+            || self.at_owners.contains(&uid)
     }
 
     /// Says whether an account had some that were set aside.

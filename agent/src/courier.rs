@@ -10,8 +10,11 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
-use muster_proto::wire::{
-    self, FromAgent, ToKeeper, agents_client::AgentsClient, from_agent, from_keeper, to_keeper,
+use muster_proto::{
+    envelope::Envelope,
+    wire::{
+        self, FromAgent, ToKeeper, agents_client::AgentsClient, from_agent, from_keeper, to_keeper,
+    },
 };
 use prost::Message;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -250,6 +253,43 @@ async fn read(keeper: &mut OwnedReadHalf) -> Result<FromAgent, CourierError> {
         from_keeper::Message::Spool(entry) => from_agent::Message::Spool(entry),
     };
     Ok(FromAgent { message: Some(message) })
+}
+
+/// What the controller answers to a host that joins; believed by nobody yet.
+#[derive(Debug)]
+pub struct Admission {
+    /// The certificate for the request, in DER.
+    pub certificate: Vec<u8>,
+    /// The controller's CA, in DER.
+    pub ca: Vec<u8>,
+    /// All trust roots from version 1.
+    pub trust_roots: Vec<Envelope>,
+}
+
+/// Asks to join with a token's one-time secret.
+pub async fn join(
+    address: &str,
+    tls: ClientConfig,
+    secret: &[u8],
+    certificate_request: Vec<u8>,
+    enrolment: &Envelope,
+) -> Result<Admission, CourierError> {
+    let mut client = AgentsClient::new(dial(address, tls).await?);
+    let request = wire::JoinRequest {
+        secret: secret.to_vec(),
+        certificate_request,
+        enrolment: Some(enrolment.into()),
+    };
+    let reply = timeout(PATIENCE, client.join(request))
+        .await
+        .map_err(|_| CourierError::Closed("controller did not answer and"))??
+        .into_inner();
+    let trust_roots = reply.trust_roots.into_iter().map(Envelope::try_from);
+    Ok(Admission {
+        certificate: reply.certificate,
+        ca: reply.ca,
+        trust_roots: trust_roots.collect::<Result<_, _>>().map_err(|_| BadMessage::Form)?,
+    })
 }
 
 /// Seconds between two looks at the certificate's age.

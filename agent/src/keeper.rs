@@ -12,11 +12,12 @@ use std::{
 use muster_proto::{
     bundle::{self, Anchor, BundleRefused, VerifiedBundle},
     crypto::{BadMachineKey, MachineKey},
-    derive::{self, Circumstances, Freshness},
+    derive::{self, Circumstances, Freshness, Statements},
     desired::{Account, DesiredState},
     id::Id,
     receipt::{Convergence, Finding, HostMode, Outcome, Receipt, Trigger},
     selector::Labels,
+    statement::Content,
     time::Now,
 };
 
@@ -290,9 +291,16 @@ impl<H: Host> Keeper<H> {
         let freshness = self.ledger.floor_link().map_or(Freshness::Stale, |link| {
             bundle::freshness(link, self.ledger.trust(), now.latest)
         });
+        let refused = &self.config.policy.refused_roles;
+        let accepted = |mut statements: Statements| {
+            statements.retain(|_, statement| {
+                !matches!(&statement.content, Content::Role(role) if refused.contains(&role.name))
+            });
+            statements
+        };
         let grants = derive::believe(
-            &self.ledger.proved(),
-            &self.ledger.known(),
+            &accepted(self.ledger.proved()),
+            &accepted(self.ledger.known()),
             &self.ledger.held,
             freshness,
             &circumstances,

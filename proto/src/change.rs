@@ -279,6 +279,18 @@ pub fn check_signable(body: &LinkBody, revocations: &Revocations) -> Result<(), 
     Ok(())
 }
 
+/// Refuses a statement that a revocation still ends: hosts that hold the revocation would go on
+/// refusing it and hosts that do not would not, so nobody should sign it.
+pub fn check_reinstated(body: &LinkBody, revocations: &Revocations) -> Result<(), BadChange> {
+    let live = body.statements.iter().filter(|s| s.content.state() == LeafState::Live);
+    for statement in live {
+        if let Some(revocation) = revocations.of_statement(statement) {
+            return Err(BadChange::NotReinstated { id: statement.id, revocation });
+        }
+    }
+    Ok(())
+}
+
 /// A user without revoked keys and memberships, or nothing if there are none.
 fn without_revoked(
     id: Id,

@@ -2,7 +2,10 @@
 //! fork away, then the session by logind, then by uid until none is left or ten seconds are over.
 //! A process is held by a descriptor between looking at it and killing it, since numbers are used
 //! again.
-#![expect(clippy::disallowed_methods, reason = "waiting until processes are gone, for a bounded time")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "waiting until processes are gone, for a bounded time"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -165,6 +168,7 @@ fn kill_one(proc: &Dir, pid: Pid, uids: &BTreeSet<u32>) {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "a test starts processes to end them")]
 mod tests {
     use std::{os::unix::process::CommandExt, path::Path, process::Command, sync::Arc};
 

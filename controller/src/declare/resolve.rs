@@ -473,7 +473,11 @@ impl<'a, 'g> Work<'a, 'g> {
         names.extend(absent.assignments.iter().map(|name| (Kind::Assignment, name.0.to_string())));
         for (kind, name) in names {
             let Some(statement) = self.current(kind, &name) else {
-                return Err(if self.ids.contains_key(&(kind, name.clone())) { ResolveError::Both { kind, name } } else { ResolveError::NotThere { kind, name } });
+                return Err(if self.ids.contains_key(&(kind, name.clone())) {
+                    ResolveError::Both { kind, name }
+                } else {
+                    ResolveError::NotThere { kind, name }
+                });
             };
             if self.changed.contains_key(&statement.id) {
                 return Err(ResolveError::Both { kind, name });

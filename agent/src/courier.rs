@@ -61,6 +61,9 @@ pub enum CourierError {
     /// A file that `join` writes is not there.
     #[error("`{0}` is missing; this host has not joined, run `muster-agent join`")]
     NotJoined(PathBuf),
+    /// The courier's key and certificate are not what `join` wrote.
+    #[error("the courier's identity is damaged; join this host again")]
+    Damaged,
     /// The controller's address is not one.
     #[error("`{0}` is not an address of the form host:port")]
     Address(String),
@@ -110,11 +113,12 @@ impl Identity {
             let path = directory.join(name);
             state::read(&path)?.ok_or(CourierError::NotJoined(path))
         };
+        let (key, certificate) = split_identity(&file("identity")?).ok_or(CourierError::Damaged)?;
         Ok(Self {
             address: String::from_utf8_lossy(&file("controller")?).trim().to_owned(),
             ca: file("ca.der")?.into(),
-            certificate: file("certificate.der")?.into(),
-            key: file("key.der")?,
+            certificate: certificate.into(),
+            key,
             directory: directory.to_owned(),
         })
     }
@@ -303,7 +307,7 @@ async fn renew_if_due(
     identity: &Identity,
     client: &mut AgentsClient<Channel>,
 ) -> Result<bool, CourierError> {
-    let path = identity.directory.join("certificate.der");
+    let path = identity.directory.join("identity");
     if state::age(&path)? < RENEW_AFTER {
         return Ok(false);
     }
@@ -313,13 +317,21 @@ async fn renew_if_due(
             .await
             .map_err(|_| CourierError::Closed("controller did not answer and"))??
             .into_inner();
-    // The key goes first: a crash in between leaves a pair that does not fit, and the old
-    // certificate is still valid with the old key beside it.
-    state::replace(&identity.directory.join("key.old.der"), &identity.key, 0o600)?;
-    state::replace(&identity.directory.join("key.der"), &key, 0o600)?;
-    state::replace(&path, &reply.certificate, 0o600)?;
+    state::replace(&path, &join_identity(&key, &reply.certificate), 0o600)?;
     tracing::info!("certificate renewed");
     Ok(true)
+}
+
+/// Puts key and certificate into one file, so that no crash leaves a pair that does not fit.
+pub fn join_identity(key: &[u8], certificate: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(key.len()).unwrap_or(u16::MAX);
+    [&length.to_be_bytes(), key, certificate].concat()
+}
+
+fn split_identity(bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    let (key, certificate) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+    Some((key.to_vec(), certificate.to_vec()))
 }
 
 /// Makes a TLS key and the request for its certificate (PKCS #10), both in DER.

@@ -120,14 +120,13 @@ pub async fn join(state: &Path, token: &JoinToken, now: Timestamp) -> Result<Dig
         return Err(JoinError::Pins("its CA is another one"));
     }
     let ledger = Ledger::begin(host, token.lineage, trust_roots, token.floor)?;
+    // The courier's account passes through; what is in there is for each of the two alone.
+    state::make_directory(state, 0o711)?;
     state::make_directory(&courier, 0o700)?;
     state::make_directory(&keeper, 0o700)?;
-    let files: [(&str, &[u8]); 4] = [
-        ("ca.der", &reply.ca),
-        ("certificate.der", &reply.certificate),
-        ("key.der", &tls_key),
-        ("controller", token.address.as_bytes()),
-    ];
+    let identity = courier::join_identity(&tls_key, &reply.certificate);
+    let files: [(&str, &[u8]); 3] =
+        [("ca.der", &reply.ca), ("identity", &identity), ("controller", token.address.as_bytes())];
     for (name, bytes) in files {
         state::replace(&courier.join(name), bytes, 0o600)?;
         give(&courier.join(name), account)?;

@@ -262,7 +262,8 @@ pub fn read(paths: &[PathBuf]) -> Result<Declared, ReadError> {
     Ok(all)
 }
 
-fn expand(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
+/// Returns the files that a path stands for.
+pub(super) fn expand(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let io = |cause| ReadError::Io { path: path.to_owned(), cause };
     if path.as_os_str() == "-" || !fs::metadata(path).map_err(io)?.is_dir() {
         return Ok(vec![path.to_owned()]);

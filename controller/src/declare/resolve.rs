@@ -125,6 +125,22 @@ pub enum ResolveError {
     },
 }
 
+impl ResolveError {
+    /// Returns what is at fault, for finding it in the files.
+    pub fn subject(&self) -> Option<(Kind, &str)> {
+        match self {
+            Self::Unknown { from_kind, from, .. } => Some((*from_kind, from)),
+            Self::Gone(login) => Some((Kind::User, login.as_str())),
+            Self::Both { kind, name }
+            | Self::Number { kind, name, .. }
+            | Self::Taken { kind, name, .. }
+            | Self::Fixed { kind, name, .. }
+            | Self::Value { kind, name, .. } => Some((*kind, name)),
+            Self::NotThere { .. } | Self::Exhausted(_) => None,
+        }
+    }
+}
+
 /// What a declaration is resolved against.
 pub struct Ground<'a> {
     /// Everything up to the newest link.

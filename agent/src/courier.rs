@@ -1,5 +1,6 @@
 //! The unprivileged process: it talks to the network and knows no host. What it carries is signed
 //! elsewhere and believed elsewhere; a courier that lies can only withhold.
+#![expect(clippy::disallowed_methods, reason = "the courier measures how long a session lasted")]
 
 use std::{
     io,
@@ -9,8 +10,11 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
-use muster_proto::wire::{
-    self, FromAgent, ToKeeper, agents_client::AgentsClient, from_agent, from_keeper, to_keeper,
+use muster_proto::{
+    envelope::Envelope,
+    wire::{
+        self, FromAgent, ToKeeper, agents_client::AgentsClient, from_agent, from_keeper, to_keeper,
+    },
 };
 use prost::Message;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -43,7 +47,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Shortest and longest waits between attempts.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
 
 /// The most bytes that a message may have.
 const MAX_MESSAGE: usize = muster_proto::bundle::MAX_BUNDLE + 1_024;
@@ -57,6 +61,9 @@ pub enum CourierError {
     /// A file that `join` writes is not there.
     #[error("`{0}` is missing; this host has not joined, run `muster-agent join`")]
     NotJoined(PathBuf),
+    /// The courier's key and certificate are not what `join` wrote.
+    #[error("the courier's identity is damaged; join this host again")]
+    Damaged,
     /// The controller's address is not one.
     #[error("`{0}` is not an address of the form host:port")]
     Address(String),
@@ -106,11 +113,12 @@ impl Identity {
             let path = directory.join(name);
             state::read(&path)?.ok_or(CourierError::NotJoined(path))
         };
+        let (key, certificate) = split_identity(&file("identity")?).ok_or(CourierError::Damaged)?;
         Ok(Self {
             address: String::from_utf8_lossy(&file("controller")?).trim().to_owned(),
             ca: file("ca.der")?.into(),
-            certificate: file("certificate.der")?.into(),
-            key: file("key.der")?,
+            certificate: certificate.into(),
+            key,
             directory: directory.to_owned(),
         })
     }
@@ -251,18 +259,55 @@ async fn read(keeper: &mut OwnedReadHalf) -> Result<FromAgent, CourierError> {
     Ok(FromAgent { message: Some(message) })
 }
 
+/// What the controller answers to a host that joins; believed by nobody yet.
+#[derive(Debug)]
+pub struct Admission {
+    /// The certificate for the request, in DER.
+    pub certificate: Vec<u8>,
+    /// The controller's CA, in DER.
+    pub ca: Vec<u8>,
+    /// All trust roots from version 1.
+    pub trust_roots: Vec<Envelope>,
+}
+
+/// Asks to join with a token's one-time secret.
+pub async fn join(
+    address: &str,
+    tls: ClientConfig,
+    secret: &[u8],
+    certificate_request: Vec<u8>,
+    enrolment: &Envelope,
+) -> Result<Admission, CourierError> {
+    let mut client = AgentsClient::new(dial(address, tls).await?);
+    let request = wire::JoinRequest {
+        secret: secret.to_vec(),
+        certificate_request,
+        enrolment: Some(enrolment.into()),
+    };
+    let reply = timeout(PATIENCE, client.join(request))
+        .await
+        .map_err(|_| CourierError::Closed("controller did not answer and"))??
+        .into_inner();
+    let trust_roots = reply.trust_roots.into_iter().map(Envelope::try_from);
+    Ok(Admission {
+        certificate: reply.certificate,
+        ca: reply.ca,
+        trust_roots: trust_roots.collect::<Result<_, _>>().map_err(|_| BadMessage::Form)?,
+    })
+}
+
 /// Seconds between two looks at the certificate's age.
-const RENEW_CHECK: Duration = Duration::from_secs(600);
+const RENEW_CHECK: Duration = Duration::from_mins(10);
 
 /// A certificate is renewed at this age; it is valid for 24 hours.
-const RENEW_AFTER: Duration = Duration::from_secs(12 * 3_600);
+const RENEW_AFTER: Duration = Duration::from_hours(12);
 
 /// Asks for a new certificate with a new key when the present one is half-way through.
 async fn renew_if_due(
     identity: &Identity,
     client: &mut AgentsClient<Channel>,
 ) -> Result<bool, CourierError> {
-    let path = identity.directory.join("certificate.der");
+    let path = identity.directory.join("identity");
     if state::age(&path)? < RENEW_AFTER {
         return Ok(false);
     }
@@ -272,13 +317,21 @@ async fn renew_if_due(
             .await
             .map_err(|_| CourierError::Closed("controller did not answer and"))??
             .into_inner();
-    // The key goes first: a crash in between leaves a pair that does not fit, and the old
-    // certificate is still valid with the old key beside it.
-    state::replace(&identity.directory.join("key.old.der"), &identity.key, 0o600)?;
-    state::replace(&identity.directory.join("key.der"), &key, 0o600)?;
-    state::replace(&path, &reply.certificate, 0o600)?;
+    state::replace(&path, &join_identity(&key, &reply.certificate), 0o600)?;
     tracing::info!("certificate renewed");
     Ok(true)
+}
+
+/// Puts key and certificate into one file, so that no crash leaves a pair that does not fit.
+pub fn join_identity(key: &[u8], certificate: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(key.len()).unwrap_or(u16::MAX);
+    [&length.to_be_bytes(), key, certificate].concat()
+}
+
+fn split_identity(bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    let (key, certificate) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+    Some((key.to_vec(), certificate.to_vec()))
 }
 
 /// Makes a TLS key and the request for its certificate (PKCS #10), both in DER.

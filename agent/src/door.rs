@@ -2,11 +2,8 @@
 //! the place of the one before.
 
 use std::{
-    fs, io,
-    os::unix::{
-        fs::PermissionsExt,
-        net::{UnixListener, UnixStream},
-    },
+    io,
+    os::unix::net::{UnixListener, UnixStream},
     path::Path,
     sync::mpsc::Sender,
     thread,
@@ -15,7 +12,7 @@ use std::{
 
 use crate::{
     channel::{self, BadMessage, ToKeeper},
-    host::peer,
+    host::{peer, state},
 };
 
 /// What happens at the door.
@@ -47,13 +44,10 @@ impl Courier {
 
 /// Opens the socket and lets the courier's account and root in, nobody else.
 pub fn open(path: &Path, courier: (u32, u32), events: Sender<Event>) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    state::remove(path).map_err(io::Error::other)?;
     let listener = UnixListener::bind(path)?;
     peer::give(path, 0, courier.1)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    peer::allow(path, 0o660)?;
     let uid = courier.0;
     thread::Builder::new().name("door".to_owned()).stack_size(STACK).spawn(move || {
         for stream in listener.incoming().flatten() {

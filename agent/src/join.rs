@@ -11,9 +11,7 @@ use muster_proto::{
     receipt::Enrolment,
     time::Timestamp,
     token::JoinToken,
-    wire::{JoinRequest, agents_client::AgentsClient},
 };
-use ring::{rand::SystemRandom, signature::Ed25519KeyPair};
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
@@ -31,6 +29,7 @@ use crate::{
         state::{self, StateError},
     },
     ledger::{BadLedger, Ledger},
+    receipt,
 };
 
 /// The system account that the courier runs as.
@@ -98,9 +97,8 @@ pub async fn join(state: &Path, token: &JoinToken, now: Timestamp) -> Result<Dig
     if token.expires < now {
         return Err(JoinError::Expired(token.expires));
     }
-    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
-    let pkcs8 = pkcs8.map_err(|_| JoinError::Random)?;
-    let key = MachineKey::from_pkcs8(pkcs8.as_ref())?;
+    let pkcs8 = receipt::generate_key().ok_or(JoinError::Random)?;
+    let key = MachineKey::from_pkcs8(&pkcs8)?;
     let (tls_key, request) = courier::certificate_request()?;
     let enrolment = Enrolment {
         lineage: token.lineage,
@@ -109,18 +107,10 @@ pub async fn join(state: &Path, token: &JoinToken, now: Timestamp) -> Result<Dig
         hostname: hostname()?,
         time: now,
     };
-    let request = JoinRequest {
-        secret: token.secret.to_vec(),
-        certificate_request: request,
-        enrolment: Some((&Envelope::sign(&enrolment, &key)).into()),
-    };
+    let enrolment = Envelope::sign(&enrolment, &key);
     let tls = pinned(token.ca)?;
-    let mut client = AgentsClient::new(courier::dial(&token.address, tls).await?);
-    let reply = client.join(request).await.map_err(CourierError::from)?.into_inner();
-    let host = key.public().digest();
-    let trust_roots: Result<Vec<Envelope>, _> =
-        reply.trust_roots.into_iter().map(Envelope::try_from).collect();
-    let trust_roots = trust_roots.map_err(|_| JoinError::Pins("its trust roots are damaged"))?;
+    let reply = courier::join(&token.address, tls, &token.secret, request, &enrolment).await?;
+    let (host, trust_roots) = (key.public().digest(), reply.trust_roots);
     let pinned = usize::try_from(token.trust_version).unwrap_or(usize::MAX).checked_sub(1);
     let pinned = pinned.and_then(|index| trust_roots.get(index)).map(Envelope::digest);
     if pinned != Some(token.trust_digest) {
@@ -130,20 +120,19 @@ pub async fn join(state: &Path, token: &JoinToken, now: Timestamp) -> Result<Dig
         return Err(JoinError::Pins("its CA is another one"));
     }
     let ledger = Ledger::begin(host, token.lineage, trust_roots, token.floor)?;
+    // The courier's account passes through; what is in there is for each of the two alone.
+    state::make_directory(state, 0o711)?;
     state::make_directory(&courier, 0o700)?;
     state::make_directory(&keeper, 0o700)?;
-    let files: [(&str, &[u8]); 4] = [
-        ("ca.der", &reply.ca),
-        ("certificate.der", &reply.certificate),
-        ("key.der", &tls_key),
-        ("controller", token.address.as_bytes()),
-    ];
+    let identity = courier::join_identity(&tls_key, &reply.certificate);
+    let files: [(&str, &[u8]); 3] =
+        [("ca.der", &reply.ca), ("identity", &identity), ("controller", token.address.as_bytes())];
     for (name, bytes) in files {
         state::replace(&courier.join(name), bytes, 0o600)?;
         give(&courier.join(name), account)?;
     }
     give(&courier, account)?;
-    state::replace(&keeper.join("key.der"), pkcs8.as_ref(), 0o600)?;
+    state::replace(&keeper.join("key.der"), &pkcs8, 0o600)?;
     // The ledger comes last: it says that the host has joined.
     state::replace(&keeper.join("ledger"), &ledger.encode(), 0o600)?;
     Ok(host)

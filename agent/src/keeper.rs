@@ -12,11 +12,12 @@ use std::{
 use muster_proto::{
     bundle::{self, Anchor, BundleRefused, VerifiedBundle},
     crypto::{BadMachineKey, MachineKey},
-    derive::{self, Circumstances, Freshness},
+    derive::{self, Circumstances, Freshness, Statements},
     desired::{Account, DesiredState},
     id::Id,
     receipt::{Convergence, Finding, HostMode, Outcome, Receipt, Trigger},
     selector::Labels,
+    statement::Content,
     time::Now,
 };
 
@@ -74,6 +75,7 @@ pub struct Keeper<H> {
     label_findings: Vec<Finding>,
     refusal: String,
     findings: BTreeSet<Finding>,
+    failed: Vec<Outcome>,
     courier: Option<Courier>,
     retrying: bool,
 }
@@ -111,6 +113,7 @@ impl<H: Host> Keeper<H> {
             label_findings,
             refusal: String::new(),
             findings: BTreeSet::new(),
+            failed: Vec::new(),
             courier: None,
             retrying: false,
         })
@@ -125,7 +128,7 @@ impl<H: Host> Keeper<H> {
             match events.recv_timeout(wait) {
                 Ok(event) => self.handle(event)?,
                 Err(RecvTimeoutError::Timeout) => {
-                    (self.labels, self.label_findings) = labels::load(Path::new("/"))?;
+                    self.load_labels()?;
                     self.converge(trigger, BTreeSet::new(), false)?;
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -142,6 +145,16 @@ impl<H: Host> Keeper<H> {
         // An end is near by the later clock, a start by the earlier one: the sooner look is safe.
         let wait = Duration::from_secs(next.since(now.latest).max(1));
         if wait < scan.0 { (wait, Trigger::Time) } else { scan }
+    }
+
+    /// Reads the labels again, and says so if they have changed.
+    fn load_labels(&mut self) -> Result<(), KeeperError> {
+        let before = std::mem::take(&mut self.labels);
+        (self.labels, self.label_findings) = labels::load(Path::new("/"))?;
+        if self.labels != before {
+            self.tell_standing();
+        }
+        Ok(())
     }
 
     fn handle(&mut self, event: Event) -> Result<(), KeeperError> {
@@ -161,6 +174,7 @@ impl<H: Host> Keeper<H> {
     }
 
     fn deliver(&mut self, bytes: &[u8]) -> Result<(), KeeperError> {
+        self.load_labels()?;
         let known = self.ledger.known_ids();
         let anchor = Anchor {
             host: self.ledger.host,
@@ -255,8 +269,12 @@ impl<H: Host> Keeper<H> {
         for outcome in &outcomes {
             log(outcome);
         }
-        let changed = look.findings != self.findings || !outcomes.is_empty();
+        // What fails again in the same way is told once.
+        let (failed, done): (Vec<_>, Vec<_>) =
+            outcomes.iter().cloned().partition(|outcome| outcome.failure.is_some());
+        let changed = look.findings != self.findings || !done.is_empty() || failed != self.failed;
         self.findings.clone_from(&look.findings);
+        self.failed = failed;
         if changed || always_report {
             let findings = look.findings.into_iter().collect();
             self.report(trigger, revocations, outcomes, convergence, findings)?;
@@ -290,9 +308,16 @@ impl<H: Host> Keeper<H> {
         let freshness = self.ledger.floor_link().map_or(Freshness::Stale, |link| {
             bundle::freshness(link, self.ledger.trust(), now.latest)
         });
+        let refused = &self.config.policy.refused_roles;
+        let accepted = |mut statements: Statements| {
+            statements.retain(|_, statement| {
+                !matches!(&statement.content, Content::Role(role) if refused.contains(&role.name))
+            });
+            statements
+        };
         let grants = derive::believe(
-            &self.ledger.proved(),
-            &self.ledger.known(),
+            &accepted(self.ledger.proved()),
+            &accepted(self.ledger.known()),
             &self.ledger.held,
             freshness,
             &circumstances,

@@ -10,7 +10,15 @@ use muster_proto::{
     receipt::Receipt,
 };
 
+use ring::{rand::SystemRandom, signature::Ed25519KeyPair};
+
 use crate::host::state::{self, StateError};
+
+/// Makes the keeper's own key, in PKCS #8; nothing if the system gives no random bytes.
+pub fn generate_key() -> Option<Vec<u8>> {
+    let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).ok()?;
+    Some(key.as_ref().to_vec())
+}
 
 /// Receipts that the controller has not acknowledged yet, oldest first.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 
 pub mod dates;
 pub mod file;
+pub mod locate;
 pub mod resolve;
 pub mod text;
 

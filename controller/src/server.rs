@@ -1,5 +1,9 @@
 //! The composition root: opens what there is, listens, serves until told to stop. The only place in
 //! the server that asks the clock. Everything is opened and checked before anybody is let in.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the composition root asks the clock for everybody else"
+)]
 
 mod listen;
 

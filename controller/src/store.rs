@@ -1,6 +1,7 @@
 //! The controller's memory, and the only place for SQL. Domain types in and out; every file under
 //! `store/` keeps its own rows to itself. One connection writes, under a lock; a pool of others
 //! only reads. What takes effect is appended to the audit log in the same transaction, before it.
+#![expect(clippy::disallowed_types, reason = "the only place for SQL")]
 
 mod fleet;
 mod history;

@@ -316,7 +316,10 @@ fn step(
     if continues(bundle, link, floor.link) {
         return Ok(Step::Raised);
     }
-    if abandons {
+    // Shown, not only not denied: leaving a proof out must not look like a new beginning.
+    let elsewhere = link.number < floor.link.number
+        || shown(bundle, link, floor.link.number).is_some_and(|found| found != floor.link.digest);
+    if abandons && elsewhere {
         return Ok(Step::Abandoned(floor.link));
     }
     if link.number == floor.link.number {
@@ -331,21 +334,26 @@ fn step(
 
 /// Says whether `old` is the link or is shown to be in its past.
 fn continues(bundle: &Bundle, link: &Verified<Link>, old: LinkRef) -> bool {
-    if old.number == link.number {
-        return old.digest == link.digest();
+    shown(bundle, link, old.number) == Some(old.digest)
+}
+
+/// Returns the digest of the link of this number that is shown to be the link or in its past.
+fn shown(bundle: &Bundle, link: &Verified<Link>, number: u64) -> Option<Digest> {
+    if number == link.number {
+        return Some(link.digest());
     }
-    bundle.history.iter().any(|proof| {
-        proof.number == old.number
-            && proof.digest == old.digest
-            && old.number < link.number
+    let index = number.checked_sub(1).filter(|_| number < link.number)?;
+    let proves = |proof: &&HistoryProof| {
+        proof.number == number
             && Tree::History.includes(
                 link.history_root,
                 link.number - 1,
-                old.number - 1,
+                index,
                 Tree::History.leaf(proof.digest.as_bytes()),
                 &proof.path,
             )
-    })
+    };
+    bundle.history.iter().find(proves).map(|proof| proof.digest)
 }
 
 fn prove(

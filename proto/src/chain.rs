@@ -134,6 +134,10 @@ impl Chain {
     }
 
     /// Returns the newest trust root.
+    ///
+    /// # Panics
+    ///
+    /// Never: `new` begins with one and nothing takes any away.
     pub fn trust(&self) -> &Verified<TrustRoot> {
         #[expect(clippy::expect_used, reason = "`new` begins with one and nothing takes any away")]
         self.trust_roots.last().expect("a chain has a trust root")

@@ -279,6 +279,18 @@ pub fn check_signable(body: &LinkBody, revocations: &Revocations) -> Result<(), 
     Ok(())
 }
 
+/// Refuses a statement that a revocation still ends: hosts that hold the revocation would go on
+/// refusing it and hosts that do not would not, so nobody should sign it.
+pub fn check_reinstated(body: &LinkBody, revocations: &Revocations) -> Result<(), BadChange> {
+    let live = body.statements.iter().filter(|s| s.content.state() == LeafState::Live);
+    for statement in live {
+        if let Some(revocation) = revocations.of_statement(statement) {
+            return Err(BadChange::NotReinstated { id: statement.id, revocation });
+        }
+    }
+    Ok(())
+}
+
 /// A user without revoked keys and memberships, or nothing if there are none.
 fn without_revoked(
     id: Id,
@@ -386,8 +398,8 @@ impl Taken {
         let id = statement.id;
         match &statement.content {
             Content::User(user) => {
-                claim(&mut self.logins, user.login.clone(), id, "the login")?;
-                claim(&mut self.uids, user.uid, id, "the uid")?;
+                claim(&mut self.logins, &user.login, id, "the login")?;
+                claim(&mut self.uids, &user.uid, id, "the uid")?;
                 if statement.revision > 1 {
                     self.check_same_user(user, id)?;
                 }
@@ -397,8 +409,8 @@ impl Taken {
                 claim_name(&mut self.names, Kind::Group, &group.name, id, "the group name")
             }
             Content::UnixGroup(group) => {
-                claim(&mut self.unix_groups, group.name.clone(), id, "the Unix group name")?;
-                claim(&mut self.gids, group.gid, id, "the gid")?;
+                claim(&mut self.unix_groups, &group.name, id, "the Unix group name")?;
+                claim(&mut self.gids, &group.gid, id, "the gid")?;
                 self.check_apart_group(&group.name, group.gid)
             }
             Content::Role(role) => {
@@ -451,7 +463,7 @@ impl Taken {
 
 fn claim<K: Ord + ToString + Clone>(
     map: &mut BTreeMap<K, Id>,
-    key: K,
+    key: &K,
     id: Id,
     what: &'static str,
 ) -> Result<(), BadChange> {

@@ -256,7 +256,6 @@ impl Account {
         for grant in own {
             account.assignments.insert(grant.assignment);
             match &grant.entitlement {
-                Entitlement::Account(_) | Entitlement::Sudo(..) => {}
                 Entitlement::Adoption(uid) => account.adopts = Some(*uid),
                 Entitlement::Key { key, restrictions } => {
                     account.keys.insert((key.clone(), restrictions.clone()));
@@ -270,7 +269,7 @@ impl Account {
                 Entitlement::UnixGroup(group) if unix_groups.contains_key(&group.name) => {
                     account.unix_groups.insert(group.name.clone());
                 }
-                Entitlement::UnixGroup(_) => {}
+                Entitlement::Account(_) | Entitlement::Sudo(..) | Entitlement::UnixGroup(_) => {}
                 Entitlement::HostUnixGroup(name) => {
                     account.host_unix_groups.insert(name.clone());
                 }

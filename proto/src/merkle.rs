@@ -198,7 +198,7 @@ mod tests {
             let root = Tree::Log.root(&leaves);
             for (i, leaf) in leaves.iter().enumerate() {
                 let path = Tree::Log.inclusion(&leaves, i).unwrap();
-                for other in 0..size + 1 {
+                for other in 0..=size {
                     let found = Tree::Log.includes(root, size, other, *leaf, &path);
                     assert_eq!(found, other == i as u64, "{size} {i} {other}");
                 }

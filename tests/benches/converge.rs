@@ -2,6 +2,7 @@
 //! beside the floor: the least that any program has to do for the same files to be there and
 //! durable. Needs root. `cargo bench --bench converge [-- ours|floor]`; with an argument only that
 //! one runs, once, for counting its system calls with strace.
+#![expect(clippy::disallowed_methods, reason = "a benchmark builds its root and measures")]
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,

@@ -112,3 +112,98 @@ pub fn lets_use_password(drop_in: &str, login: &Login) -> bool {
 fn password_match(login: &Login) -> String {
     format!("Match Group {MARKER} User {login}\n")
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "these are tests")]
+mod tests {
+    use expect_test::expect;
+    use muster_proto::name::Line;
+
+    use super::*;
+
+    fn key(kind: &str, length: u8) -> UserKey {
+        let mut blob = u32::try_from(kind.len()).unwrap().to_be_bytes().to_vec();
+        blob.extend(kind.as_bytes());
+        blob.extend([0, 0, 0, length]);
+        blob.extend(vec![7; length.into()]);
+        if kind.starts_with("sk-") {
+            blob.extend([0, 0, 0, 4]);
+            blob.extend(b"ssh:");
+        }
+        let key = SshPublicKey::from_blob(&blob).unwrap();
+        UserKey { key, comment: Line::parse("ana@laptop").unwrap() }
+    }
+
+    fn from(networks: impl Iterator<Item = String>) -> Restrictions {
+        let from = networks.map(|network| SourceNetwork::parse(&network).unwrap()).collect();
+        Restrictions { from, ..Restrictions::default() }
+    }
+
+    #[test]
+    fn each_restriction_set_has_its_line_and_the_laxest_comes_first() {
+        let plain = key("ssh-ed25519", 32);
+        let token = key("sk-ssh-ed25519@openssh.com", 32);
+        let strict = Restrictions {
+            hardware_keys_only: true,
+            verify_required: true,
+            ..Restrictions::default()
+        };
+        let office = from(["10.0.0.0/8".to_owned(), "2001:db8::/32".to_owned()].into_iter());
+        let text = key_file(
+            &[
+                (plain.clone(), office),
+                (plain.clone(), Restrictions::default()),
+                (plain, strict.clone()),
+                (token, strict),
+            ]
+            .into(),
+        );
+        let heads: Vec<&str> = text.lines().filter_map(|line| line.split(" AAAA").next()).collect();
+        assert_eq!(
+            heads,
+            [
+                "ssh-ed25519",
+                "from=\"10.0.0.0/8,2001:db8::/32\" ssh-ed25519",
+                "verify-required sk-ssh-ed25519@openssh.com",
+            ]
+        );
+        assert!(text.lines().all(|line| {
+            SshPublicKey::parse(
+                line.split_once("sk-")
+                    .map_or(line, |_| line.trim_start_matches("verify-required ")),
+            )
+            .is_ok()
+                || line.starts_with("from=")
+        }));
+    }
+
+    #[test]
+    fn lines_stay_shorter_than_sshd_reads() {
+        let many = from((0..=255).map(|at| format!("2001:db8:1111:2222:3333:4444:5555:{at:04x}")));
+        let text = key_file(&[(key("ssh-ed25519", 32), many)].into());
+        assert_eq!(text.lines().count(), 3);
+        assert!(text.lines().all(|line| line.len() < 8_000));
+    }
+
+    #[test]
+    fn the_drop_in_is_about_our_accounts_only() {
+        let ana = Login::parse("ana").unwrap();
+        let text = drop_in([&ana].into_iter());
+        assert!(lets_use_password(&text, &ana));
+        assert!(!lets_use_password(&text, &Login::parse("an").unwrap()));
+        expect![[r"
+            # Written by Muster; changes made here are taken back.
+            Match Group muster-accounts User ana
+                PasswordAuthentication yes
+                KbdInteractiveAuthentication yes
+            Match Group muster-accounts
+                AuthorizedKeysFile /etc/ssh/muster-keys/%u
+                AuthorizedKeysCommand none
+                PasswordAuthentication no
+                KbdInteractiveAuthentication no
+                HostbasedAuthentication no
+            Match all
+        "]]
+        .assert_eq(&text);
+    }
+}

@@ -114,9 +114,9 @@ impl Skeleton {
             match node {
                 Node::File(bytes, mode) => dir.write_new(name, looks(*mode), bytes)?,
                 Node::Directory(below, mode) => {
-                    let made = dir.make(name, 0o700)?;
-                    below.fill(&made, looks)?;
-                    made.set_looks(looks(*mode))?;
+                    let inner = dir.make(name, 0o700)?;
+                    below.fill(&inner, looks)?;
+                    inner.set_looks(looks(*mode))?;
                 }
                 Node::Link(target) => dir.link_symbolic(name, target, looks(0))?,
             }

@@ -1,7 +1,7 @@
 //! What would start processes again after a lock: lingering, crontabs and at jobs. Lingering goes;
 //! jobs move into a directory of root's beside them, whose name cron does not read, and stay there.
 
-use nix::sys::stat::SFlag;
+use nix::{errno::Errno, sys::stat::SFlag};
 
 use crate::plan::Leaver;
 
@@ -11,8 +11,8 @@ use super::{
 };
 
 const LINGER: &str = "var/lib/systemd/linger";
-/// Crontabs, named by login: Debian's and Red Hat's places.
-const CRONTABS: &[&str] = &["var/spool/cron/crontabs", "var/spool/cron"];
+/// Crontabs, named by login: Debian's, SUSE's and Red Hat's places.
+const CRONTABS: &[&str] = &["var/spool/cron/crontabs", "var/spool/cron/tabs", "var/spool/cron"];
 /// At jobs, known by their owner.
 const AT_JOBS: &[&str] = &["var/spool/cron/atjobs", "var/spool/at"];
 const ASIDE: &str = ".muster-set-aside";
@@ -22,28 +22,28 @@ const ASIDE: &str = ".muster-set-aside";
 pub(super) struct Jobs {
     lingering: Vec<String>,
     crontabs: Vec<String>,
-    at_jobs: Vec<u32>,
+    at_owners: Vec<u32>,
     aside: Vec<String>,
 }
 
 impl Jobs {
     pub(super) fn observe(root: &Dir) -> Result<Self, FileError> {
         let mut jobs = Self::default();
-        if let Some(dir) = root.walk(LINGER)? {
+        if let Some(dir) = spool(root, LINGER)? {
             jobs.lingering = dir.names()?;
         }
         for place in CRONTABS {
-            if let Some(dir) = root.walk(place)? {
+            if let Some(dir) = spool(root, place)? {
                 jobs.crontabs.extend(files_in(&dir)?.into_iter().map(|(name, _)| name));
             }
         }
         for place in AT_JOBS {
-            if let Some(dir) = root.walk(place)? {
-                jobs.at_jobs.extend(files_in(&dir)?.into_iter().map(|(_, uid)| uid));
+            if let Some(dir) = spool(root, place)? {
+                jobs.at_owners.extend(files_in(&dir)?.into_iter().map(|(_, uid)| uid));
             }
         }
         for place in CRONTABS.iter().chain(AT_JOBS) {
-            if let Some(dir) = root.walk(&format!("{place}/{ASIDE}"))? {
+            if let Some(dir) = spool(root, &format!("{place}/{ASIDE}"))? {
                 jobs.aside.extend(dir.names()?);
             }
         }
@@ -53,13 +53,21 @@ impl Jobs {
     /// Says whether an account has any.
     pub(super) fn of(&self, login: &str, uid: u32) -> bool {
         self.lingering.iter().chain(&self.crontabs).any(|name| name == login)
-            || self.at_jobs.contains(&uid)
+            || self.at_owners.contains(&uid)
     }
 
     /// Says whether an account had some that were set aside.
     pub(super) fn set_aside(&self, login: &str) -> bool {
         let own = |name: &String| name.split_once('.').is_some_and(|(owner, _)| owner == login);
         self.aside.iter().any(own)
+    }
+}
+
+/// A place that is a link is taken for missing, rather than that nothing could be looked at.
+fn spool(root: &Dir, path: &str) -> Result<Option<Dir>, FileError> {
+    match root.walk(path) {
+        Err(FileError::System { source: Errno::ELOOP | Errno::ENOTDIR, .. }) => Ok(None),
+        other => other,
     }
 }
 
@@ -94,12 +102,12 @@ pub(super) fn set_aside(root: &Dir, leavers: &[Leaver]) -> Report {
 
 fn set_one_aside(root: &Dir, leaver: &Leaver) -> Result<u32, FileError> {
     let login = leaver.login.as_str();
-    if let Some(dir) = root.walk(LINGER)? {
+    if let Some(dir) = spool(root, LINGER)? {
         dir.remove(login)?;
     }
     let mut count = 0;
     for place in CRONTABS {
-        if let Some(dir) = root.walk(place)? {
+        if let Some(dir) = spool(root, place)? {
             let file = dir
                 .stat(login)?
                 .is_some_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits());
@@ -110,7 +118,7 @@ fn set_one_aside(root: &Dir, leaver: &Leaver) -> Result<u32, FileError> {
         }
     }
     for place in AT_JOBS {
-        if let Some(dir) = root.walk(place)? {
+        if let Some(dir) = spool(root, place)? {
             for (name, uid) in files_in(&dir)? {
                 if uid == leaver.uid {
                     move_aside(&dir, &name, &format!("{login}.at.{}", random()))?;

@@ -2,6 +2,7 @@
 //! no other descriptor of ours can drop, then one `.lock` per file by the link dance. Nothing is
 //! waited for while holding something: on any failure all is let go and tried again, ten seconds
 //! at most. `useradd` gives up after fifteen, so whoever holds these prepares everything before.
+#![expect(clippy::disallowed_methods, reason = "waiting for a lock that others hold")]
 
 use std::{os::fd::OwnedFd, time::Duration};
 

@@ -1,4 +1,5 @@
-//! Tells systemd how this service is (sd_notify(3)): one datagram to the socket that it named.
+//! Tells systemd how this service is (`sd_notify(3))`: one datagram to the socket that it named.
+#![expect(clippy::disallowed_methods, reason = "systemd names its socket in the environment")]
 
 use std::{
     env,

@@ -39,7 +39,7 @@ pub(super) fn observe(
         shadow: table(&etc, "shadow")?.ok_or(ObserveError::Missing("shadow"))?,
         group: table(&etc, "group")?.ok_or(ObserveError::Missing("group"))?,
         gshadow: table(&etc, "gshadow")?,
-        homes: homes(root, scope, &passwd)?,
+        homes: homes(root, scope, &passwd),
         keys: root_files(root, ssh::KEYS_DIRECTORY, "", 0o644)?.unwrap_or_default(),
         sudo: root_files(root, sudoers::DIRECTORY, sudoers::PREFIX, 0o440)?,
         drop_in: drop_in(root)?,
@@ -56,7 +56,7 @@ fn table(etc: &Dir, name: &'static str) -> Result<Option<Table>, ObserveError> {
     Table::parse(text).map(Some).map_err(|source| ObserveError::Table { name, source })
 }
 
-fn homes(root: &Dir, scope: &Scope, passwd: &Table) -> Result<BTreeMap<Login, Home>, FileError> {
+fn homes(root: &Dir, scope: &Scope, passwd: &Table) -> BTreeMap<Login, Home> {
     let mut places: BTreeMap<String, Option<Dir>> = BTreeMap::new();
     let mut homes = BTreeMap::new();
     for (login, wanted) in &scope.wanted {
@@ -71,11 +71,15 @@ fn homes(root: &Dir, scope: &Scope, passwd: &Table) -> Result<BTreeMap<Login, Ho
         let home = match places.get(parent).and_then(Option::as_ref) {
             None => Home::NoPlace,
             Some(_) if matches!(name, "" | "." | "..") => Home::NoPlace,
-            Some(dir) => dir.stat(name)?.map_or(Home::Absent, |found| kind(&found)),
+            Some(dir) => match dir.stat(name) {
+                Ok(found) => found.map_or(Home::Absent, |found| kind(&found)),
+                // One stale mount must not keep all others from being looked at.
+                Err(_) => Home::Other,
+            },
         };
         homes.insert(login.clone(), home);
     }
-    Ok(homes)
+    homes
 }
 
 fn kind(found: &FileStat) -> Home {

@@ -1,5 +1,10 @@
 //! Other programs: by absolute path from directories of root's, without a shell, with an empty
 //! environment, no input, and a time after which they are killed.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the one place that runs programs, each for a bounded time"
+)]
 
 use std::{
     fs::File,

@@ -2,6 +2,10 @@
 //! fork away, then the session by logind, then by uid until none is left or ten seconds are over.
 //! A process is held by a descriptor between looking at it and killing it, since numbers are used
 //! again.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "waiting until processes are gone, for a bounded time"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -160,5 +164,39 @@ fn kill_one(proc: &Dir, pid: Pid, uids: &BTreeSet<u32>) {
     {
         // One that is gone already is what we want.
         let _ = pidfd_send_signal(held, Signal::KILL);
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "a test starts processes to end them")]
+mod tests {
+    use std::{os::unix::process::CommandExt, path::Path, process::Command, sync::Arc};
+
+    use muster_proto::name::Login;
+
+    use super::super::files::Faults;
+    use super::*;
+
+    /// A uid of no range that anybody gives.
+    const UID: u32 = 61_789;
+
+    #[test]
+    #[allow(clippy::unwrap_used, clippy::print_stderr, reason = "it is a test")]
+    fn processes_end_by_uid_and_nothing_else_does() {
+        let root = Dir::open(Path::new("/"), Arc::new(Faults::none())).unwrap();
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("skipped: it needs root");
+            return;
+        }
+        let sleep = |uid| Command::new("/bin/sleep").arg("100").uid(uid).spawn();
+        let (Ok(mut theirs), Ok(mut other)) = (sleep(UID), sleep(UID + 1)) else { return };
+        let leavers = [Leaver { login: Login::parse("ana").unwrap(), uid: UID }];
+        let report = end(&root, Programs::None, &leavers);
+        assert_eq!(report.failures, BTreeMap::new());
+        assert_eq!(report.details.get("ana").map(String::as_str), Some("processes 1, left 0"));
+        assert!(!theirs.wait().unwrap().success());
+        assert!(other.try_wait().unwrap().is_none());
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 }

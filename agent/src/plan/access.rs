@@ -182,13 +182,12 @@ pub(super) fn drop_in(
         .collect();
     let whole = ssh::drop_in(by_password.iter().copied());
     match &observed.drop_in {
-        DropIn::NoPlace if judged.kept.is_empty() => DropInSteps::default(),
+        DropIn::NoPlace | DropIn::Absent if judged.kept.is_empty() => DropInSteps::default(),
         DropIn::NoPlace => {
             let detail = "sshd has no directory for our settings: our key files have no effect";
             findings.push(finding("ineffective", "sshd", detail));
             DropInSteps::default()
         }
-        DropIn::Absent if judged.kept.is_empty() => DropInSteps::default(),
         DropIn::Absent => DropInSteps { take: None, give: Some(whole) },
         DropIn::Present(file) if file.sound && file.text == whole.as_bytes() => {
             DropInSteps::default()

@@ -85,14 +85,14 @@ impl Lines {
         &mut self,
         observed: &ObservedState,
         policy: &HostPolicy,
-        owner: &Login,
+        who: &Login,
         kept: &Kept<'_>,
         today: u64,
     ) {
-        let login = owner.as_str();
+        let login = who.as_str();
         let grant = &kept.account.grant;
         let uid = kept.uid.get();
-        let home = policy.home_of(owner, grant);
+        let home = policy.home_of(who, grant);
         let line = passwd::NewLine {
             login,
             uid,
@@ -118,18 +118,18 @@ impl Lines {
             self.give.gshadow.push(Edit::Add { name: name(), line });
         }
         self.give_notes.push(note("account-created", login, format!("uid {uid}, home {home}")));
-        self.build_home(observed, owner, kept, home);
+        self.build_home(observed, who, kept, home);
     }
 
     fn keep(
         &mut self,
         observed: &ObservedState,
         policy: &HostPolicy,
-        owner: &Login,
+        who: &Login,
         kept: &Kept<'_>,
         today: u64,
     ) {
-        let login = owner.as_str();
+        let login = who.as_str();
         let (entry, created) = match kept.standing {
             Standing::Adopted(entry) => (entry, false),
             Standing::Held(entry, owned) => (entry, owned.origin == Origin::Created),
@@ -187,7 +187,7 @@ impl Lines {
         }
         if created {
             let home = entry.text(passwd::HOME).unwrap_or_default().to_owned();
-            self.build_home(observed, owner, kept, home);
+            self.build_home(observed, who, kept, home);
         }
     }
 

@@ -221,9 +221,9 @@ impl<'a> Judge<'a, '_> {
         }
         match self.observed.homes.get(login) {
             Some(Home::Absent) => {}
-            Some(Home::Directory(owner)) if owned.is_some() && *owner == uid.get() => {}
-            Some(Home::Directory(owner)) => {
-                return refuse("conflict", format!("its home is there and is uid {owner}'s"));
+            Some(Home::Directory(whose)) if owned.is_some() && *whose == uid.get() => {}
+            Some(Home::Directory(whose)) => {
+                return refuse("conflict", format!("its home is there and is uid {whose}'s"));
             }
             Some(Home::Other) => {
                 return refuse("conflict", "where its home shall be is something else".to_owned());

@@ -90,12 +90,12 @@ impl<'a> Membership<'a> {
                 if wanted || member == name {
                     continue;
                 }
-                let takes = match rules.get(member) {
+                let goes = match rules.get(member) {
                     Some(rule) if name == MARKER => !rule.leaves,
                     Some(rule) => rule.takes(name) || exact.contains(name),
                     None => exact.contains(name) && !policy.protects(member),
                 };
-                if takes {
+                if goes {
                     this.wants.entry(name).or_default().insert(member, false);
                     if is_root_equivalent(name) && rules.contains_key(member) {
                         this.losers.insert(member);
@@ -288,7 +288,7 @@ impl<'a> Membership<'a> {
     }
 }
 
-fn rules<'a, 'b>(judged: &'b Judged<'a>) -> BTreeMap<&'a str, Rule<'a>> {
+fn rules<'a>(judged: &Judged<'a>) -> BTreeMap<&'a str, Rule<'a>> {
     let kept = judged.kept.iter().map(|(login, kept)| {
         let given = match kept.standing {
             Standing::Held(_, owned) => Some(&owned.given),

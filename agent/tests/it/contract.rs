@@ -277,3 +277,67 @@ fn jobs_of_a_locked_account_are_set_aside_and_lingering_ends() {
     let (plan, _) = converge(&mut host, &desired, &mut owned);
     assert_eq!(findings(&plan), [("jobs-set-aside", "ana")].into());
 }
+
+#[test]
+fn a_lock_of_a_dead_process_is_taken_over_and_one_that_names_nobody_is_reported() {
+    if !is_root() {
+        eprintln!("skipped: it needs root");
+        return;
+    }
+    let root = Root::new();
+    let mut owned = Ownership::default();
+    let mut host = root.host();
+    // Above the largest number that a process can have.
+    root.write("etc/passwd.lock", 0o600, "4194999\0");
+    let (_, applied) = converge(&mut host, &team(), &mut owned);
+    assert_eq!(applied.convergence, Convergence::Done, "{:#?}", applied.outcomes);
+    assert!(!root.path("etc/passwd.lock").exists());
+
+    root.write("etc/group.lock", 0o600, "");
+    let more = team().user("cas", 2_003);
+    let (_, applied) = converge(&mut host, &more, &mut owned);
+    let failures: Vec<&str> =
+        applied.outcomes.iter().filter_map(|o| o.failure.as_deref()).collect();
+    assert!(failures.iter().any(|reason| reason.contains("names no process")), "{failures:?}");
+    assert!(root.path("etc/group.lock").exists() && !root.path("etc/passwd.lock").exists());
+    assert!(!owned.accounts.contains_key(&login("cas")));
+}
+
+#[test]
+fn what_others_add_meanwhile_survives() {
+    if !is_root() {
+        eprintln!("skipped: it needs root");
+        return;
+    }
+    let root = Root::new();
+    let mut host = root.host();
+    let owned = Ownership::default();
+    let (_, plan) = look(&mut host, &team(), &owned);
+    root.write("etc/passwd", 0o644, &format!("{PASSWD}zoe:x:1700:1700::/home/zoe:/bin/sh\n"));
+    let applied = muster_agent::apply::apply(&plan, &owned, &mut host);
+    assert_eq!(applied.convergence, Convergence::Done, "{:#?}", applied.outcomes);
+    let passwd = root.read("etc/passwd");
+    assert!(passwd.contains("\nzoe:") && passwd.contains("\nana:"), "{passwd}");
+}
+
+#[test]
+fn links_in_the_place_of_our_files_are_replaced_and_not_followed() {
+    if !is_root() {
+        eprintln!("skipped: it needs root");
+        return;
+    }
+    let root = Root::new();
+    let mut host = root.host();
+    let mut owned = Ownership::default();
+    converge(&mut host, &team(), &mut owned);
+    root.write("etc/victim", 0o600, "as it was");
+    for name in ["etc/ssh/muster-keys/ana", "etc/sudoers.d/50-muster-ops"] {
+        fs::remove_file(root.path(name)).unwrap();
+        std::os::unix::fs::symlink(root.path("etc/victim"), root.path(name)).unwrap();
+    }
+    let (_, applied) = converge(&mut host, &team(), &mut owned);
+    assert_eq!(applied.convergence, Convergence::Done, "{:#?}", applied.outcomes);
+    assert_eq!(root.read("etc/victim"), "as it was");
+    assert!(root.read("etc/ssh/muster-keys/ana").starts_with("ssh-ed25519 "));
+    settled(&mut host, &team(), &owned);
+}

@@ -1,5 +1,6 @@
 //! The smallest world for a test: a temporary root or a fake host, and desired states in a few
 //! words.
+#![expect(clippy::disallowed_methods, reason = "a test builds its root")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

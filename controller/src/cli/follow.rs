@@ -72,7 +72,10 @@ pub async fn run(
     let mut stream = session.client.follow(link, revocations, hosts).await?;
     let watch = async {
         while let Some(progress) = stream.next().await? {
-            let line = judge(&progress, link, revocations);
+            let mut line = judge(&progress, link);
+            if let Some(before) = lines.get(&progress.host) {
+                line.remember(before);
+            }
             output::say(&format!("  {}: {} {}", line.host, line.state, line.detail));
             lines.insert(progress.host, line);
             if hosts.iter().all(|host| lines.get(host).is_some_and(HostLine::is_settled)) {
@@ -101,13 +104,22 @@ pub async fn run(
 }
 
 impl HostLine {
+    /// Keeps what an earlier receipt of the same change said was done.
+    fn remember(&mut self, before: &Self) {
+        if before.receipt.is_some() && before.receipt != self.receipt {
+            let parts = [before.detail.as_str(), self.detail.as_str()];
+            let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+            self.detail = parts.join(", ");
+        }
+    }
+
     fn is_settled(&self) -> bool {
         matches!(self.state, "done" | "observed")
     }
 }
 
 /// Believes a host's receipt only as far as it verifies, and only for what was asked.
-fn judge(progress: &Progress, link: Option<u64>, revocations: &[Id]) -> HostLine {
+fn judge(progress: &Progress, link: Option<u64>) -> HostLine {
     let mut line = HostLine {
         host: progress.hostname.clone(),
         id: progress.host.to_string(),
@@ -122,7 +134,7 @@ fn judge(progress: &Progress, link: Option<u64>, revocations: &[Id]) -> HostLine
     let Some(envelope) = &progress.receipt else { return line };
     if progress.keeper_key.digest() != progress.host {
         line.state = "forged";
-        line.detail = "its key is not the one that its id names".to_owned();
+        "its key is not the one that its id names".clone_into(&mut line.detail);
         return line;
     }
     let receipt = match verify_by_host::<Receipt>(envelope, progress.keeper_key) {
@@ -141,7 +153,7 @@ fn judge(progress: &Progress, link: Option<u64>, revocations: &[Id]) -> HostLine
         .filter_map(|o| o.failure.as_ref().map(|why| format!("{} {}: {why}", o.action, o.subject)))
         .collect();
     line.state = match (receipt.convergence, receipt.mode) {
-        _ if !reached && revocations.is_empty() => "waiting",
+        _ if !reached => "waiting",
         (Convergence::Done, _) => "done",
         (Convergence::Observed, _) | (_, HostMode::Observe) => "observed",
         (Convergence::Retrying, _) => "retrying",

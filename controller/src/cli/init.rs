@@ -184,11 +184,10 @@ fn write_config(path: &Path, text: &str) -> Result<()> {
 fn passphrase(args: &Init) -> Result<(String, bool)> {
     let Some(path) = &args.recovery_passphrase_file else {
         let bytes: [u8; 20] = signer::random()?;
-        let words: Vec<String> = bytes
-            .chunks(4)
-            .map(|four| four.iter().map(|byte| format!("{byte:02x}")).collect())
-            .collect();
-        return Ok((words.join("-"), true));
+        let words = bytes.chunks(4).map(|four| {
+            four.iter().fold(String::new(), |word, byte| word + &format!("{byte:02x}"))
+        });
+        return Ok((words.collect::<Vec<_>>().join("-"), true));
     };
     let text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the passphrase from `{}`", path.display()))?;

@@ -62,7 +62,9 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> Result<End> {
         text.push('\n');
     };
     line(&head.iter().map(ToString::to_string).collect::<Vec<_>>());
-    rows.iter().for_each(|row| line(row));
+    for row in rows {
+        line(row);
+    }
     write(&text)
 }
 

@@ -20,7 +20,7 @@ use super::{
     usage,
 };
 use crate::{
-    declare::{self, Difference, ResolveError, Resolved, resolve::Ground},
+    declare::{self, Difference, ResolveError, Resolved, locate::locate, resolve::Ground},
     preview::{self, Effect, HostLabels},
 };
 
@@ -99,6 +99,11 @@ pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
                 Some("take the number out of the file; a free one is chosen".to_owned())
             }
             _ => None,
+        };
+        let place = error.subject().and_then(|(kind, name)| locate(&files.file, kind, name));
+        let error = match place {
+            Some(at) => anyhow::anyhow!("{}:{}:{}: {error}", at.path.display(), at.line, at.column),
+            None => error.into(),
         };
         match cure {
             Some(cure) => hint(usage(error), cure),

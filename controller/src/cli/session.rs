@@ -1,10 +1,15 @@
 //! What most verbs begin with: the operator's store, brought up to date by verifying forward, and a
 //! connection to the controller.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the operator side asks the clock and where home is here"
+)]
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use muster_proto::{
+    change,
     envelope::{Document, Envelope, Verified},
     id::Id,
     link::{Link, LinkBody, LogHead, Proposal, PublishedLink, Revocation, Target},
@@ -152,6 +157,7 @@ impl Session {
         key.sign(&mut proposal)?;
         let proposals = vec![proposal];
         let candidate = chain.cut(&proposals, chain.folds(&changed), time, self.log.clone())?;
+        change::check_reinstated(&candidate.body, chain.revocations())?;
         let published = self.sign_link(&candidate.link, &candidate.body, proposals, key)?;
         let hosts = self.client.publish(&published).await?;
         let link = self.tool.take_link(&published, now())?;

@@ -46,7 +46,9 @@ impl FromText for When {
             )
         };
         let seconds = |moment: OffsetDateTime| {
-            u64::try_from(moment.unix_timestamp()).map(Timestamp).map_err(|_| bad())
+            // Second 0 is how the documents say that there is no bound.
+            let seconds = u64::try_from(moment.unix_timestamp()).ok().filter(|s| *s > 0);
+            seconds.map(Timestamp).ok_or_else(bad)
         };
         if let Ok(day) = Date::parse(text, format_description!("[year]-[month]-[day]")) {
             return Ok(Self::Day(seconds(day.midnight().assume_utc())?));
@@ -82,7 +84,9 @@ mod tests {
         assert_eq!(day.end().to_string(), "2027-07-01T00:00:00Z");
         let point = When::from_text("2027-06-30T18:00:00+02:00").unwrap();
         assert_eq!(point.end().to_string(), "2027-06-30T16:00:00Z");
-        for bad in ["", "tomorrow", "2027-13-01", "2027-02-30", "30.06.2027", "1969-12-31"] {
+        for bad in
+            ["", "tomorrow", "2027-13-01", "2027-02-30", "30.06.2027", "1969-12-31", "1970-01-01"]
+        {
             assert!(When::from_text(bad).is_err(), "{bad}");
         }
     }

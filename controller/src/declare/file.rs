@@ -23,6 +23,7 @@ use super::{
 /// What one or several files declare.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::zero_sized_map_values, reason = "a group has nothing but its name yet")]
 pub struct Declared {
     /// People and service identities, by login.
     pub users: BTreeMap<Text<Login>, User>,
@@ -261,7 +262,8 @@ pub fn read(paths: &[PathBuf]) -> Result<Declared, ReadError> {
     Ok(all)
 }
 
-fn expand(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
+/// Returns the files that a path stands for.
+pub(super) fn expand(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let io = |cause| ReadError::Io { path: path.to_owned(), cause };
     if path.as_os_str() == "-" || !fs::metadata(path).map_err(io)?.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -298,25 +300,23 @@ pub fn parse(text: &str, path: &Path) -> Result<Declared, ReadError> {
     serde_saphyr::from_str(text).map_err(|error| {
         let location = error.location();
         let plain = error.without_snippet().to_string();
+        let plain = plain.rsplit_once(" at line ").map_or(plain.as_str(), |(text, _)| text);
         ReadError::Content {
             path: path.to_owned(),
             line: location.map_or(1, |at| at.line()),
             column: location.map_or(1, |at| at.column()),
-            message: plain,
+            message: plain.to_owned(),
         }
     })
 }
 
 fn merge(all: &mut Declared, one: Declared, path: &Path) -> Result<(), ReadError> {
-    fn add<K: Ord, V>(
+    fn add<K: Ord + ToString, V>(
         all: &mut BTreeMap<Text<K>, V>,
         one: BTreeMap<Text<K>, V>,
         kind: &'static str,
         path: &Path,
-    ) -> Result<(), ReadError>
-    where
-        K: ToString,
-    {
+    ) -> Result<(), ReadError> {
         for (name, value) in one {
             let text = name.0.to_string();
             if all.insert(name, value).is_some() {

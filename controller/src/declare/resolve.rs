@@ -7,7 +7,7 @@ use muster_proto::{
     chain::Chain,
     envelope::Document,
     id::{Id, Kind},
-    name::{BadName, FullName, Gid, Line, Login, ObjectName, Uid, UnixGroupName},
+    name::{BadName, Gid, Login, ObjectName, Uid, UnixGroupName},
     statement::{
         self, Assignment, Content, Group, LeafState, LoginMethod, MemberList, PasswordPolicy,
         Restrictions, Role, Statement, UnixGroup, UnixGroupMode, User, UserKey, UserKind,
@@ -125,6 +125,22 @@ pub enum ResolveError {
     },
 }
 
+impl ResolveError {
+    /// Returns what is at fault, for finding it in the files.
+    pub fn subject(&self) -> Option<(Kind, &str)> {
+        match self {
+            Self::Unknown { from_kind, from, .. } => Some((*from_kind, from)),
+            Self::Gone(login) => Some((Kind::User, login.as_str())),
+            Self::Both { kind, name }
+            | Self::Number { kind, name, .. }
+            | Self::Taken { kind, name, .. }
+            | Self::Fixed { kind, name, .. }
+            | Self::Value { kind, name, .. } => Some((*kind, name)),
+            Self::NotThere { .. } | Self::Exhausted(_) => None,
+        }
+    }
+}
+
 /// What a declaration is resolved against.
 pub struct Ground<'a> {
     /// Everything up to the newest link.
@@ -145,7 +161,7 @@ impl std::fmt::Debug for Ground<'_> {
 pub fn resolve(declared: &Declared, ground: &mut Ground<'_>) -> Result<Resolved, ResolveError> {
     let mut work = Work::new(ground);
     work.names(declared);
-    for (name, _) in &declared.groups {
+    for name in declared.groups.keys() {
         let content = Content::Group(Group { name: name.0.clone() });
         work.put(Kind::Group, name.0.as_str(), content)?;
     }
@@ -369,7 +385,7 @@ impl<'a, 'g> Work<'a, 'g> {
         Ok(Content::User(User {
             login: login.clone(),
             uid: Uid::parse(uid).map_err(number)?,
-            name: inner(declared.name.as_ref()).unwrap_or_else(FullName::default),
+            name: inner(declared.name.as_ref()).unwrap_or_default(),
             keys,
             groups: groups?,
             shell: inner(declared.shell.as_ref()),
@@ -457,8 +473,8 @@ impl<'a, 'g> Work<'a, 'g> {
             hosts: declared.hosts.0.clone(),
             from: starts,
             until,
-            reason: inner(declared.reason.as_ref()).unwrap_or_else(Line::default),
-            ticket: inner(declared.ticket.as_ref()).unwrap_or_else(Line::default),
+            reason: inner(declared.reason.as_ref()).unwrap_or_default(),
+            ticket: inner(declared.ticket.as_ref()).unwrap_or_default(),
             recertify_by: None,
         }))
     }
@@ -473,9 +489,10 @@ impl<'a, 'g> Work<'a, 'g> {
         names.extend(absent.assignments.iter().map(|name| (Kind::Assignment, name.0.to_string())));
         for (kind, name) in names {
             let Some(statement) = self.current(kind, &name) else {
-                return Err(match self.ids.contains_key(&(kind, name.clone())) {
-                    true => ResolveError::Both { kind, name },
-                    false => ResolveError::NotThere { kind, name },
+                return Err(if self.ids.contains_key(&(kind, name.clone())) {
+                    ResolveError::Both { kind, name }
+                } else {
+                    ResolveError::NotThere { kind, name }
                 });
             };
             if self.changed.contains_key(&statement.id) {
@@ -516,16 +533,15 @@ fn sudo_rule(declared: &file::SudoRule) -> SudoRule {
     }
 }
 
-/// Returns the removal of a user and of every assignment that names her alone.
+/// Returns the removal of a user and of every assignment that names them alone.
 pub fn removal_of(chain: &Chain, login: &Login) -> Option<Resolved> {
     let user = *chain.taken().logins.get(login)?;
     let mut resolved = Resolved::default();
     for (id, statement) in chain.statements() {
         let goes = match &statement.content {
-            statement::Content::User(_) => *id == user,
             statement::Content::Assignment(assignment) => assignment.subject == user,
             statement::Content::Adoption(adoption) => adoption.user == user,
-            statement::Content::Revoked { .. } => *id == user,
+            statement::Content::User(_) | statement::Content::Revoked { .. } => *id == user,
             _ => false,
         };
         if !goes {

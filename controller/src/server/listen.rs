@@ -1,5 +1,6 @@
 //! Listeners: TLS handshakes beside each other and never before one another, the operators' socket,
 //! and the word to the service manager.
+#![expect(clippy::disallowed_methods, reason = "systemd names its socket in the environment")]
 
 use std::{
     io,

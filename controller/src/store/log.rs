@@ -1,4 +1,5 @@
 //! The audit log's rows: a leaf, the root of the log that ends with it, salt and body beside them.
+#![expect(clippy::disallowed_types, reason = "the only place for SQL")]
 
 use muster_proto::{id::Digest, link::LogHead};
 use sqlx::SqlitePool;

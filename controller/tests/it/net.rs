@@ -1,5 +1,6 @@
 //! A server on loopback and its callers: an agent's courier and an operator's tool, as far as the
 //! tests need them.
+#![expect(clippy::disallowed_methods, reason = "a test asks the clock")]
 
 use std::{
     path::{Path, PathBuf},

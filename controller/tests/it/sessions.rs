@@ -1,4 +1,5 @@
 //! Sessions over time: several hosts at once, connections that break, state that is lost.
+#![expect(clippy::disallowed_methods, reason = "a test measures")]
 
 use muster_proto::{link::Target, wire};
 

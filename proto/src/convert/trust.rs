@@ -21,7 +21,7 @@ impl TryFrom<wire::TrustRoot> for TrustRoot {
     fn try_from(wire: wire::TrustRoot) -> Result<Self, Fault> {
         let mut people = BTreeMap::new();
         for person in wire.people {
-            let keys: Result<BTreeMap<_, _>, Fault> = person.keys.into_iter().map(key).collect();
+            let keys: Result<BTreeMap<_, _>, Fault> = person.keys.iter().map(key).collect();
             people.insert(ObjectName::parse(&person.name)?, keys?);
         }
         let mut approver_groups = BTreeMap::new();
@@ -58,7 +58,7 @@ impl TryFrom<wire::TrustRoot> for TrustRoot {
     }
 }
 
-fn key(wire: wire::PersonKey) -> Result<(SshPublicKey, Duty), Fault> {
+fn key(wire: &wire::PersonKey) -> Result<(SshPublicKey, Duty), Fault> {
     let duty = match known::<wire::Duty>(wire.duty, "duty")? {
         wire::Duty::Root => Duty::Root,
         wire::Duty::Approver => Duty::Approver,

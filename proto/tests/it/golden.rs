@@ -1,5 +1,9 @@
 //! The bytes of every document as they were first released: they never change, and a file that
 //! exists is never written again.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "golden files are accepted by hand, when a variable says so"
+)]
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 

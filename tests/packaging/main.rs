@@ -2,44 +2,28 @@
 //! could not do its work. Runs on a real host with stand-ins for the programs. Needs root.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+#![expect(clippy::disallowed_methods, reason = "a stand-in is made here and installed there")]
 
-use std::path::{Path, PathBuf};
+use std::fs;
 
-use muster_tests::{Host, Lab};
-
-const UNITS: [&str; 3] = ["muster.service", "muster-agent.service", "muster-agent-courier.service"];
+use muster_tests::{Host, Lab, Package};
 
 /// What a unit may be exposed to at most, in tenths of the scale of `systemd-analyze security`.
 const LIMITS: [(&str, u32); 3] =
     [("muster.service", 15), ("muster-agent.service", 40), ("muster-agent-courier.service", 15)];
 
-fn packaging() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging")
-}
-
-/// Installs all that a package would, with `program` in the place of both binaries.
-fn install(host: &Host, program: &str) {
-    for unit in UNITS {
-        let place = format!("/usr/lib/systemd/system/{unit}");
-        host.install(&packaging().join("systemd").join(unit), &place, 0o644).unwrap();
-    }
-    for (kind, settle) in [("sysusers.d", "systemd-sysusers"), ("tmpfiles.d", "systemd-tmpfiles")] {
-        for name in ["muster.conf", "muster-agent.conf"] {
-            let place = format!("/usr/lib/{kind}/{name}");
-            host.install(&packaging().join(kind).join(name), &place, 0o644).unwrap();
-            let create = ["--create", &place];
-            let arguments = if kind == "tmpfiles.d" { &create[..] } else { &create[1..] };
-            host.run_ok(&[&[settle], arguments].concat()).unwrap();
-        }
-    }
-    for name in ["muster", "muster-agent"] {
-        host.write(&format!("/usr/bin/{name}"), program.as_bytes(), 0o755).unwrap();
+/// Installs all that the packages would, with a stand-in for both binaries, and makes what `init`
+/// and `join` make.
+fn install(lab: &Lab, host: &Host) {
+    let stand_in = lab.scratch().join("stand-in");
+    fs::write(&stand_in, "#!/bin/sh\n").unwrap();
+    for package in [Package::Controller, Package::Agent] {
+        package.install(host, &stand_in).unwrap();
     }
     host.run_ok(&["install", "-d", "-m", "0700", "/var/lib/muster-agent"]).unwrap();
     let courier = "/var/lib/muster-agent/courier";
     host.run_ok(&["install", "-d", "-m", "0700", "-o", "muster-agent", courier]).unwrap();
     host.write("/etc/muster/muster.toml", b"", 0o644).unwrap();
-    host.run_ok(&["systemctl", "daemon-reload"]).unwrap();
 }
 
 /// Runs `script` once in the place of a unit's own program, within all that the unit says, and
@@ -68,7 +52,7 @@ fn run_in(host: &Host, unit: &str, script: &str) -> String {
 fn every_unit_is_valid_and_exposed_no_more_than_it_has_to_be() {
     let lab = Lab::start("units", &["db1"]).unwrap();
     let db1 = lab.host("db1");
-    install(db1, "#!/bin/sh\n");
+    install(&lab, db1);
     for (unit, limit) in LIMITS {
         let place = format!("/usr/lib/systemd/system/{unit}");
         let verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", &place];
@@ -85,7 +69,7 @@ fn every_unit_is_valid_and_exposed_no_more_than_it_has_to_be() {
 fn the_keeper_is_let_do_its_work_and_has_no_network() {
     let lab = Lab::start("keeper-unit", &["db1"]).unwrap();
     let db1 = lab.host("db1");
-    install(db1, "#!/bin/sh\n");
+    install(&lab, db1);
     db1.run_ok(&["useradd", "--create-home", "ana"]).unwrap();
     db1.run_ok(&["loginctl", "enable-linger", "ana"]).unwrap();
     db1.write("/etc/sudoers.d/ana", b"ana ALL=(root) NOPASSWD: /usr/bin/id\n", 0o440).unwrap();
@@ -131,7 +115,7 @@ fn the_keeper_is_let_do_its_work_and_has_no_network() {
 fn the_courier_writes_in_its_own_directory_and_nowhere_else() {
     let lab = Lab::start("courier-unit", &["db1"]).unwrap();
     let db1 = lab.host("db1");
-    install(db1, "#!/bin/sh\n");
+    install(&lab, db1);
     let journal = run_in(
         db1,
         "muster-agent-courier.service",
@@ -156,7 +140,7 @@ fn the_courier_writes_in_its_own_directory_and_nowhere_else() {
 fn the_controller_has_its_two_directories_and_no_more() {
     let lab = Lab::start("controller-unit", &["ctl"]).unwrap();
     let ctl = lab.host("ctl");
-    install(ctl, "#!/bin/sh\n");
+    install(&lab, ctl);
     let journal = run_in(
         ctl,
         "muster.service",

@@ -17,6 +17,8 @@
 //! # anyhow::Ok(())
 //! ```
 //!
+//! A [`Fleet`] is a lab with Muster on it: a controller, and agents that have joined it.
+//!
 //! A lab lives in namespaces of its own (pid, mount, network) below one process, its *holder*.
 //! When the holder ends, the kernel ends every process, mount and interface of the lab with it,
 //! and the holder ends when its owner does, even by SIGKILL. What is left then is inert: a folder,
@@ -33,12 +35,14 @@
 
 mod base;
 mod command;
+mod fleet;
 mod holder;
 mod host;
 mod lab;
 mod layer;
 mod limits;
 mod net;
+mod package;
 mod process;
 mod running;
 mod ssh;
@@ -47,7 +51,9 @@ mod teardown;
 pub mod wait;
 
 pub use command::Output;
+pub use fleet::{Fleet, Member, Mode, Person, Programs};
 pub use host::{Boot, Host};
 pub use lab::{Lab, Setup, Stay};
+pub use package::Package;
 pub use running::Running;
 pub use ssh::{KeyPair, Ssh};

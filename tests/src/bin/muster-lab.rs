@@ -3,12 +3,14 @@
 #![expect(clippy::disallowed_types, reason = "it runs commands in labs")]
 
 use std::io::{self, Write};
+use std::num::ParseIntError;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use muster_tests::{Host, Lab, Setup, Stay};
+use muster_tests::{Host, Lab, Setup, Stay, wait};
 
 /// Real Linux hosts on this machine, as many as you like. Needs root.
 #[derive(Parser)]
@@ -64,8 +66,27 @@ enum Verb {
         #[arg(last = true)]
         command: Vec<String>,
     },
-    /// Copy a file of this machine into a host, as a program
-    Install { lab: String, host: String, source: PathBuf, destination: String },
+    /// Run a command as root in a host again and again until it succeeds
+    Await {
+        lab: String,
+        host: String,
+        /// How long it may take
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Copy a file of this machine into a host, as a program unless the mode says otherwise
+    Install {
+        lab: String,
+        host: String,
+        source: PathBuf,
+        destination: String,
+        #[arg(long, default_value = "755", value_parser = mode)]
+        mode: u32,
+    },
+    /// Print the folder of this machine that goes with a lab, readable by root alone
+    Scratch { lab: String },
     /// Pull a host's cable
     Cut { lab: String, host: String },
     /// Put a host's cable back
@@ -118,13 +139,27 @@ fn run() -> anyhow::Result<ExitCode> {
             let ssh = if command.is_empty() { ssh } else { ssh.command(&command.join(" ")) };
             return pass_on(ssh.to_command());
         }
-        Verb::Install { lab, host, source, destination } => {
-            find(&Lab::attach(&lab)?, &host)?.install(&source, &destination, 0o755)?;
+        Verb::Await { lab, host, seconds, command } => {
+            let lab = Lab::attach(&lab)?;
+            let host = find(&lab, &host)?;
+            wait::until(Duration::from_secs(seconds), &format!("{command:?}"), || {
+                host.run(&words(&command)).ok()?.success().then_some(())
+            })?;
+        }
+        Verb::Install { lab, host, source, destination, mode } => {
+            find(&Lab::attach(&lab)?, &host)?.install(&source, &destination, mode)?;
+        }
+        Verb::Scratch { lab } => {
+            writeln!(io::stdout(), "{}", Lab::attach(&lab)?.scratch().display())?;
         }
         Verb::Cut { lab, host } => with_host(&lab, &host, |lab| lab.cut_cable(&host))?,
         Verb::Mend { lab, host } => with_host(&lab, &host, |lab| lab.mend_cable(&host))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn mode(octal: &str) -> Result<u32, ParseIntError> {
+    u32::from_str_radix(octal, 8)
 }
 
 fn words(words: &[String]) -> Vec<&str> {

@@ -1,0 +1,125 @@
+//! What both processes of the agent take from a host while nothing happens, with 1,000 accounts of
+//! Muster's on it. Needs root and the programs as they are shipped: `tests/long idle` builds and
+//! runs it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "it is a measurement that people read"
+)]
+
+use std::{
+    fmt::Write,
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use muster_proto::key::SshPublicKey;
+use muster_tests::{Fleet, Host, Member, Mode, Package, Programs, wait};
+
+const ACCOUNTS: u32 = 1_000;
+const SETTLE: Duration = Duration::from_secs(30);
+const SAMPLE: Duration = Duration::from_mins(1);
+
+/// What a process has used since it was started.
+struct Used {
+    ticks: u64,
+    switches: u64,
+}
+
+fn main() -> anyhow::Result<()> {
+    let programs = Programs::shipped()?;
+    let members = [Member { name: "db1", labels: &["env=bench"], mode: Mode::Enforce }];
+    let fleet = Fleet::start("idle", &programs, &members)?;
+    let start = Instant::now();
+    fleet.apply_ok(&declaration())?;
+    let applied = start.elapsed();
+    let db1 = fleet.host("db1");
+    let accounts = db1.run_ok(&["sh", "-c", "grep --count ^user /etc/passwd"])?;
+    ensure!(accounts.trim() == ACCOUNTS.to_string(), "there are {} accounts", accounts.trim());
+    pass(SETTLE)?;
+
+    let processes: Vec<(&str, String)> = Package::Agent
+        .units()
+        .iter()
+        .map(|unit| Ok((*unit, main_process(db1, unit)?)))
+        .collect::<anyhow::Result<_>>()?;
+    let read = || -> anyhow::Result<Vec<Used>> {
+        processes.iter().map(|(_, process)| used(db1, process)).collect()
+    };
+    let before = read()?;
+    pass(SAMPLE)?;
+    let after = read()?;
+
+    let per_second: f64 = db1.run_ok(&["getconf", "CLK_TCK"])?.trim().parse()?;
+    let size = fs::metadata(&programs.agent)?.len();
+    println!("{ACCOUNTS} accounts, applied in {:.1} s", applied.as_secs_f64());
+    println!("static binary: {size} bytes");
+    println!("{:<32} {:>9} {:>12} {:>14}", "over 60 s, idle", "PSS KiB", "CPU seconds", "switches");
+    let mut total = 0;
+    for ((unit, process), (before, after)) in processes.iter().zip(before.iter().zip(&after)) {
+        let pss = pss(db1, process)?;
+        total += pss;
+        let ticks = u32::try_from(after.ticks - before.ticks)?;
+        let switches = after.switches - before.switches;
+        println!("{unit:<32} {pss:>9} {:>12.2} {switches:>14}", f64::from(ticks) / per_second);
+    }
+    println!("{:<32} {total:>9}", "both");
+    Ok(())
+}
+
+/// Lets time pass in which nothing is done.
+fn pass(time: Duration) -> anyhow::Result<()> {
+    let start = Instant::now();
+    wait::until(time * 2, "time to pass", || (start.elapsed() >= time).then_some(()))
+}
+
+fn declaration() -> String {
+    let mut yaml = String::from("groups: {all: {}}\nusers:\n");
+    for number in 0..ACCOUNTS {
+        let keys: Vec<String> = (0..2).map(|which| key(number, which)).collect();
+        writeln!(yaml, "  user{number}: {{groups: [all], keys: [\"{}\"]}}", keys.join("\", \""))
+            .unwrap();
+    }
+    yaml + "roles:\n  guest: {sudo: [{commands: [/usr/bin/id]}]}\n\
+            assignments:\n  all: {group: all, role: guest, hosts: env=bench}\n"
+}
+
+/// Returns a key that nobody has the private half of.
+fn key(user: u32, which: u8) -> String {
+    let mut blob = vec![0, 0, 0, 11];
+    blob.extend(b"ssh-ed25519");
+    blob.extend([0, 0, 0, 32]);
+    blob.extend([which; 28]);
+    blob.extend(user.to_be_bytes());
+    SshPublicKey::from_blob(&blob).unwrap().to_string()
+}
+
+fn main_process(host: &Host, unit: &str) -> anyhow::Result<String> {
+    let shown = host.run_ok(&["systemctl", "show", "--property=MainPID", "--value", unit])?;
+    let process = shown.trim().to_owned();
+    ensure!(process != "0", "`{unit}` does not run");
+    Ok(process)
+}
+
+fn used(host: &Host, process: &str) -> anyhow::Result<Used> {
+    let stat = host.run_ok(&["cat", &format!("/proc/{process}/stat")])?;
+    // utime and stime, the 14th and 15th field (proc(5)), counted from behind the name.
+    let (_, fields) = stat.rsplit_once(") ").context("no name in `stat`")?;
+    let times = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
+    let ticks = times.collect::<Result<Vec<u64>, _>>()?.iter().sum();
+    let threads = format!("cat /proc/{process}/task/*/status");
+    let status = host.run_ok(&["sh", "-c", &threads])?;
+    let counts = status.lines().filter(|line| line.contains("ctxt_switches:"));
+    let counts = counts.filter_map(|line| line.split_whitespace().last());
+    let switches = counts.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    Ok(Used { ticks, switches })
+}
+
+/// Returns a process's share of memory in KiB.
+fn pss(host: &Host, process: &str) -> anyhow::Result<u64> {
+    let rollup = host.run_ok(&["cat", &format!("/proc/{process}/smaps_rollup")])?;
+    let line = rollup.lines().find(|line| line.starts_with("Pss:")).context("no Pss")?;
+    Ok(line.split_whitespace().nth(1).context("no number after Pss")?.parse()?)
+}

@@ -17,17 +17,7 @@ use muster_proto::{
 };
 
 use crate::publish::index::Index;
-
-/// A link with all that is needed to recompute it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublishedLink {
-    /// The header with its signatures.
-    pub link: Envelope,
-    /// The body, in the bytes that the header's digest covers.
-    pub body: Vec<u8>,
-    /// The proposals, ascending by payload digest.
-    pub proposals: Vec<Envelope>,
-}
+pub use muster_proto::link::PublishedLink;
 
 /// Something that a chain is recomputed from. The order of arrival counts: a link is judged by the
 /// trust root and folds the revocations of its time.

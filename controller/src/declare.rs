@@ -3,10 +3,12 @@
 //! removes.
 
 pub mod dates;
+pub mod fault;
 pub mod file;
 pub mod locate;
 pub mod resolve;
 pub mod text;
 
+pub use fault::ResolveError;
 pub use file::{Declared, ReadError, read};
-pub use resolve::{Difference, ResolveError, Resolved, resolve};
+pub use resolve::{Difference, Resolved, resolve};

@@ -100,7 +100,7 @@ impl Operators for OperatorsApi {
                 }
                 for link in page {
                     after += 1;
-                    if to.send(Ok(wire_link(&link))).await.is_err() {
+                    if to.send(Ok((&link).into())).await.is_err() {
                         return;
                     }
                 }
@@ -241,20 +241,8 @@ fn refused_link(error: &PublishError) -> Status {
 }
 
 fn read_link(wire: wire::PublishedLink) -> Result<PublishedLink, Status> {
-    let proposals = wire.proposals.into_iter().map(|e| envelope(Some(e), "proposal"));
-    Ok(PublishedLink {
-        link: envelope(wire.link, "link")?,
-        body: wire.body,
-        proposals: proposals.collect::<Result<_, _>>()?,
-    })
-}
-
-fn wire_link(link: &PublishedLink) -> wire::PublishedLink {
-    wire::PublishedLink {
-        link: Some(wire::Envelope::from(&link.link)),
-        body: link.body.clone(),
-        proposals: link.proposals.iter().map(wire::Envelope::from).collect(),
-    }
+    PublishedLink::try_from(wire)
+        .map_err(|fault| Status::invalid_argument(format!("malformed link: {fault}")))
 }
 
 fn wire_standing(standing: &Standing) -> wire::Standing {

@@ -15,11 +15,7 @@ use crate::{
 };
 
 pub(crate) fn wired(link: &muster_controller::current::PublishedLink) -> wire::PublishedLink {
-    wire::PublishedLink {
-        link: Some(wire::Envelope::from(&link.link)),
-        body: link.body.clone(),
-        proposals: link.proposals.iter().map(wire::Envelope::from).collect(),
-    }
+    link.into()
 }
 
 pub(crate) fn grant(world: &World) -> Vec<muster_proto::statement::Statement> {

@@ -109,7 +109,7 @@ pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
             other => other.subject().and_then(|(kind, name)| locate(&files.file, kind, name)),
         };
         let error = match place {
-            Some(at) => anyhow::anyhow!("{}:{}:{}: {error}", at.path.display(), at.line, at.column),
+            Some(at) => anyhow::anyhow!("{at}: {error}"),
             None => error.into(),
         };
         match cure {

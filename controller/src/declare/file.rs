@@ -7,6 +7,7 @@ use std::{
 };
 
 use muster_proto::{
+    id::Kind,
     name::{AbsolutePath, FullName, Line, Login, ObjectName, UnixGroupName},
     selector::Selector,
     statement::SourceNetwork,
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 use super::{
     dates::When,
+    locate::locate,
     text::{KeyLine, Number, Text},
 };
 
@@ -234,12 +236,12 @@ pub enum ReadError {
         message: String,
     },
     /// Two files say the same thing.
-    #[error("`{path}` declares {kind} `{name}`, and another file does too; keep one of them")]
+    #[error("{place}: {kind} `{name}` is declared in another file too; keep one of them")]
     Twice {
-        /// The later one.
-        path: PathBuf,
+        /// Where the later one is.
+        place: String,
         /// What.
-        kind: &'static str,
+        kind: Kind,
         /// Which.
         name: String,
     },
@@ -314,22 +316,24 @@ fn merge(all: &mut Declared, one: Declared, path: &Path) -> Result<(), ReadError
     fn add<K: Ord + ToString, V>(
         all: &mut BTreeMap<Text<K>, V>,
         one: BTreeMap<Text<K>, V>,
-        kind: &'static str,
+        kind: Kind,
         path: &Path,
     ) -> Result<(), ReadError> {
         for (name, value) in one {
             let text = name.0.to_string();
             if all.insert(name, value).is_some() {
-                return Err(ReadError::Twice { path: path.to_owned(), kind, name: text });
+                let found = locate(&[path.to_owned()], kind, &text);
+                let place = found.map_or_else(|| path.display().to_string(), |at| at.to_string());
+                return Err(ReadError::Twice { place, kind, name: text });
             }
         }
         Ok(())
     }
-    add(&mut all.users, one.users, "user", path)?;
-    add(&mut all.groups, one.groups, "group", path)?;
-    add(&mut all.unix_groups, one.unix_groups, "Unix group", path)?;
-    add(&mut all.roles, one.roles, "role", path)?;
-    add(&mut all.assignments, one.assignments, "assignment", path)?;
+    add(&mut all.users, one.users, Kind::User, path)?;
+    add(&mut all.groups, one.groups, Kind::Group, path)?;
+    add(&mut all.unix_groups, one.unix_groups, Kind::UnixGroup, path)?;
+    add(&mut all.roles, one.roles, Kind::Role, path)?;
+    add(&mut all.assignments, one.assignments, Kind::Assignment, path)?;
     all.absent.users.extend(one.absent.users);
     all.absent.groups.extend(one.absent.groups);
     all.absent.unix_groups.extend(one.absent.unix_groups);

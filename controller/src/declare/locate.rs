@@ -18,6 +18,12 @@ pub struct Place {
     pub column: usize,
 }
 
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.path.display(), self.line, self.column)
+    }
+}
+
 /// Returns where a name is listed under `absent`.
 pub fn locate_absent(paths: &[PathBuf], name: &str) -> Option<Place> {
     let files = paths.iter().filter_map(|path| file::expand(path).ok()).flatten();

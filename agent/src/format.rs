@@ -22,9 +22,16 @@ const MOST_BYTES: usize = 64 << 20;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Table {
     text: Vec<u8>,
-    lines: Vec<Range<usize>>,
+    lines: Vec<Line>,
     /// Numbers of the lines that are entries, by name and then by place.
     by_name: Vec<usize>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Line {
+    whole: Range<usize>,
+    /// How long the name at its start is; 0 where the line is no entry.
+    name: usize,
 }
 
 /// One line of a table that has a name and at least one further field.
@@ -107,12 +114,13 @@ impl Table {
         let mut start = 0;
         for line in text.split_inclusive(|byte| *byte == b'\n') {
             let end = start + line.len();
-            lines.push(start..end - usize::from(line.ends_with(b"\n")));
+            let whole = start..end - usize::from(line.ends_with(b"\n"));
+            lines.push(Line { whole, name: name_length(line) });
             start = end;
         }
         let mut table = Self { text, lines, by_name: Vec::new() };
-        let mut by_name: Vec<usize> =
-            (0..table.lines.len()).filter(|at| table.entry(*at).is_some()).collect();
+        let entries = table.lines.iter().enumerate().filter(|(_, line)| line.name > 0);
+        let mut by_name: Vec<usize> = entries.map(|(at, _)| at).collect();
         by_name.sort_by(|a, b| (table.name(*a), a).cmp(&(table.name(*b), b)));
         table.by_name = by_name;
         Ok(table)
@@ -125,7 +133,7 @@ impl Table {
 
     /// Returns the first entry of this name, the one that the C library finds.
     pub fn get(&self, name: &str) -> Option<Entry<'_>> {
-        self.places(name).first().and_then(|at| self.entry(*at))
+        self.first(name).and_then(|at| self.entry(at))
     }
 
     /// Returns every entry of this name: the C library adds the members of all of them up.
@@ -157,12 +165,12 @@ impl Table {
                     added.push(line);
                 }
                 Edit::Set { name, field, value } => {
-                    let at = self.first(name)?;
+                    let at = self.needed(name)?;
                     let line = self.current(&changed, at);
                     changed.insert(at, set_field(line, *field, value));
                 }
                 Edit::Members { name, add, remove } => {
-                    let first = self.first(name)?;
+                    let first = self.needed(name)?;
                     for at in self.places(name) {
                         let entering = if *at == first { Some(add) } else { None };
                         let line = self.current(&changed, *at);
@@ -204,30 +212,39 @@ impl Table {
     }
 
     fn line(&self, at: usize) -> &[u8] {
-        self.lines.get(at).and_then(|range| self.text.get(range.clone())).unwrap_or_default()
+        self.lines.get(at).and_then(|line| self.text.get(line.whole.clone())).unwrap_or_default()
     }
 
     fn entry(&self, at: usize) -> Option<Entry<'_>> {
-        let line = self.line(at);
-        let is_entry =
-            !matches!(line.first(), None | Some(b'#' | b'+' | b'-' | b':')) && line.contains(&b':');
-        is_entry.then_some(Entry(line))
+        let is_entry = self.lines.get(at).is_some_and(|line| line.name > 0);
+        is_entry.then(|| Entry(self.line(at)))
     }
 
     fn name(&self, at: usize) -> &[u8] {
-        Entry(self.line(at)).field(0)
+        let line = self.lines.get(at);
+        let range = line.map(|line| line.whole.start..line.whole.start + line.name);
+        range.and_then(|range| self.text.get(range)).unwrap_or_default()
+    }
+
+    /// All lines, by name, from this name on.
+    fn from(&self, name: &str) -> &[usize] {
+        let from = self.by_name.partition_point(|at| self.name(*at) < name.as_bytes());
+        self.by_name.get(from..).unwrap_or_default()
     }
 
     /// The lines of a name, in the order of the file.
     fn places(&self, name: &str) -> &[usize] {
-        let from = self.by_name.partition_point(|at| self.name(*at) < name.as_bytes());
-        let rest = self.by_name.get(from..).unwrap_or_default();
+        let rest = self.from(name);
         let count = rest.partition_point(|at| self.name(*at) == name.as_bytes());
         rest.get(..count).unwrap_or_default()
     }
 
-    fn first(&self, name: &str) -> Result<usize, Misfit> {
-        self.places(name).first().copied().ok_or_else(|| Misfit::Absent(name.to_owned()))
+    fn first(&self, name: &str) -> Option<usize> {
+        self.from(name).first().copied().filter(|at| self.name(*at) == name.as_bytes())
+    }
+
+    fn needed(&self, name: &str) -> Result<usize, Misfit> {
+        self.first(name).ok_or_else(|| Misfit::Absent(name.to_owned()))
     }
 }
 
@@ -263,6 +280,14 @@ impl fmt::Debug for Table {
 impl fmt::Debug for Entry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Entry({})", String::from_utf8_lossy(self.field(0)))
+    }
+}
+
+/// Returns how long the name of an entry is, 0 for all other lines.
+fn name_length(line: &[u8]) -> usize {
+    match line.first() {
+        Some(b'#' | b'+' | b'-') => 0,
+        _ => line.iter().position(|byte| *byte == b':').unwrap_or_default(),
     }
 }
 

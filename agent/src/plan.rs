@@ -14,7 +14,7 @@ mod judge;
 pub mod privilege;
 mod unix_groups;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{desired::DesiredState, name::Login, time::Timestamp};
 
@@ -118,7 +118,9 @@ fn intended(
     membership: &Membership<'_>,
     endings: &[Leaver],
 ) -> Ownership {
-    let mut accounts = ownership.accounts.clone();
+    let others = ownership.accounts.iter().filter(|(login, _)| !judged.kept.contains_key(login));
+    let mut accounts: BTreeMap<_, _> =
+        others.map(|(login, owned)| (login.clone(), owned.clone())).collect();
     for (login, kept) in &judged.kept {
         let origin = match kept.standing {
             Standing::New => Origin::Created,

@@ -1,8 +1,16 @@
 //! How long a host takes to get 1,000 accounts, and to look at them when nothing is to be done,
-//! beside the floor: the least that any program has to do for the same files to be there and
-//! durable. Needs root. `cargo bench --bench converge [-- ours|floor]`; with an argument only that
-//! one runs, once, for counting its system calls with strace.
+//! beside the floor (the least that any program has to do for the same files to be there and
+//! durable) and beside a loop of useradd and install. Needs root.
+//!
+//! ```text
+//! converge                                      all times, and their ratios
+//! converge times ACCOUNTS FOLDER [IMAGE]        the same, in a folder that is left as it then is;
+//!                                               with the root of a Debian host for the loop
+//! converge ours|floor ACCOUNTS FOLDER           one of them once, for counting system calls
+//! converge again|floor-again ACCOUNTS FOLDER    the same, and a check after it
+//! ```
 #![expect(clippy::disallowed_methods, reason = "a benchmark builds its root and measures")]
+#![expect(clippy::disallowed_types, reason = "the loop of programs is one")]
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -16,7 +24,8 @@ use std::{
     fs::{self, File, Permissions},
     io::Write as _,
     os::unix::fs::{PermissionsExt, chown},
-    path::Path,
+    path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -40,7 +49,6 @@ use muster_proto::{
     time::Timestamp,
 };
 
-const ACCOUNTS: u32 = 1_000;
 const RUNS: usize = 5;
 const NOW: Timestamp = Timestamp(1_795_305_909);
 
@@ -58,7 +66,7 @@ fn key(user: u32, which: u8) -> (UserKey, Restrictions) {
     (UserKey { key, comment: Line::parse("bench").unwrap() }, Restrictions::default())
 }
 
-fn desired() -> DesiredState {
+fn desired(accounts: u32) -> DesiredState {
     let mut state = DesiredState::default();
     let teams = (0..10).map(|team| UnixGroupName::parse(&format!("team{team}")).unwrap());
     let teams: Vec<UnixGroupName> = teams.collect();
@@ -74,7 +82,7 @@ fn desired() -> DesiredState {
         noexec: false,
         directory: None,
     };
-    for at in 0..ACCOUNTS {
+    for at in 0..accounts {
         let login = Login::parse(&name(at)).unwrap();
         let team = teams.iter().cycle().nth(usize::try_from(at).unwrap() % 10).unwrap();
         let account = Account {
@@ -113,7 +121,7 @@ fn policy() -> HostPolicy {
     }
 }
 
-fn fresh(base: &Path, label: &str) -> std::path::PathBuf {
+fn fresh(base: &Path, label: &str) -> PathBuf {
     let root = base.join(label);
     for dir in ["etc/sudoers.d", "etc/ssh/sshd_config.d", "etc/skel", "home", "proc"] {
         fs::create_dir_all(root.join(dir)).unwrap();
@@ -233,52 +241,140 @@ fn ours(root: &Path, desired: &DesiredState, owned: &mut Ownership) -> usize {
     plan.actions.len()
 }
 
-fn best(mut run: impl FnMut(usize) -> Duration) -> Duration {
-    (0..RUNS).map(&mut run).min().unwrap()
+/// What one run cost: the time until it was done, and of that the time on a processor.
+#[derive(Clone, Copy)]
+struct Cost {
+    wall: Duration,
+    cpu: Duration,
 }
 
-fn timed(run: impl FnOnce()) -> Duration {
-    let started = Instant::now();
-    run();
-    started.elapsed()
+impl Cost {
+    fn of(run: impl FnOnce()) -> Self {
+        let (started, before) = (Instant::now(), on_cpu());
+        run();
+        Self { wall: started.elapsed(), cpu: on_cpu().saturating_sub(before) }
+    }
+}
+
+/// This process has one thread, whose time on a processor the kernel keeps in nanoseconds, and
+/// brings up to date when the thread yields.
+fn on_cpu() -> Duration {
+    std::thread::yield_now();
+    let text = fs::read_to_string("/proc/self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+}
+
+fn best(costs: &[Cost]) -> Cost {
+    *costs.iter().min_by_key(|cost| cost.wall).unwrap()
+}
+
+/// The loop in a copy of the image, with the same keys and sudo rules as ours.
+fn useradd_loop(base: &Path, image: &str, accounts: u32, input: &Path, run: usize) -> Cost {
+    let work = base.join(format!("loop{run}"));
+    fs::create_dir(&work).unwrap();
+    let done = Command::new("unshare")
+        .args(["--mount", "--propagation", "private"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/useradd-loop"))
+        .args([image.as_ref(), input, &work])
+        .arg(accounts.to_string())
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let text = String::from_utf8(done.stdout).unwrap();
+    let seconds: Vec<f64> = text.split_whitespace().map(|word| word.parse().unwrap()).collect();
+    let &[wall, user, system] = seconds.as_slice() else { panic!("not three numbers: {text}") };
+    Cost { wall: Duration::from_secs_f64(wall), cpu: Duration::from_secs_f64(user + system) }
+}
+
+/// Keys and sudo rules for the loop, as ours wrote them.
+fn input(base: &Path, root: &Path) -> PathBuf {
+    let input = base.join("input");
+    for (from, to) in [("etc/ssh/muster-keys", "keys"), ("etc/sudoers.d", "sudo")] {
+        let to = input.join(to);
+        fs::create_dir_all(&to).unwrap();
+        for entry in fs::read_dir(root.join(from)).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+    input
+}
+
+/// The first over the second.
+fn line(what: &str, first: (&str, Cost), second: (&str, Cost)) {
+    let ratio = first.1.wall.as_secs_f64() / second.1.wall.as_secs_f64();
+    print!("{what:20}");
+    for (name, cost) in [first, second] {
+        print!("  {name:5} {:>8.1?} ({:>8.1?} cpu)", cost.wall, cost.cpu);
+    }
+    println!("  {}/{} {ratio:.2}", first.0, second.0);
+}
+
+fn times(accounts: u32, base: &Path, image: Option<&str>) {
+    let desired = desired(accounts);
+    let mut owned = Ownership::default();
+    let mut last = base.to_owned();
+    let (mut all_ours, mut floors, mut loops) = (Vec::new(), Vec::new(), Vec::new());
+    // Side by side, so that all meet the same weather.
+    for run in 0..RUNS {
+        let root = fresh(base, &format!("floor{run}"));
+        Linux::sync_file_system(&root).unwrap();
+        floors.push(Cost::of(|| floor(&root, &desired)));
+        let root = fresh(base, &format!("ours{run}"));
+        Linux::sync_file_system(&root).unwrap();
+        owned = Ownership::default();
+        all_ours.push(Cost::of(|| {
+            ours(&root, &desired, &mut owned);
+        }));
+        if let Some(image) = image {
+            let input = input(base, &root);
+            loops.push(useradd_loop(base, image, accounts, &input, run));
+        }
+        last = root;
+    }
+    let (mut checks, mut floor_checks) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        checks.push(Cost::of(|| assert_eq!(ours(&last, &desired, &mut owned), 0)));
+        floor_checks.push(Cost::of(|| floor_check(&last, &desired)));
+    }
+    let load = fs::read_to_string("/proc/loadavg").unwrap();
+    println!("{accounts} accounts, best of {RUNS}, load {}", load.split(' ').next().unwrap());
+    let ours = ("ours", best(&all_ours));
+    line("from empty, durable", ours, ("floor", best(&floors)));
+    if loops.is_empty() {
+        println!("no image was named: the loop of useradd and install was not run");
+    } else {
+        line("from empty, durable", ("loop", best(&loops)), ours);
+    }
+    line("nothing to do", ("ours", best(&checks)), ("floor", best(&floor_checks)));
 }
 
 fn main() {
-    let base = tempfile::tempdir_in("/var/tmp").unwrap();
-    let desired = desired();
-    let which = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    match which.as_deref() {
-        Some("floor") => return floor(&fresh(base.path(), "floor"), &desired),
-        Some("ours") => {
-            ours(&fresh(base.path(), "ours"), &desired, &mut Ownership::default());
-            return;
-        }
-        _ => {}
-    }
-    let mut owned = Ownership::default();
-    let mut last = base.path().to_owned();
-    let mut least_floor = Duration::MAX;
-    // Side by side, so that both meet the same weather.
-    let least_ours = best(|run| {
-        let root = fresh(base.path(), &format!("floor{run}"));
-        Linux::sync_file_system(&root).unwrap();
-        least_floor = least_floor.min(timed(|| floor(&root, &desired)));
-        let root = fresh(base.path(), &format!("ours{run}"));
-        Linux::sync_file_system(&root).unwrap();
-        owned = Ownership::default();
-        let took = timed(|| {
-            ours(&root, &desired, &mut owned);
-        });
-        last = root;
-        took
-    });
-    let check = best(|_| timed(|| assert_eq!(ours(&last, &desired, &mut owned), 0)));
-    let check_floor = best(|_| timed(|| floor_check(&last, &desired)));
-    let line = |what: &str, ours: Duration, floor: Duration| {
-        let ratio = ours.as_secs_f64() / floor.as_secs_f64();
-        println!("{what:24} ours {ours:>9.1?}   floor {floor:>9.1?}   {ratio:.2} times");
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let [what, accounts, folder, image @ ..] = words.as_slice() else {
+        let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+        return times(1_000, folder.path(), None);
     };
-    println!("{ACCOUNTS} accounts, best of {RUNS}");
-    line("from empty, durable", least_ours, least_floor);
-    line("nothing to do", check, check_floor);
+    let (accounts, folder) = (accounts.parse().unwrap(), Path::new(folder));
+    match *what {
+        "times" => times(accounts, folder, image.first().copied()),
+        "ours" | "again" => {
+            let (root, desired) = (fresh(folder, what), desired(accounts));
+            let mut owned = Ownership::default();
+            ours(&root, &desired, &mut owned);
+            if *what == "again" {
+                assert_eq!(ours(&root, &desired, &mut owned), 0);
+            }
+        }
+        "floor" | "floor-again" => {
+            let (root, desired) = (fresh(folder, what), desired(accounts));
+            floor(&root, &desired);
+            if *what == "floor-again" {
+                floor_check(&root, &desired);
+            }
+        }
+        other => panic!("there is no `{other}`"),
+    }
 }

@@ -40,9 +40,10 @@ fn push_key(text: &mut String, key: &UserKey, restrictions: &Restrictions) {
     }
     let encoded = Base64::encode_string(key.key.blob());
     let from: Vec<&str> = restrictions.from.iter().map(SourceNetwork::as_str).collect();
-    let parts: Vec<&[&str]> =
-        if from.is_empty() { vec![&[]] } else { from.chunks(MOST_NETWORKS_PER_LINE).collect() };
-    for networks in parts {
+    let parts = from.chunks(MOST_NETWORKS_PER_LINE);
+    // Without restrictions on networks there is one line, with none.
+    let anywhere = from.is_empty().then_some([].as_slice());
+    for networks in parts.chain(anywhere) {
         let mut options: Vec<String> = Vec::new();
         if !networks.is_empty() {
             options.push(format!("from=\"{}\"", networks.join(",")));
@@ -55,10 +56,13 @@ fn push_key(text: &mut String, key: &UserKey, restrictions: &Restrictions) {
             text.push_str(&options.join(","));
             text.push(' ');
         }
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{kind} {encoded}");
+        text.reserve(kind.len() + encoded.len() + key.comment.as_str().len() + 3);
+        text.push_str(kind);
+        text.push(' ');
+        text.push_str(&encoded);
         if !key.comment.as_str().is_empty() {
-            let _ = write!(text, " {}", key.comment);
+            text.push(' ');
+            text.push_str(key.comment.as_str());
         }
         text.push('\n');
     }
@@ -84,6 +88,9 @@ pub fn common_keys(present: &[u8], wanted: &str) -> Option<String> {
 
 /// Says whether a key that `present` lets in is missing from `wanted`.
 pub fn loses_a_key(present: &[u8], wanted: &str) -> bool {
+    if present == wanted.as_bytes() {
+        return false;
+    }
     let wanted: BTreeSet<&[u8]> = wanted.lines().map(str::as_bytes).collect();
     present.split(|byte| *byte == b'\n').any(|line| !line.is_empty() && !wanted.contains(line))
 }

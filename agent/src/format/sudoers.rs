@@ -20,7 +20,7 @@ pub const PREFIX: &str = "50-muster-";
 const HEAD: &str = "# Written by Muster; changes made here are taken back.\n";
 
 /// All rules: of each role, by rule, the users.
-pub type Rules = BTreeMap<ObjectName, BTreeMap<SudoRule, BTreeSet<Login>>>;
+pub type Rules<'a> = BTreeMap<&'a ObjectName, BTreeMap<&'a SudoRule, BTreeSet<&'a Login>>>;
 
 /// Returns the name of a role's file: no dot, no `~`, since sudo skips such files.
 pub fn file_name(role: &ObjectName) -> String {
@@ -28,13 +28,13 @@ pub fn file_name(role: &ObjectName) -> String {
 }
 
 /// Returns the files, by name.
-pub fn render(rules: &Rules) -> BTreeMap<String, String> {
+pub fn render(rules: &Rules<'_>) -> BTreeMap<String, String> {
     let mut before: BTreeMap<&Login, BTreeSet<&SudoRule>> = BTreeMap::new();
     let mut files = BTreeMap::new();
     for (role, own) in rules {
         let mut lines: BTreeSet<(Laxness, &SudoRule, &Login)> = BTreeSet::new();
-        for (rule, logins) in own {
-            for login in logins {
+        for (&rule, logins) in own {
+            for &login in logins {
                 lines.insert((laxness(rule), rule, login));
                 let earlier = before.get(login).into_iter().flatten().copied();
                 let laxer = earlier.filter(|earlier| laxness(earlier) > laxness(rule));
@@ -51,7 +51,7 @@ pub fn render(rules: &Rules) -> BTreeMap<String, String> {
         }
         let mut text = String::from(HEAD);
         for (_, rule, login) in lines {
-            text.push_str(&line(login, rule));
+            push_line(&mut text, login, rule);
         }
         files.insert(file_name(role), text);
     }
@@ -77,14 +77,14 @@ fn laxness(rule: &SudoRule) -> Laxness {
     (rule.password == SudoPassword::None, !rule.noexec, rule.directory.is_none())
 }
 
-fn line(login: &Login, rule: &SudoRule) -> String {
-    let mut text = format!("{login} ALL=({}", rule.run_as.user);
+fn push_line(text: &mut String, login: &Login, rule: &SudoRule) {
+    push(text, format_args!("{login} ALL=({}", rule.run_as.user));
     if let Some(group) = &rule.run_as.group {
-        push(&mut text, format_args!(":{group}"));
+        push(text, format_args!(":{group}"));
     }
     text.push_str(") ");
     if let Some(directory) = &rule.directory {
-        push(&mut text, format_args!("CWD={directory} "));
+        push(text, format_args!("CWD={directory} "));
     }
     text.push_str(match rule.password {
         SudoPassword::None => "NOPASSWD: ",
@@ -95,10 +95,9 @@ fn line(login: &Login, rule: &SudoRule) -> String {
     }
     for (at, command) in rule.commands.iter().enumerate() {
         text.push_str(if at == 0 { "" } else { ", " });
-        push_command(&mut text, command);
+        push_command(text, command);
     }
     text.push('\n');
-    text
 }
 
 fn push_command(text: &mut String, command: &SudoCommand) {

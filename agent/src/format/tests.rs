@@ -104,11 +104,9 @@ fn laxer_rules_come_last_within_a_file_and_across_files() {
     lax.directory = Some(AbsolutePath::parse("/srv").unwrap());
     lax.run_as.group = Some(UnixGroupName::parse("web").unwrap());
     let strict = rule("ALL", SudoPassword::Required);
-    let of = |role: &str, rule: &SudoRule| {
-        let users = [ana.clone()].into();
-        (ObjectName::parse(role).unwrap(), [(rule.clone(), users)].into())
-    };
-    let files = sudoers::render(&[of("a", &lax), of("b", &strict)].into());
+    let [a, b] = ["a", "b"].map(|role| ObjectName::parse(role).unwrap());
+    let of = |rule| [(rule, [&ana].into())].into();
+    let files = sudoers::render(&[(&a, of(&lax)), (&b, of(&strict))].into());
     let lax_line = r#"ana ALL=(postgres:web) CWD=/srv NOPASSWD: /bin/x --a\=b\:c, /bin/id """#;
     let strict_line = r#"ana ALL=(postgres) PASSWD: NOEXEC: ALL, /bin/id """#;
     let body = |name: &str| files[name].lines().skip(1).map(str::to_owned).collect::<Vec<_>>();

@@ -205,15 +205,19 @@ impl Dir {
             return Err(FileError::Unsafe { path: self.show(name), problem });
         }
         let size = usize::try_from(found.st_size).unwrap_or_default();
-        let mut bytes = vec![0; size + 1];
+        // Room for more than the size says finds a file that has grown; /proc says 0 and has some.
+        let mut bytes = vec![0; if size == 0 { 4_096 } else { size + 1 }];
         let mut filled = 0;
-        // One read more than the size says finds a file that has grown; /proc says 0 and has some.
         while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match (&file).read(rest) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.failed("read", name, &error)),
+            }
+            // All that the size says, with room left: a second read would say the same.
+            if filled == size {
+                break;
             }
             if filled == bytes.len() {
                 bytes.resize(bytes.len() * 2 + 4_096, 0);
@@ -367,12 +371,12 @@ impl Dir {
 
     /// Removes what an earlier life left unfinished here.
     pub fn remove_leftovers(&self) -> Result<(), FileError> {
-        for name in self.names()? {
-            let file = self.stat(&name)?.is_some_and(|found| {
+        for name in self.names()?.iter().filter(|name| name.starts_with(LEFTOVER)) {
+            let file = self.stat(name)?.is_some_and(|found| {
                 found.st_uid == 0 && found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
             });
-            if name.starts_with(LEFTOVER) && file {
-                self.remove(&name)?;
+            if file {
+                self.remove(name)?;
             }
         }
         Ok(())

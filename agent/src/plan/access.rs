@@ -124,9 +124,9 @@ pub(super) fn sudo(
         }
         let own = own.iter().map(|(rule, logins)| {
             let kept = logins.iter().filter(|login| judged.kept.contains_key(login));
-            (rule.clone(), kept.cloned().collect::<BTreeSet<_>>())
+            (rule, kept.collect::<BTreeSet<_>>())
         });
-        rules.insert(role.clone(), own.filter(|(_, logins)| !logins.is_empty()).collect());
+        rules.insert(role, own.filter(|(_, logins)| !logins.is_empty()).collect());
     }
     let wanted = sudoers::render(&rules);
     if let Some(present) = &observed.sudo {

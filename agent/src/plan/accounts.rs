@@ -6,7 +6,7 @@ use muster_proto::{name::Login, statement::UserKind};
 
 use crate::{
     format::{
-        Edit, Value, group, passwd,
+        Edit, Entry, Value, group, passwd,
         shadow::{self, Password},
     },
     observed::{Home, ObservedState},
@@ -63,7 +63,9 @@ impl Lines {
             let line = format!("{login}:!*::::::{expire}:");
             self.take.shadow.push(Edit::Add { name: login.to_owned(), line });
         }
-        self.shadow_the_password(observed, login);
+        if let Some(entry) = observed.passwd.get(login) {
+            self.shadow_the_password(login, entry);
+        }
         if self.take.shadow.len() + self.take.passwd.len() > before {
             let detail = match kind {
                 UserKind::Person => "password locked, expired",
@@ -75,8 +77,8 @@ impl Lines {
     }
 
     /// A passwd line whose second field is not `x` carries a password of its own, perhaps none.
-    fn shadow_the_password(&mut self, observed: &ObservedState, login: &str) {
-        if observed.passwd.get(login).is_some_and(|entry| entry.field(1) != b"x") {
+    fn shadow_the_password(&mut self, login: &str, entry: Entry<'_>) {
+        if entry.field(1) != b"x" {
             self.take.passwd.push(set(login, 1, "x"));
         }
     }
@@ -118,7 +120,7 @@ impl Lines {
             self.give.gshadow.push(Edit::Add { name: name(), line });
         }
         self.give_notes.push(note("account-created", login, format!("uid {uid}, home {home}")));
-        self.build_home(observed, who, kept, home);
+        self.build_home(observed, who, kept, &home);
     }
 
     fn keep(
@@ -137,7 +139,7 @@ impl Lines {
         };
         let held = matches!(kept.standing, Standing::Held(..));
         let mut changes: Vec<&str> = Vec::new();
-        self.shadow_the_password(observed, login);
+        self.shadow_the_password(login, entry);
         let shell = kept.account.grant.shell.as_ref();
         let shell = shell.or_else(|| created.then_some(&policy.default_shell));
         if let Some(shell) =
@@ -186,20 +188,13 @@ impl Lines {
             self.give_notes.push(note("account-changed", login, detail));
         }
         if created {
-            let home = entry.text(passwd::HOME).unwrap_or_default().to_owned();
-            self.build_home(observed, who, kept, home);
+            self.build_home(observed, who, kept, entry.text(passwd::HOME).unwrap_or_default());
         }
     }
 
-    fn build_home(
-        &mut self,
-        observed: &ObservedState,
-        login: &Login,
-        kept: &Kept<'_>,
-        path: String,
-    ) {
+    fn build_home(&mut self, observed: &ObservedState, login: &Login, kept: &Kept<'_>, path: &str) {
         if observed.homes.get(login) == Some(&Home::Absent) {
-            let login = login.clone();
+            let (login, path) = (login.clone(), path.to_owned());
             self.homes.push(NewHome { login, uid: kept.uid.get(), gid: kept.gid, path });
         }
     }

@@ -2,7 +2,7 @@
 //! is never taken over unless a statement names the uid found here; a refusal stops one account and
 //! leaves the others alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use muster_proto::{
     desired::{Account, Clash, DesiredState},
@@ -11,7 +11,7 @@ use muster_proto::{
 };
 
 use crate::{
-    format::{Entry, group, passwd},
+    format::{Entry, Table, group, passwd},
     observed::{Elsewhere, Home, ObservedState},
     ownership::{Origin, OwnedAccount, Ownership},
     policy::HostPolicy,
@@ -59,30 +59,36 @@ pub(super) struct Leaving<'a> {
 }
 
 struct Numbers<'a> {
-    logins: BTreeMap<u32, BTreeSet<&'a str>>,
-    groups: BTreeMap<u32, BTreeSet<&'a str>>,
+    logins: ByNumber<'a>,
+    groups: ByNumber<'a>,
 }
 
 impl<'a> Numbers<'a> {
     fn of(observed: &'a ObservedState) -> Self {
         Self {
-            logins: by_number(observed.passwd.entries(), passwd::UID),
-            groups: by_number(observed.group.entries(), group::GID),
+            logins: ByNumber::of(&observed.passwd, passwd::UID),
+            groups: ByNumber::of(&observed.group, group::GID),
         }
     }
 }
 
-fn by_number<'a>(
-    entries: impl Iterator<Item = Entry<'a>>,
-    field: usize,
-) -> BTreeMap<u32, BTreeSet<&'a str>> {
-    let mut names: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
-    for entry in entries {
-        if let Some(number) = entry.number(field) {
-            names.entry(number).or_default().insert(entry.text(0).unwrap_or("?"));
-        }
+/// The names of each number, in order.
+struct ByNumber<'a>(Vec<(u32, &'a str)>);
+
+impl<'a> ByNumber<'a> {
+    fn of(table: &'a Table, field: usize) -> Self {
+        let named = |entry: Entry<'a>| Some((entry.number(field)?, entry.text(0).unwrap_or("?")));
+        let mut names: Vec<_> = table.entries().filter_map(named).collect();
+        names.sort_unstable();
+        names.dedup();
+        Self(names)
     }
-    names
+
+    fn names(&self, number: u32) -> impl Iterator<Item = &'a str> {
+        let from = self.0.partition_point(|(other, _)| *other < number);
+        let rest = self.0.get(from..).unwrap_or_default().iter();
+        rest.take_while(move |(other, _)| *other == number).map(|(_, name)| *name)
+    }
 }
 
 pub(super) fn judge<'a>(
@@ -117,7 +123,7 @@ pub(super) fn judge<'a>(
             judged.findings.push(finding("conflict", login, detail));
             continue;
         }
-        let alone = numbers.logins.get(&owned.uid.get()).is_none_or(|logins| logins.len() == 1);
+        let alone = numbers.logins.names(owned.uid.get()).count() == 1;
         if !alone {
             let detail = format!("another login has uid {} too: no process is ended", owned.uid);
             judged.findings.push(finding("uid-shared", login, detail));
@@ -186,7 +192,7 @@ impl<'a> Judge<'a, '_> {
         if !self.policy.allows_uid(uid.get()) {
             return refuse("uid-out-of-range", format!("this host does not give uid {uid}"));
         }
-        if let Some(other) = self.numbers.logins.get(&uid.get()).and_then(BTreeSet::first) {
+        if let Some(other) = self.numbers.logins.names(uid.get()).next() {
             return refuse("conflict", format!("uid {uid} is `{other}`'s"));
         }
         let group = self.observed.group.get(login.as_str());
@@ -195,7 +201,7 @@ impl<'a> Judge<'a, '_> {
         if group.is_some() && !own_group {
             return refuse("conflict", "there is a Unix group of this name".to_owned());
         }
-        if let Some(other) = self.numbers.groups.get(&uid.get()).and_then(BTreeSet::first)
+        if let Some(other) = self.numbers.groups.names(uid.get()).next()
             && !own_group
         {
             return refuse("conflict", format!("gid {uid} is the Unix group `{other}`'s"));
@@ -251,7 +257,7 @@ impl<'a> Judge<'a, '_> {
         if found != Some(uid.get()) {
             return refuse(format!("an account with {shown} is there, the adoption names {uid}"));
         }
-        if self.numbers.logins.get(&uid.get()).is_some_and(|logins| logins.len() > 1) {
+        if self.numbers.logins.names(uid.get()).count() > 1 {
             return refuse(format!("several logins have uid {uid}"));
         }
         let (Some(gid), Some(_)) =

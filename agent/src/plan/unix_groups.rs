@@ -27,8 +27,10 @@ use super::{
 /// Who shall be in which Unix group, and which are to be created.
 #[derive(Debug, Default)]
 pub(super) struct Membership<'a> {
-    /// By Unix group and login: in or out. Whoever is not named stays as found.
-    wants: BTreeMap<&'a str, BTreeMap<&'a str, bool>>,
+    /// By Unix group, who shall be in it. Whoever is not named stays as found.
+    into: BTreeMap<&'a str, BTreeSet<&'a str>>,
+    /// By Unix group, who is in it and shall not be.
+    out: BTreeMap<&'a str, BTreeSet<&'a str>>,
     created: BTreeMap<&'a str, u32>,
     /// What Muster gives each kept account.
     pub(super) given: BTreeMap<&'a Login, BTreeSet<UnixGroupName>>,
@@ -82,21 +84,20 @@ impl<'a> Membership<'a> {
             .filter(|name| this.owned.keys().any(|owned| owned.as_str() == *name))
             .chain([MARKER])
             .collect();
+        let nobody = BTreeSet::new();
         let tables = [Some(&observed.group), observed.gshadow.as_ref()];
         for entry in tables.into_iter().flatten().flat_map(Table::entries) {
             let Some(name) = entry.text(0) else { continue };
-            for member in group::members(entry) {
-                let wanted = this.wants.get(name).and_then(|w| w.get(member)) == Some(&true);
-                if wanted || member == name {
-                    continue;
-                }
+            let wanted = this.into.get(name).unwrap_or(&nobody);
+            let members: BTreeSet<&str> = group::members(entry).collect();
+            for &member in members.difference(wanted).filter(|member| **member != name) {
                 let goes = match rules.get(member) {
                     Some(rule) if name == MARKER => !rule.leaves,
                     Some(rule) => rule.takes(name) || exact.contains(name),
                     None => exact.contains(name) && !policy.protects(member),
                 };
                 if goes {
-                    this.wants.entry(name).or_default().insert(member, false);
+                    this.out.entry(name).or_default().insert(member);
                     if is_root_equivalent(name) && rules.contains_key(member) {
                         this.losers.insert(member);
                     }
@@ -181,11 +182,11 @@ impl<'a> Membership<'a> {
                 }
                 for name in fleet.chain(there) {
                     given.insert(name.clone());
-                    self.wants.entry(name.as_str()).or_default().insert(login.as_str(), true);
+                    self.into.entry(name.as_str()).or_default().insert(login.as_str());
                 }
             }
             self.given.insert(*login, given);
-            self.wants.entry(MARKER).or_default().insert(login.as_str(), true);
+            self.into.entry(MARKER).or_default().insert(login.as_str());
         }
         for (name, count) in unmet {
             let detail =
@@ -222,14 +223,15 @@ impl<'a> Membership<'a> {
     pub(super) fn take(&self, observed: &ObservedState, edits: &mut AccountEdits) -> Vec<Note> {
         let mut told: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (table, edits) in both(observed, edits) {
-            for (name, wants) in &self.wants {
+            for (name, out) in &self.out {
                 let present = members_of(table, name);
-                let out =
-                    wants.iter().filter(|(login, stays)| !**stays && present.contains(*login));
-                let remove: BTreeSet<String> = out.map(|(login, _)| (*login).to_owned()).collect();
-                for login in wants.keys().filter(|login| remove.contains(**login)) {
-                    told.entry(login).or_default().insert(name);
-                }
+                let out = out.intersection(&present);
+                let remove: BTreeSet<String> = out
+                    .map(|login| {
+                        told.entry(login).or_default().insert(name);
+                        (*login).to_owned()
+                    })
+                    .collect();
                 if !remove.is_empty() {
                     let name = (*name).to_owned();
                     edits.push(Edit::Members { name, add: BTreeSet::new(), remove });
@@ -246,15 +248,13 @@ impl<'a> Membership<'a> {
     pub(super) fn give(&self, observed: &ObservedState, edits: &mut AccountEdits) -> Vec<Note> {
         let mut told: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (at, (table, edits)) in both(observed, edits).into_iter().enumerate() {
-            let nobody = BTreeMap::new();
+            let nobody = BTreeSet::new();
             let names: BTreeSet<&str> =
-                self.wants.keys().chain(self.created.keys()).copied().collect();
+                self.into.keys().chain(self.created.keys()).copied().collect();
             for name in names {
-                let wants = self.wants.get(name).unwrap_or(&nobody);
+                let into = self.into.get(name).unwrap_or(&nobody);
                 let present = first_members(table, name);
-                let entering =
-                    wants.iter().filter(|(login, stays)| **stays && !present.contains(*login));
-                let add: BTreeSet<&str> = entering.map(|(login, _)| *login).collect();
+                let add: BTreeSet<&str> = into.difference(&present).copied().collect();
                 let members: BTreeSet<String> =
                     add.iter().map(|login| (*login).to_owned()).collect();
                 let owned_name = name.to_owned();

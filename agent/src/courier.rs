@@ -77,8 +77,14 @@ pub enum CourierError {
     #[error("cannot understand the keeper")]
     Channel(#[from] BadMessage),
     /// The controller cannot be reached.
-    #[error("cannot reach the controller")]
-    Connect(#[from] tonic::transport::Error),
+    #[error("cannot reach the controller at `{address}`")]
+    Connect {
+        /// Where it should be.
+        address: String,
+        /// Why.
+        #[source]
+        cause: tonic::transport::Error,
+    },
     /// The controller refused or went away.
     #[error("the controller ended the session: {}", .0.message())]
     Refused(Box<tonic::Status>),
@@ -156,7 +162,10 @@ pub async fn dial(address: &str, tls: ClientConfig) -> Result<Channel, CourierEr
         .keep_alive_timeout(PATIENCE)
         .keep_alive_while_idle(true);
     match timeout(PATIENCE, endpoint.connect_with_connector(connect)).await {
-        Ok(channel) => Ok(channel?),
+        Ok(channel) => {
+            let address = address.to_owned();
+            channel.map_err(|cause| CourierError::Connect { address, cause })
+        }
         Err(_) => Err(CourierError::Closed("controller did not answer and")),
     }
 }

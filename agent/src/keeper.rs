@@ -77,7 +77,7 @@ pub struct Keeper<H> {
     findings: BTreeSet<Finding>,
     failed: Vec<Outcome>,
     courier: Option<Courier>,
-    retrying: bool,
+    convergence: Convergence,
 }
 
 /// What one look at the host came to.
@@ -115,7 +115,7 @@ impl<H: Host> Keeper<H> {
             findings: BTreeSet::new(),
             failed: Vec::new(),
             courier: None,
-            retrying: false,
+            convergence: Convergence::Done,
         })
     }
 
@@ -138,7 +138,8 @@ impl<H: Host> Keeper<H> {
 
     /// Returns how long nothing has to be looked at, and what will be the reason then.
     fn next_look(&self, clocks: Clocks) -> (Duration, Trigger) {
-        let seconds = if self.retrying { RETRY_SECONDS } else { self.config.scan_seconds };
+        let retrying = self.convergence == Convergence::Retrying;
+        let seconds = if retrying { RETRY_SECONDS } else { self.config.scan_seconds };
         let scan = (Duration::from_secs(seconds), Trigger::Scan);
         let now = self.signed.now(clocks);
         let Some(next) = derive::next_change(&self.ledger.known(), now) else { return scan };
@@ -210,8 +211,7 @@ impl<H: Host> Keeper<H> {
         }
         let mut findings: Vec<Finding> = self.findings.iter().cloned().collect();
         findings.push(finding);
-        let convergence = Convergence::Retrying;
-        self.report(Trigger::Bundle, BTreeSet::new(), Vec::new(), convergence, findings)
+        self.report(Trigger::Bundle, BTreeSet::new(), Vec::new(), self.convergence, findings)
     }
 
     fn take(&mut self, bundle: VerifiedBundle) -> Result<(), KeeperError> {
@@ -229,7 +229,10 @@ impl<H: Host> Keeper<H> {
         if let Some(acknowledgement) = &bundle.acknowledgement {
             self.spool.acknowledged(acknowledgement.number)?;
         }
-        self.refusal.clear();
+        if !self.refusal.is_empty() {
+            self.refusal.clear();
+            self.tell_standing();
+        }
         let news = bundle.link.is_some()
             || !bundle.revocations.is_empty()
             || !bundle.trust_roots.is_empty();
@@ -265,7 +268,7 @@ impl<H: Host> Keeper<H> {
                 }
             }
         }
-        self.retrying = convergence == Convergence::Retrying;
+        self.convergence = convergence;
         for outcome in &outcomes {
             log(outcome);
         }
@@ -335,12 +338,25 @@ impl<H: Host> Keeper<H> {
         );
         let mut findings: BTreeSet<Finding> = plan.findings.iter().cloned().collect();
         findings.extend(self.label_findings.iter().cloned());
-        findings.extend(desired.clashes.iter().map(|clash| Finding {
-            kind: "clash".to_owned(),
-            subject: "directory".to_owned(),
-            detail: format!("{clash:?}"),
-        }));
+        findings.extend(self.unproved(&circumstances));
         Ok(Look { desired, plan, findings })
+    }
+
+    /// Returns the assignments that the present link proves without what they rest on: nothing new
+    /// comes of them, and somebody should ask why.
+    fn unproved(&self, circumstances: &Circumstances<'_>) -> Vec<Finding> {
+        let proved = self.ledger.proved();
+        let missing = proved.values().filter_map(|statement| {
+            let Content::Assignment(assignment) = &statement.content else { return None };
+            let whole =
+                proved.contains_key(&assignment.role) && proved.contains_key(&assignment.subject);
+            (!whole && assignment.hosts.matches(circumstances.labels)).then(|| Finding {
+                kind: "unproved".to_owned(),
+                subject: assignment.name.to_string(),
+                detail: "its role or subject is not shown under the newest link".to_owned(),
+            })
+        });
+        missing.collect()
     }
 
     /// Signs what was done, spools it, and hands it to the courier if there is one.

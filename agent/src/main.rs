@@ -70,7 +70,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {}", host::chain(error.as_ref()));
-            ExitCode::FAILURE
+            let is_config = error.downcast_ref::<config::BadConfig>().is_some();
+            if is_config { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

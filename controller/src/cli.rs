@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
 pub mod apply;
@@ -219,7 +219,9 @@ fn run(cli: Cli) -> Result<End> {
 }
 
 fn serve(args: &ServeArgs) -> Result<End> {
-    let config = crate::config::Config::load(&args.config).map_err(usage)?;
+    let config = crate::config::Config::load(&args.config)
+        .with_context(|| format!("cannot use `{}`", args.config.display()))
+        .map_err(usage)?;
     if args.check_config {
         return Ok(End::Done);
     }

@@ -82,8 +82,8 @@ pub struct Progress {
     pub keeper_key: MachinePublicKey,
     /// Whether it is connected.
     pub connected: bool,
-    /// The receipt that says that it is done.
-    pub receipt: Option<Envelope>,
+    /// The receipts that say that it is done, oldest first.
+    pub receipts: Vec<Envelope>,
     /// Why it refused; empty if it did not.
     pub refusal: String,
 }
@@ -284,7 +284,7 @@ impl Follow {
             hostname: next.hostname,
             keeper_key: key(&next.keeper_key)?,
             connected: next.connected,
-            receipt: next.receipt.map(envelope).transpose()?,
+            receipts: next.receipts.into_iter().map(envelope).collect::<Result<_, _>>()?,
             refusal: next.refusal,
         }))
     }

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -125,6 +126,14 @@ impl Host {
         command::ok_with_stdin(self.command(&words)?, &bytes)
             .with_context(|| format!("cannot install `{path}` on `{}`", self.name))?;
         Ok(())
+    }
+
+    /// Connects to a Unix socket of the host. Whoever listens there sees root.
+    pub fn connect(&self, path: &str) -> anyhow::Result<UnixStream> {
+        let leader = self.leader().with_context(|| format!("the host `{}` is down", self.name))?;
+        // The kernel looks the rest of the path up in the host's own mounts (proc(5)).
+        UnixStream::connect(format!("/proc/{leader}/root{path}"))
+            .with_context(|| format!("cannot connect to `{path}` on `{}`", self.name))
     }
 
     /// Returns what the host's journal has of a unit, oldest first.

@@ -282,7 +282,7 @@ fn wire_progress(progress: &Progress) -> wire::HostProgress {
         hostname: progress.hostname.clone(),
         keeper_key: progress.keeper_key.as_bytes().to_vec(),
         connected: progress.connected,
-        receipt: progress.receipt.as_ref().map(wire::Envelope::from),
+        receipts: progress.receipts.iter().map(wire::Envelope::from).collect(),
         refusal: progress.refusal.clone(),
     }
 }

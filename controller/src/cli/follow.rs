@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::Result;
 use clap::Args;
 use muster_proto::{
+    envelope::Verified,
     id::{HostId, Id},
     receipt::{Convergence, HostMode, Receipt},
     trust::verify_by_host,
@@ -72,10 +73,7 @@ pub async fn run(
     let mut stream = session.client.follow(link, revocations, hosts).await?;
     let watch = async {
         while let Some(progress) = stream.next().await? {
-            let mut line = judge(&progress, link);
-            if let Some(before) = lines.get(&progress.host) {
-                line.remember(before);
-            }
+            let line = judge(&progress, link, revocations);
             output::say(&format!("  {}: {} {}", line.host, line.state, line.detail));
             lines.insert(progress.host, line);
             if hosts.iter().all(|host| lines.get(host).is_some_and(HostLine::is_settled)) {
@@ -96,6 +94,12 @@ pub async fn run(
             detail: "nothing heard of it".to_owned(),
         });
     }
+    for line in lines.values_mut().filter(|line| line.state == "waiting") {
+        line.state = "outstanding";
+        if line.detail.is_empty() {
+            "has not confirmed in time".clone_into(&mut line.detail);
+        }
+    }
     let all: Vec<HostLine> = lines.into_values().collect();
     output::list(format, &all)?;
     let confirmed = all.iter().filter(|line| line.is_settled()).count();
@@ -104,22 +108,13 @@ pub async fn run(
 }
 
 impl HostLine {
-    /// Keeps what an earlier receipt of the same change said was done.
-    fn remember(&mut self, before: &Self) {
-        if before.receipt.is_some() && before.receipt != self.receipt {
-            let parts = [before.detail.as_str(), self.detail.as_str()];
-            let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-            self.detail = parts.join(", ");
-        }
-    }
-
     fn is_settled(&self) -> bool {
         matches!(self.state, "done" | "observed")
     }
 }
 
 /// Believes a host's receipt only as far as it verifies, and only for what was asked.
-fn judge(progress: &Progress, link: Option<u64>) -> HostLine {
+fn judge(progress: &Progress, link: Option<u64>, revocations: &[Id]) -> HostLine {
     let mut line = HostLine {
         host: progress.hostname.clone(),
         id: progress.host.to_string(),
@@ -131,39 +126,37 @@ fn judge(progress: &Progress, link: Option<u64>) -> HostLine {
         line.state = "refused";
         line.detail.clone_from(&progress.refusal);
     }
-    let Some(envelope) = &progress.receipt else { return line };
+    if progress.receipts.is_empty() {
+        return line;
+    }
     if progress.keeper_key.digest() != progress.host {
         line.state = "forged";
         "its key is not the one that its id names".clone_into(&mut line.detail);
         return line;
     }
-    let receipt = match verify_by_host::<Receipt>(envelope, progress.keeper_key) {
-        Ok(receipt) => receipt,
+    let verified = progress.receipts.iter().map(|e| verify_by_host(e, progress.keeper_key));
+    let receipts: Vec<Verified<Receipt>> = match verified.collect() {
+        Ok(receipts) => receipts,
         Err(error) => {
             line.state = "forged";
             line.detail = error.to_string();
             return line;
         }
     };
-    line.receipt = Some(receipt.number);
-    let reached = link.is_none_or(|number| receipt.floor.is_some_and(|f| f.number >= number));
-    let failures: Vec<String> = receipt
-        .outcomes
-        .iter()
-        .filter_map(|o| o.failure.as_ref().map(|why| format!("{} {}: {why}", o.action, o.subject)))
-        .collect();
-    line.state = match (receipt.convergence, receipt.mode) {
-        _ if !reached => "waiting",
-        (Convergence::Done, _) => "done",
+    let Some(newest) = receipts.iter().max_by_key(|receipt| receipt.number) else { return line };
+    line.receipt = Some(newest.number);
+    let reached = link.is_none_or(|number| newest.floor.is_some_and(|f| f.number >= number));
+    let judged = |id: &Id| receipts.iter().any(|receipt| receipt.revocations.contains(id));
+    line.state = match (newest.convergence, newest.mode) {
+        _ if !reached || !revocations.iter().all(judged) => "waiting",
         (Convergence::Observed, _) | (_, HostMode::Observe) => "observed",
+        (Convergence::Done, _) => "done",
         (Convergence::Retrying, _) => "retrying",
     };
-    let done: Vec<String> = receipt
-        .outcomes
-        .iter()
-        .filter(|outcome| outcome.failure.is_none())
-        .map(|outcome| format!("{} {}", outcome.action, outcome.subject))
-        .collect();
-    line.detail = if failures.is_empty() { done.join(", ") } else { failures.join(", ") };
+    let outcomes = receipts.iter().flat_map(|receipt| &receipt.outcomes).map(|outcome| {
+        let failure = outcome.failure.as_ref().map(|why| format!(" FAILED: {why}"));
+        format!("{} {}{}", outcome.action, outcome.subject, failure.unwrap_or_default())
+    });
+    line.detail = outcomes.collect::<Vec<_>>().join(", ");
     line
 }

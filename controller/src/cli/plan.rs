@@ -20,7 +20,11 @@ use super::{
     usage,
 };
 use crate::{
-    declare::{self, Difference, ResolveError, Resolved, locate::locate, resolve::Ground},
+    declare::{
+        self, Difference, ResolveError, Resolved,
+        locate::{locate, locate_absent},
+        resolve::Ground,
+    },
     preview::{self, Effect, HostLabels},
 };
 
@@ -100,7 +104,10 @@ pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
             }
             _ => None,
         };
-        let place = error.subject().and_then(|(kind, name)| locate(&files.file, kind, name));
+        let place = match &error {
+            ResolveError::NotThere { name, .. } => locate_absent(&files.file, name),
+            other => other.subject().and_then(|(kind, name)| locate(&files.file, kind, name)),
+        };
         let error = match place {
             Some(at) => anyhow::anyhow!("{}:{}:{}: {error}", at.path.display(), at.line, at.column),
             None => error.into(),

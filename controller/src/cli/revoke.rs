@@ -55,7 +55,8 @@ enum What {
     /// A login key, whoever has it.
     Key {
         /// A public key file, a key line, or a SHA-256 fingerprint in hexadecimal digits.
-        key: String,
+        #[arg(value_name = "KEY")]
+        login_key: String,
     },
     /// A host: it gives nothing any more.
     Host {
@@ -81,7 +82,7 @@ fn describe(what: &What) -> String {
         What::User { login } => format!("user `{login}` everywhere"),
         What::Assignment { name } => format!("assignment `{name}`"),
         What::Membership { login, group } => format!("`{login}`'s being in group `{group}`"),
-        What::Key { key } => format!("key `{key}`"),
+        What::Key { login_key } => format!("key `{login_key}`"),
         What::Host { host } => format!("host `{host}`"),
     }
 }
@@ -94,7 +95,7 @@ async fn target(what: &What, session: &mut Session) -> Result<Target> {
             user: find(session, Kind::User, login)?.0,
             group: find(session, Kind::Group, group)?.0,
         },
-        What::Key { key } => Target::Key(fingerprint(key)?),
+        What::Key { login_key } => Target::Key(fingerprint(login_key)?),
         What::Host { host } => Target::Host(super::host::find(session, host).await?.labels.id),
     })
 }

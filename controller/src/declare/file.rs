@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::{
     dates::When,
-    text::{KeyLine, Text},
+    text::{KeyLine, Number, Text},
 };
 
 /// What one or several files declare.
@@ -46,7 +46,7 @@ pub struct User {
     /// The full name.
     pub name: Option<Text<FullName>>,
     /// The uid on every host; chosen when it is not given. It never changes.
-    pub uid: Option<u32>,
+    pub uid: Option<Text<Number>>,
     /// The groups that the user is in.
     pub groups: Vec<Text<ObjectName>>,
     /// The SSH public keys that may log in.
@@ -79,7 +79,7 @@ pub struct Group {}
 #[serde(deny_unknown_fields, default)]
 pub struct UnixGroup {
     /// The gid on every host; chosen when it is not given. It never changes.
-    pub gid: Option<u32>,
+    pub gid: Option<Text<Number>>,
     /// Members that no role gives are removed.
     pub exact_members: bool,
 }

@@ -18,6 +18,20 @@ pub struct Place {
     pub column: usize,
 }
 
+/// Returns where a name is listed under `absent`.
+pub fn locate_absent(paths: &[PathBuf], name: &str) -> Option<Place> {
+    let files = paths.iter().filter_map(|path| file::expand(path).ok()).flatten();
+    files.filter(|path| path.as_os_str() != "-").find_map(|path| {
+        let text = std::fs::read_to_string(&path).ok()?;
+        let from = text.find("absent:")?;
+        let at = from + text.get(from..)?.find(name)?;
+        let before = text.get(..at)?;
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next()?.chars().count() + 1;
+        Some(Place { path, line, column })
+    })
+}
+
 /// Returns where a thing of this kind and name is declared, as far as block style shows it.
 pub fn locate(paths: &[PathBuf], kind: Kind, name: &str) -> Option<Place> {
     let section = match kind {

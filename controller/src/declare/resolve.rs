@@ -89,6 +89,7 @@ struct Work<'a, 'g> {
     ids: BTreeMap<(Kind, String), Id>,
     uids: BTreeSet<u32>,
     gids: BTreeSet<u32>,
+    claimed: BTreeMap<u32, String>,
     changed: BTreeMap<Id, (Statement, Difference)>,
 }
 
@@ -108,7 +109,7 @@ impl<'a, 'g> Work<'a, 'g> {
         let uids = taken.uids.keys().map(|uid| uid.get());
         let gids = taken.gids.keys().map(|gid| gid.get());
         let (uids, gids) = (uids.collect(), gids.collect());
-        Self { ground, ids, uids, gids, changed: BTreeMap::new() }
+        Self { ground, ids, uids, gids, claimed: BTreeMap::new(), changed: BTreeMap::new() }
     }
 
     /// Gives ids to everything that is new, so that the files may be in any order.
@@ -193,7 +194,8 @@ impl<'a, 'g> Work<'a, 'g> {
             Some(Content::UnixGroup(group)) => Some(group.gid.get()),
             _ => None,
         };
-        let gid = self.number(Kind::UnixGroup, text, known, declared.gid)?;
+        let gid =
+            self.number(Kind::UnixGroup, text, known, declared.gid.as_ref().map(|gid| gid.0.0))?;
         let members =
             if declared.exact_members { MemberList::Exactly } else { MemberList::AtLeast };
         let gid = Gid::parse(gid).map_err(number)?;
@@ -219,7 +221,7 @@ impl<'a, 'g> Work<'a, 'g> {
                 return Err(self.taken(kind, name, what, asked));
             }
             (None, Some(asked)) => {
-                self.claim(kind, asked);
+                self.claim(kind, name, asked);
                 return Ok(asked);
             }
             (None, None) => {}
@@ -228,11 +230,12 @@ impl<'a, 'g> Work<'a, 'g> {
         let (first, last) = if kind == Kind::User { limits.uids } else { limits.gids };
         let free = |n: &u32| !self.uids.contains(n) && !self.gids.contains(n);
         let chosen = (first..=last).find(free).ok_or(ResolveError::Exhausted(what))?;
-        self.claim(kind, chosen);
+        self.claim(kind, name, chosen);
         Ok(chosen)
     }
 
-    fn claim(&mut self, kind: Kind, number: u32) {
+    fn claim(&mut self, kind: Kind, name: &str, number: u32) {
+        self.claimed.insert(number, format!("{kind} `{name}`"));
         if kind == Kind::User {
             self.uids.insert(number)
         } else {
@@ -245,8 +248,8 @@ impl<'a, 'g> Work<'a, 'g> {
         let login = taken.uids.iter().find(|(uid, _)| uid.get() == number).and_then(|(_, id)| {
             taken.logins.iter().find(|(_, owner)| *owner == id).map(|(login, _)| login)
         });
-        let owner =
-            login.map_or_else(|| "another one".to_owned(), |login| format!("user `{login}`"));
+        let here = || self.claimed.get(&number).cloned().unwrap_or_else(|| "another one".into());
+        let owner = login.map_or_else(here, |login| format!("user `{login}`"));
         let (name, what) = (name.to_owned(), format!("{what} {number}"));
         ResolveError::Taken { kind, name, what, owner }
     }
@@ -258,7 +261,7 @@ impl<'a, 'g> Work<'a, 'g> {
         let known = taken.logins.get(login).and_then(|id| {
             taken.uids.iter().find(|(_, owner)| *owner == id).map(|(uid, _)| uid.get())
         });
-        let uid = self.number(Kind::User, text, known, declared.uid)?;
+        let uid = self.number(Kind::User, text, known, declared.uid.as_ref().map(|uid| uid.0.0))?;
         let groups: Result<BTreeSet<Id>, _> = declared
             .groups
             .iter()

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use muster_proto::{
     key::SshPublicKey,
-    name::{AbsolutePath, FullName, Line, Login, ObjectName, UnixGroupName},
+    name::{AbsolutePath, FullName, Line, Login, ObjectName, Uid, UnixGroupName},
     selector::Selector,
     statement::SourceNetwork,
     sudo::{RunAsUser, SudoCommand},
@@ -20,6 +20,9 @@ pub struct Text<T>(pub T);
 pub trait FromText: Sized {
     /// What the schema says of it.
     const DESCRIPTION: &'static str;
+
+    /// The type that the schema gives it.
+    const TYPE: &'static str = "string";
 
     /// Reads the text.
     fn from_text(text: &str) -> Result<Self, String>;
@@ -39,7 +42,7 @@ impl<T: FromText> JsonSchema for Text<T> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "description": T::DESCRIPTION })
+        json_schema!({ "type": T::TYPE, "description": T::DESCRIPTION })
     }
 }
 
@@ -86,6 +89,21 @@ from_text! {
     SourceNetwork: "An address or network in CIDR form.", SourceNetwork::parse;
     SudoCommand: "`ALL`, `/path` (any arguments), `/path \"\"` (none) or `/path a b` (exactly these).", SudoCommand::parse;
     RunAsUser: "An account of the host, or `ALL`.", RunAsUser::parse;
+}
+
+/// A uid or gid as asked for; whether it is free is judged later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Number(pub u32);
+
+impl FromText for Number {
+    const DESCRIPTION: &'static str = "A number from 1000 to 59999 or 100000 to 499999.";
+    const TYPE: &'static str = "integer";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let bad = |_| format!("`{}` is not a uid or gid: expected a number", text.escape_debug());
+        let number: u32 = text.parse().map_err(bad)?;
+        Uid::parse(number).map(|uid| Self(uid.get())).map_err(|error| why(&error))
+    }
 }
 
 impl FromText for KeyLine {

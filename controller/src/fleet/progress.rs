@@ -40,8 +40,8 @@ pub struct Progress {
     pub keeper_key: MachinePublicKey,
     /// Whether it is connected.
     pub connected: bool,
-    /// The receipt that says that it has arrived.
-    pub receipt: Option<Envelope>,
+    /// The receipts that say that it has arrived, oldest first; none before that.
+    pub receipts: Vec<Envelope>,
     /// Why the host refused.
     pub refusal: String,
 }
@@ -64,7 +64,7 @@ impl Fleet {
                     }
                 }
             }
-            if told.values().all(|progress| progress.receipt.is_some()) {
+            if told.values().all(|progress| !progress.receipts.is_empty()) {
                 return Ok(());
             }
             look = tokio::select! {
@@ -91,7 +91,7 @@ impl Fleet {
                 hostname: member.host.hostname.clone(),
                 keeper_key: member.host.keeper_key,
                 connected: member.session.is_some(),
-                receipt: None,
+                receipts: Vec::new(),
                 refusal: standing.map(|standing| standing.refusal.clone()).unwrap_or_default(),
             };
             (progress, arrived)
@@ -104,8 +104,9 @@ impl Fleet {
                     goal.revocations.iter().any(|id| receipt.revocations.contains(id))
                 })
             };
-            let found = receipts.iter().find(names).or(receipts.first());
-            progress.receipt = found.cloned();
+            let naming = receipts.iter().skip(1).filter(names);
+            progress.receipts = receipts.first().into_iter().chain(naming).cloned().collect();
+            progress.receipts.reverse();
         }
         Ok(Some(progress))
     }

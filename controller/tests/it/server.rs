@@ -65,7 +65,7 @@ async fn a_link_reaches_a_host_and_its_receipt_reaches_who_follows() {
     let follow = wire::FollowRequest { link: 1, revocations: Vec::new(), hosts: reply.hosts };
     let mut progress = operator.follow(follow).await.unwrap().into_inner();
     let first = soon(progress.message()).await.unwrap().unwrap();
-    assert!(first.connected && first.receipt.is_none());
+    assert!(first.connected && first.receipts.is_empty());
 
     until(&mut session, &mut host, |bundle| bundle.link.is_some()).await;
     assert_eq!(host.held, host.due(world.chain.statements()));
@@ -79,7 +79,7 @@ async fn a_link_reaches_a_host_and_its_receipt_reaches_who_follows() {
     while let Some(progress) = soon(progress.message()).await.unwrap() {
         last = progress;
     }
-    assert_eq!(last.receipt, Some(wire::Envelope::from(&receipt)));
+    assert_eq!(last.receipts, vec![wire::Envelope::from(&receipt)]);
 
     // Taking away is pushed at once, on its own.
     let target = Target::Statement { id: id("ana"), revision: 1 };
@@ -98,7 +98,7 @@ async fn a_link_reaches_a_host_and_its_receipt_reaches_who_follows() {
     let mut progress = operator.follow(follow).await.unwrap().into_inner();
     let mut last = None;
     while let Some(progress) = soon(progress.message()).await.unwrap() {
-        last = progress.receipt;
+        last = progress.receipts.into_iter().next_back();
     }
     assert_eq!(last, Some(wire::Envelope::from(&receipt)));
 

@@ -102,11 +102,16 @@ pub fn log_head() -> LogHead {
 /// Alice in `dba`, with a role, on every `env=prod` host.
 pub fn staffed(shape: Shape) -> World {
     let mut world = World::new(shape);
+    staff(&mut world);
+    world
+}
+
+/// Publishes them in a world of one's own.
+pub fn staff(world: &mut World) {
     world.publish(vec![
         (id("alice"), user("alice", 10_001, &["alice key"], &["dba"])),
         (id("dba"), group("dba")),
         (id("admin"), role("admin", &["ALL"])),
         (id("dbas"), assignment("dbas", "dba", "admin", "env=prod")),
     ]);
-    world
 }

@@ -114,11 +114,16 @@ impl Signer {
 
 /// A machine's key, from its name.
 pub fn machine(name: &str) -> MachineKey {
+    MachineKey::from_pkcs8(&machine_pkcs8(name)).unwrap()
+}
+
+/// The same as a machine keeps it.
+pub fn machine_pkcs8(name: &str) -> Vec<u8> {
     let seed = seed(name);
     let pair = Ed25519KeyPair::from_seed_unchecked(&seed).unwrap();
     let mut der = b"\x30\x53\x02\x01\x01\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20".to_vec();
     der.extend_from_slice(&seed);
     der.extend_from_slice(b"\xa1\x23\x03\x21\x00");
     der.extend_from_slice(pair.public_key().as_ref());
-    MachineKey::from_pkcs8(&der).unwrap()
+    der
 }

@@ -1,0 +1,255 @@
+//! A host with the keeper's unit, joined to a fleet that exists in this process alone, and the
+//! courier that holds the other end of its socket.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use muster_agent::{
+    channel::{self, SOCKET},
+    config, host,
+    labels::DIRECTORY as LABELS,
+    ledger::Ledger,
+};
+use muster_proto::{
+    bundle::{Bundle, Floor},
+    crypto::MachinePublicKey,
+    envelope::{Document, Envelope, Verified},
+    id::Digest,
+    link::LinkRef,
+    receipt::{Finding, HostMode, Receipt, Trigger},
+    trust,
+    wire::{self, FromKeeper, ToKeeper, from_keeper, to_keeper},
+};
+use muster_tests::{Host, Lab};
+use prost::Message;
+
+use crate::{
+    host::Host as Twin,
+    keys::{machine, machine_pkcs8},
+    world::World,
+};
+
+/// Long enough for a host that shares the machine with many.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// An account on every host that is not Muster's, and that Muster is told never to touch.
+pub const BREAK_GLASS: (&str, u32) = ("rescue", 10_050);
+/// Another one, of which Muster is told nothing.
+pub const NATIVE: (&str, u32) = ("native", 10_060);
+
+const STATE: &str = "/var/lib/muster-agent";
+const UNIT: &str = "muster-agent.service";
+
+/// A host, and what it should come to.
+pub struct Victim {
+    machine: Host,
+    key: MachinePublicKey,
+    courier: UnixStream,
+    /// The same host in this process, to build honest bundles for and to judge bad ones by.
+    pub twin: Twin,
+    newest: Option<(u64, Digest)>,
+    refusal: String,
+}
+
+/// What the keeper said to one message.
+struct Answer {
+    standing: wire::Standing,
+    receipts: Vec<Verified<Receipt>>,
+}
+
+impl Victim {
+    /// Lays down what `join` would, with the floor that the token pins, and starts the keeper.
+    pub fn join(lab: &Lab, name: &str, world: &World, floor: Option<LinkRef>) -> Self {
+        let machine_key = machine(name).public();
+        let mut twin = Twin::new(world, name);
+        twin.floor = floor.map(|link| Floor { trust_version: 1, link });
+        let roots = world.trust_roots[..1].to_vec();
+        let ledger = Ledger::begin(twin.id, world.lineage(), roots, floor).unwrap();
+        let host = lab.host(name).clone();
+        install(&host);
+        let place = |path: &str, bytes: &[u8], mode| host.write(path, bytes, mode).unwrap();
+        for (login, uid) in [BREAK_GLASS, NATIVE] {
+            host.run_ok(&["useradd", "--uid", &uid.to_string(), login]).unwrap();
+        }
+        let config = config::initial(HostMode::Enforce, &[BREAK_GLASS.0.to_owned()]);
+        place(config::PATH, config.as_bytes(), 0o644);
+        place(&format!("{LABELS}/lab"), b"env=prod\n", 0o644);
+        place(&format!("{STATE}/keeper/key.der"), &machine_pkcs8(name), 0o600);
+        place(&format!("{STATE}/keeper/ledger"), &ledger.encode(), 0o600);
+        let started = host.run(&["systemctl", "start", UNIT]).unwrap();
+        assert!(started.success(), "{started}\n{}", host.journal(UNIT).unwrap());
+        let courier = host.connect(SOCKET).unwrap();
+        courier.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (newest, refusal) = (None, String::new());
+        let mut victim = Self { machine: host, key: machine_key, courier, twin, newest, refusal };
+        let start = victim.say(to_keeper::Message::WatchSpoolAfter(0));
+        assert_eq!(start.standing.mode(), wire::HostMode::Enforce);
+        let triggers: Vec<Trigger> = start.receipts.iter().map(|r| r.trigger).collect();
+        assert_eq!(triggers, [Trigger::Start]);
+        victim
+    }
+
+    /// Brings a good bundle, which the host takes, and returns the receipt for it.
+    pub fn take(&mut self, bundle: &Bundle) -> Receipt {
+        self.twin.take(bundle).unwrap();
+        let answer = self.bring(&bundle.encode());
+        assert_eq!(answer.standing.refusal, "");
+        self.refusal.clear();
+        let [receipt] = &answer.receipts[..] else { panic!("not one receipt for a good bundle") };
+        assert_eq!(receipt.trigger, Trigger::Bundle);
+        assert_eq!(receipt.floor, self.twin.floor.map(|floor| floor.link));
+        Receipt::clone(receipt)
+    }
+
+    /// Brings a bundle of which nothing may be taken, and returns why it was refused.
+    pub fn refuses(&mut self, bundle: &Bundle) -> String {
+        self.refuses_bytes(&bundle.encode())
+    }
+
+    /// Brings bytes of which nothing may be taken, and returns why they were refused.
+    pub fn refuses_bytes(&mut self, bytes: &[u8]) -> String {
+        let reason = host::chain(&self.twin.clone().take_bytes(bytes).unwrap_err());
+        let (traces, remembered) = (self.traces(), self.ledger());
+        let answer = self.bring(bytes);
+        assert_eq!(answer.standing.refusal, reason);
+        assert_eq!(self.traces(), traces, "after: {reason}");
+        // It remembers that it was asked, and nothing of what it was told.
+        let mut ledger = self.ledger();
+        ledger.signed_time = remembered.signed_time;
+        ledger.receipt = remembered.receipt;
+        ledger.evidence.clone_from(&remembered.evidence);
+        assert_eq!(ledger.encode(), remembered.encode());
+        // What is told again and again is written down once.
+        if self.refusal == reason {
+            assert!(answer.receipts.is_empty());
+            return reason;
+        }
+        self.refusal.clone_from(&reason);
+        let [receipt] = &answer.receipts[..] else { panic!("no receipt for: {reason}") };
+        let refused = Finding {
+            kind: "bundle-refused".to_owned(),
+            subject: "bundle".to_owned(),
+            detail: reason.clone(),
+        };
+        assert!(receipt.findings.contains(&refused), "{:?}", receipt.findings);
+        assert_eq!((receipt.trigger, &receipt.outcomes), (Trigger::Bundle, &Vec::new()));
+        assert_eq!(receipt.floor, ledger.floor_link().and(ledger.floor).map(|floor| floor.link));
+        reason
+    }
+
+    /// Brings a bundle that is true and gives nothing, and returns what the host says to it.
+    pub fn takes_and_gives_nothing(&mut self, bundle: &Bundle) -> Vec<Finding> {
+        let traces = self.traces();
+        let receipt = self.take(bundle);
+        assert_eq!(receipt.outcomes, []);
+        assert_eq!(self.traces(), traces);
+        receipt.findings
+    }
+
+    /// Says whether there is such an account with keys that Muster gave it.
+    pub fn gives(&self, login: &str) -> bool {
+        let key = format!("/etc/ssh/muster-keys/{login}");
+        let there = self.machine.run(&["getent", "passwd", login]).unwrap().success();
+        there && self.machine.run(&["test", "-s", &key]).unwrap().success()
+    }
+
+    /// Returns what sudo says that somebody may do.
+    pub fn sudo_of(&self, login: &str) -> String {
+        self.machine.run_ok(&["sudo", "--list", "--other-user", login]).unwrap()
+    }
+
+    /// Returns the keeper's memory as it lies on the host.
+    pub fn ledger(&self) -> Ledger {
+        let bytes = self.machine.read(&format!("{STATE}/keeper/ledger")).unwrap();
+        Ledger::decode(&bytes).unwrap()
+    }
+
+    /// Returns all accounts and all that gives access: contents, and of each file its inode and
+    /// when that was last touched, so that writing the same again would show as well.
+    pub fn traces(&self) -> String {
+        const SCRIPT: &str = r"
+            set -eu
+            places='/etc/passwd /etc/shadow /etc/group /etc/gshadow /etc/sudoers /etc/sudoers.d
+                    /etc/ssh /home /var/spool/cron'
+            find $places -printf '%p %y %i %m %U:%G %s %C@ %l\n' | sort
+            find $places -type f -exec sha256sum {} + | sort
+            cat /etc/passwd /etc/shadow /etc/group /etc/gshadow
+        ";
+        self.machine.run_ok(&["sh", "-c", SCRIPT]).unwrap()
+    }
+
+    fn bring(&mut self, bytes: &[u8]) -> Answer {
+        self.say(to_keeper::Message::Deliver(bytes.to_vec()))
+    }
+
+    /// Says something, and listens to all that the keeper says to it.
+    fn say(&mut self, message: to_keeper::Message) -> Answer {
+        // The keeper does one thing after the other: once it has said where it stands to somebody
+        // who asks for no receipts, it has said all that there was to say before.
+        for message in [message, to_keeper::Message::WatchSpoolAfter(u64::MAX)] {
+            let message = ToKeeper { message: Some(message) };
+            self.courier.write_all(&channel::frame(&message)).unwrap();
+        }
+        let mut receipts = Vec::new();
+        let mut standings = 0;
+        loop {
+            match self.hear() {
+                from_keeper::Message::Spool(entry) => receipts.push(self.believe(entry)),
+                from_keeper::Message::Standing(_) if standings == 0 => standings += 1,
+                from_keeper::Message::Standing(standing) => return Answer { standing, receipts },
+            }
+        }
+    }
+
+    fn hear(&mut self) -> from_keeper::Message {
+        let mut head = [0; 4];
+        self.courier.read_exact(&mut head).unwrap();
+        let mut body = vec![0; channel::body_length(head).unwrap()];
+        self.courier.read_exact(&mut body).unwrap();
+        FromKeeper::decode(body.as_slice()).unwrap().message.unwrap()
+    }
+
+    /// Believes a receipt that the host's own key signs and that continues the one before.
+    fn believe(&mut self, entry: wire::SpoolEntry) -> Verified<Receipt> {
+        let envelope = Envelope::try_from(entry.receipt.unwrap()).unwrap();
+        let receipt: Verified<Receipt> = trust::verify_by_host(&envelope, self.key).unwrap();
+        let (number, previous) =
+            self.newest.map_or((1, None), |(number, digest)| (number + 1, Some(digest)));
+        assert_eq!((receipt.number, receipt.previous), (number, previous));
+        assert_eq!((entry.number, receipt.mode), (number, HostMode::Enforce));
+        self.newest = Some((number, receipt.digest()));
+        receipt
+    }
+}
+
+/// Installs all of a package that the keeper needs.
+fn install(host: &Host) {
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging");
+    host.install(&agent(), "/usr/bin/muster-agent", 0o755).unwrap();
+    for (file, place) in [
+        ("systemd/muster-agent.service", "systemd/system/muster-agent.service"),
+        ("sysusers.d/muster-agent.conf", "sysusers.d/muster-agent.conf"),
+        ("tmpfiles.d/muster-agent.conf", "tmpfiles.d/muster-agent.conf"),
+    ] {
+        host.install(&packaging.join(file), &format!("/usr/lib/{place}"), 0o644).unwrap();
+    }
+    let script = format!(
+        "set -eu
+        systemd-sysusers && systemd-tmpfiles --create muster-agent.conf
+        install -d -m 0711 {STATE} && install -d -m 0700 {STATE}/keeper
+        install -d -m 0700 -o muster-agent {STATE}/courier
+        systemctl daemon-reload"
+    );
+    host.run_ok(&["sh", "-c", &script]).unwrap();
+}
+
+/// The agent as it is shipped, if that was built, and otherwise as it is developed.
+fn agent() -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let target = this.ancestors().nth(3).unwrap();
+    let built = ["x86_64-unknown-linux-musl/release", "debug"].map(|kind| target.join(kind));
+    let agent = built.map(|folder| folder.join("muster-agent")).into_iter().find(|p| p.exists());
+    agent.unwrap_or_else(|| panic!("the agent is not built: run `cargo build --workspace` first"))
+}

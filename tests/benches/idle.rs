@@ -33,7 +33,8 @@ fn main() -> anyhow::Result<()> {
     let members = [Member { name: "db1", labels: &["env=bench"], mode: Mode::Enforce }];
     let fleet = Fleet::start("idle", &programs, &members)?;
     let start = Instant::now();
-    fleet.apply_ok(&declaration())?;
+    let path = fleet.declare(&declaration())?;
+    fleet.muster_ok(&["apply", "--yes", "--output", "json", "--file", path])?;
     let applied = start.elapsed();
     let db1 = fleet.host("db1");
     let accounts = db1.run_ok(&["sh", "-c", "grep --count ^user /etc/passwd"])?;

@@ -39,7 +39,9 @@ const ENFORCED: &str = "env in (prod,dev)";
 /// Waits for the fleet to be free, and returns it whole.
 fn fleet() -> MutexGuard<'static, Fleet> {
     static FLEET: OnceLock<Result<Mutex<Fleet>, String>> = OnceLock::new();
-    let start = || Fleet::start("e2e", &Programs::tested()?, &MEMBERS).map(Mutex::new);
+    // Two checkouts of one machine may be tested at a time.
+    let name = format!("e2e-{}", std::process::id());
+    let start = || Fleet::start(&name, &Programs::tested()?, &MEMBERS).map(Mutex::new);
     let fleet = FLEET.get_or_init(|| start().map_err(|error| format!("{error:#}")));
     let fleet = match fleet {
         Ok(fleet) => fleet.lock().unwrap_or_else(PoisonError::into_inner),

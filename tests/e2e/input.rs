@@ -148,9 +148,9 @@ fn logins_that_a_system_would_stumble_over_are_refused() {
             case("users:\n  una: {shell: bash}\n", "2:16", &["absolute"]),
             case("users:\n  una: {home: /home/../root}\n", "2:15", &["`..`"]),
             case("unix_groups:\n  sudo: {}\n", "2:3", &["belongs to the system"]),
-            case("users:\n  una: {uid: 0}\n", "2:3", &["1000"]),
-            case("users:\n  una: {uid: 999}\n", "2:3", &["1000"]),
-            case("users:\n  una: {uid: 65534}\n", "2:3", &["59999"]),
+            case("users:\n  una: {uid: 0}\n", "2:14", &["1000"]),
+            case("users:\n  una: {uid: 999}\n", "2:14", &["1000"]),
+            case("users:\n  una: {uid: 65534}\n", "2:14", &["59999"]),
         ],
     );
 }

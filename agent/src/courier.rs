@@ -1,6 +1,5 @@
 //! The unprivileged process: it talks to the network and knows no host. What it carries is signed
 //! elsewhere and believed elsewhere; a courier that lies can only withhold.
-#![expect(clippy::disallowed_methods, reason = "the courier measures how long a session lasted")]
 
 use std::{
     io,
@@ -176,9 +175,9 @@ pub async fn run(directory: &Path, socket: &Path) -> Result<(), CourierError> {
     let mut wait = BACK_OFF.0;
     loop {
         let identity = Identity::load(directory)?;
-        let began = tokio::time::Instant::now();
-        let Err(error) = session(identity, socket).await;
-        if began.elapsed() > BACK_OFF.1 {
+        let mut established = false;
+        let Err(error) = session(identity, socket, &mut established).await;
+        if established {
             wait = BACK_OFF.0;
         }
         let pause = jitter(&random, wait);
@@ -204,6 +203,7 @@ fn jitter(random: &SystemRandom, wait: Duration) -> Duration {
 async fn session(
     identity: Identity,
     socket: &Path,
+    established: &mut bool,
 ) -> Result<std::convert::Infallible, CourierError> {
     let keeper = UnixStream::connect(socket).await.map_err(CourierError::Keeper)?;
     let (mut from_keeper, mut to_keeper) = keeper.into_split();
@@ -220,6 +220,7 @@ async fn session(
         .await
         .map_err(|_| CourierError::Closed("controller did not answer and"))??
         .into_inner();
+    *established = true;
     tracing::info!(controller = %identity.address, "session begun");
     let upward = async {
         loop {

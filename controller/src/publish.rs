@@ -15,6 +15,7 @@ use muster_proto::{
     id::{HostId, Id},
     link::{LinkRef, Revocation, Target},
     selector::Labels,
+    statement::LeafState,
     time::Timestamp,
 };
 
@@ -162,9 +163,11 @@ fn link(
     };
     ids.extend(changed);
     let mut link = compose(current, host, (newest, envelope), &ids);
-    // What no longer concerns the host is noted with the rest, and forgotten once confirmed.
+    // What is gone is noted with the rest, and forgotten once confirmed. What lives is not, even if
+    // it does not concern the host today: labels can change back, and the host still holds it.
     ids.extend(host.sent.keys().filter(|id| is_known(host, id)));
-    link.shown = ids.iter().map(|id| (*id, (shown(current, id), wanted.contains(id)))).collect();
+    let keep = |id: &Id| wanted.contains(id) || lives(current, id);
+    link.shown = ids.iter().map(|id| (*id, (shown(current, id), keep(id)))).collect();
     Some(link)
 }
 
@@ -173,6 +176,11 @@ pub fn is_current(current: &Current, host: &HostView<'_>) -> bool {
     let wanted = current.index.wanted(current.chain.statements(), host.host, host.labels);
     host.trust_version == current.chain.trust().version
         && changed(current, host, &wanted).is_empty()
+}
+
+fn lives(current: &Current, id: &Id) -> bool {
+    let statement = current.chain.statements().get(id);
+    statement.is_some_and(|statement| statement.content.state() != LeafState::Removed)
 }
 
 fn shown(current: &Current, id: &Id) -> Shown {
@@ -234,14 +242,15 @@ fn compose(
     bundle.trust_roots = trust_roots(current, host);
     bundle.link = Some(envelope.clone());
     for old in [host.floor, chain.trust().since].into_iter().flatten() {
-        // A floor that is not in this chain is not claimed to be: the host judges that itself.
-        let ours = chain.place(old.number) == Some(old) && old.number < newest.number;
+        // What stands at that number here: the host judges itself whether it is its floor.
         let twice = bundle.history.iter().any(|proof| proof.number == old.number);
-        if ours
+        if old.number < newest.number
             && !twice
+            && let Some(place) = chain.place(old.number)
             && let Some(path) = chain.inclusion(old.number)
         {
-            bundle.history.push(HistoryProof { number: old.number, digest: old.digest, path });
+            let LinkRef { number, digest } = place;
+            bundle.history.push(HistoryProof { number, digest, path });
         }
     }
     let mut proved: Vec<Id> = ids.iter().copied().collect();

@@ -74,7 +74,8 @@ pub async fn run(
     let watch = async {
         while let Some(progress) = stream.next().await? {
             let line = judge(&progress, link, revocations);
-            output::say(&format!("  {}: {} {}", line.host, line.state, line.detail));
+            let text = format!("  {}: {} {}", line.host, line.state, line.detail);
+            output::say(text.trim_end());
             lines.insert(progress.host, line);
             if hosts.iter().all(|host| lines.get(host).is_some_and(HostLine::is_settled)) {
                 break;
@@ -157,6 +158,7 @@ fn judge(progress: &Progress, link: Option<u64>, revocations: &[Id]) -> HostLine
         let failure = outcome.failure.as_ref().map(|why| format!(" FAILED: {why}"));
         format!("{} {}{}", outcome.action, outcome.subject, failure.unwrap_or_default())
     });
-    line.detail = outcomes.collect::<Vec<_>>().join(", ");
+    let findings = newest.findings.iter().map(|found| format!("{} {}", found.kind, found.subject));
+    line.detail = outcomes.chain(findings).collect::<Vec<_>>().join(", ");
     line
 }

@@ -47,9 +47,22 @@ pub fn value<T: Serialize>(format: Format, item: &T) -> Result<End> {
     write(&text)
 }
 
+/// The most characters that a cell of a table shows; programs read JSON or YAML.
+const MAX_CELL: usize = 120;
+
+/// Cuts a cell that nobody would read to its end, and says so.
+fn cell(text: &str) -> String {
+    if text.chars().count() <= MAX_CELL {
+        return text.to_owned();
+    }
+    text.chars().take(MAX_CELL - 1).chain(['…']).collect()
+}
+
 fn table(head: &[&str], rows: &[Vec<String>]) -> Result<End> {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|text| cell(text)).collect()).collect();
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -62,7 +75,7 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> Result<End> {
         text.push('\n');
     };
     line(&head.iter().map(ToString::to_string).collect::<Vec<_>>());
-    for row in rows {
+    for row in &rows {
         line(row);
     }
     write(&text)

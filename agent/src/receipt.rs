@@ -76,3 +76,56 @@ impl Spool {
         self.directory.join(format!("{number:020}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use muster_proto::{
+        receipt::{Convergence, HostMode, Trigger},
+        time::Timestamp,
+        trust::verify_by_host,
+    };
+
+    use super::*;
+
+    fn receipt(number: u64, host: Digest) -> Receipt {
+        Receipt {
+            lineage: host,
+            host,
+            number,
+            previous: (number > 1).then_some(host),
+            time: Timestamp(number),
+            floor: None,
+            trust_version: 1,
+            mode: HostMode::Enforce,
+            trigger: Trigger::Start,
+            revocations: BTreeSet::new(),
+            outcomes: Vec::new(),
+            convergence: Convergence::Done,
+            findings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn receipts_wait_on_disk_until_they_are_acknowledged() {
+        let state = tempfile::tempdir().unwrap();
+        let key = MachineKey::from_pkcs8(&generate_key().unwrap()).unwrap();
+        let spool = Spool::open(state.path()).unwrap();
+        for number in 1..=3 {
+            spool.store(&receipt(number, key.public().digest()), &key).unwrap();
+        }
+        drop(spool);
+        // Another life of the keeper finds them, signed and in order.
+        let spool = Spool::open(state.path()).unwrap();
+        assert_eq!(spool.numbers().unwrap(), [1, 2, 3]);
+        let envelope = Envelope::decode(&spool.read(2).unwrap().unwrap()).unwrap();
+        let found = verify_by_host::<Receipt>(&envelope, key.public()).unwrap();
+        assert_eq!(found.number, 2);
+        spool.acknowledged(0).unwrap();
+        assert_eq!(spool.numbers().unwrap(), [1, 2, 3]);
+        spool.acknowledged(2).unwrap();
+        assert_eq!(spool.numbers().unwrap(), [3]);
+        assert_eq!(spool.read(2).unwrap(), None);
+    }
+}

@@ -3,10 +3,11 @@
 
 use std::{
     io,
+    net::Shutdown,
     os::unix::net::{UnixListener, UnixStream},
     path::Path,
-    sync::mpsc::Sender,
-    thread,
+    sync::mpsc::SyncSender,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -15,9 +16,11 @@ use crate::{
     host::{peer, state},
 };
 
-/// What happens at the door.
+/// What the keeper is woken by.
 #[derive(Debug)]
 pub enum Event {
+    /// The time has come that the timer was set to, or a clock was set.
+    Time,
     /// A courier came; what is for it goes there.
     Came(Courier),
     /// It wants the spool from after this number.
@@ -42,19 +45,34 @@ impl Courier {
     }
 }
 
+/// One that is let go must not find its side still open: it would wait for ever for what is left of
+/// a message.
+impl Drop for Courier {
+    fn drop(&mut self) {
+        // It may have gone first.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
 /// Opens the socket and lets the courier's account and root in, nobody else.
-pub fn open(path: &Path, courier: (u32, u32), events: Sender<Event>) -> io::Result<()> {
+pub fn open(path: &Path, courier: (u32, u32), events: SyncSender<Event>) -> io::Result<()> {
     state::remove(path).map_err(io::Error::other)?;
     let listener = UnixListener::bind(path)?;
     peer::give(path, 0, courier.1)?;
     peer::allow(path, 0o660)?;
     let uid = courier.0;
     thread::Builder::new().name("door".to_owned()).stack_size(STACK).spawn(move || {
-        for stream in listener.incoming().flatten() {
-            match peer::uid(&stream) {
-                Ok(found) if found == uid || found == 0 => serve(stream, &events),
-                Ok(found) => tracing::warn!(uid = found, "turned away at the keeper's socket"),
-                Err(error) => tracing::warn!(%error, "cannot tell who is at the keeper's socket"),
+        let mut served = None;
+        for stream in listener.incoming() {
+            match stream.and_then(|stream| Ok((peer::uid(&stream)?, stream))) {
+                Ok((found, stream)) if found == uid || found == 0 => {
+                    served = serve(stream, served.take(), &events);
+                }
+                Ok((found, _)) => tracing::warn!(uid = found, "turned away at the keeper's socket"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot take a connection at the keeper's socket");
+                    pause();
+                }
             }
         }
     })?;
@@ -64,15 +82,33 @@ pub fn open(path: &Path, courier: (u32, u32), events: Sender<Event>) -> io::Resu
 /// Bytes of stack for a thread that reads messages.
 const STACK: usize = 256 << 10;
 
-fn serve(mut stream: UnixStream, events: &Sender<Event>) {
-    let Ok(writer) = stream.try_clone() else { return };
-    if writer.set_write_timeout(Some(PATIENCE)).is_err() {
-        return;
+/// What has run out is not there again at once.
+#[expect(clippy::disallowed_methods, reason = "a failing accept must not spin")]
+fn pause() {
+    thread::sleep(Duration::from_secs(1));
+}
+
+/// The connection that is served, and who reads from it.
+struct Served {
+    stream: UnixStream,
+    reader: JoinHandle<()>,
+}
+
+/// Serves a courier when the one before is done with: there is one reader, and one message in memory.
+fn serve(
+    mut stream: UnixStream,
+    before: Option<Served>,
+    events: &SyncSender<Event>,
+) -> Option<Served> {
+    if let Some(Served { stream, reader }) = before {
+        let _ = stream.shutdown(Shutdown::Both);
+        // A reader that panicked is done as well.
+        let _ = reader.join();
     }
+    let (writer, held) = (stream.try_clone().ok()?, stream.try_clone().ok()?);
+    writer.set_write_timeout(Some(PATIENCE)).ok()?;
     let events = events.clone();
-    if events.send(Event::Came(Courier { stream: writer })).is_err() {
-        return;
-    }
+    events.send(Event::Came(Courier { stream: writer })).ok()?;
     let read = move || {
         loop {
             let event = match channel::receive(&mut stream) {
@@ -81,6 +117,7 @@ fn serve(mut stream: UnixStream, events: &Sender<Event>) {
                 Err(BadMessage::Io(_)) => return,
                 Err(error) => {
                     tracing::warn!(%error, "the courier was turned away");
+                    let _ = stream.shutdown(Shutdown::Both);
                     return;
                 }
             };
@@ -89,9 +126,70 @@ fn serve(mut stream: UnixStream, events: &Sender<Event>) {
             }
         }
     };
-    if let Err(error) =
-        thread::Builder::new().name("courier".to_owned()).stack_size(STACK).spawn(read)
-    {
-        tracing::warn!(%error, "cannot listen to the courier");
+    match thread::Builder::new().name("courier".to_owned()).stack_size(STACK).spawn(read) {
+        Ok(reader) => Some(Served { stream: held, reader }),
+        Err(error) => {
+            tracing::warn!(%error, "cannot listen to the courier");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        sync::mpsc::{Receiver, sync_channel},
+    };
+
+    use super::*;
+
+    /// A door in a directory of its own, open to whoever runs the test.
+    fn door() -> (tempfile::TempDir, std::path::PathBuf, Receiver<Event>) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keeper.sock");
+        let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let (sender, receiver) = sync_channel(1);
+        open(&path, own, sender).unwrap();
+        (directory, path, receiver)
+    }
+
+    fn came(events: &Receiver<Event>) -> Courier {
+        match events.recv_timeout(PATIENCE) {
+            Ok(Event::Came(courier)) => courier,
+            other => panic!("{other:?} instead of a courier"),
+        }
+    }
+
+    fn is_closed(stream: &mut UnixStream) -> bool {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.read(&mut [0]).unwrap() == 0
+    }
+
+    #[test]
+    fn a_courier_that_is_let_go_finds_its_connection_closed() {
+        let (_directory, path, events) = door();
+        let mut stream = UnixStream::connect(&path).unwrap();
+        drop(came(&events));
+        assert!(is_closed(&mut stream));
+    }
+
+    #[test]
+    fn a_newer_courier_takes_the_place_of_the_one_before() {
+        let (_directory, path, events) = door();
+        let mut first = UnixStream::connect(&path).unwrap();
+        let _held = came(&events);
+        let _second = UnixStream::connect(&path).unwrap();
+        let _also_held = came(&events);
+        assert!(is_closed(&mut first), "though nobody let it go");
+    }
+
+    #[test]
+    fn a_courier_that_says_what_nobody_understands_is_turned_away() {
+        let (_directory, path, events) = door();
+        let mut stream = UnixStream::connect(&path).unwrap();
+        let _held = came(&events);
+        stream.write_all(&[0xff; 64]).unwrap();
+        assert!(is_closed(&mut stream));
     }
 }

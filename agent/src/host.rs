@@ -18,6 +18,7 @@ mod sessions;
 mod ssh;
 pub mod state;
 mod sudo;
+pub mod timer;
 
 use std::{collections::BTreeMap, error::Error, path::Path, sync::Arc};
 

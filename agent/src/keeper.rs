@@ -4,9 +4,9 @@
 
 use std::{
     collections::BTreeSet,
+    io,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, RecvTimeoutError},
-    time::Duration,
+    sync::mpsc::Receiver,
 };
 
 use muster_proto::{
@@ -18,18 +18,20 @@ use muster_proto::{
     receipt::{Convergence, Finding, HostMode, Outcome, Receipt, Trigger},
     selector::Labels,
     statement::Content,
-    time::Now,
+    time::{Now, Timestamp},
 };
 
 use crate::{
     apply,
     channel::Standing,
-    clock::{Clocks, Heard, SignedTime},
+    clock::{Clock, Heard, Time},
     config::Config,
     door::{Courier, Event},
+    ends::{self, Ends, NextDates},
     host::{
         Host, ObserveError, chain, peer,
         state::{self, StateError},
+        timer::Timer,
     },
     labels,
     ledger::{BadLedger, Ledger},
@@ -59,6 +61,9 @@ pub enum KeeperError {
     /// The host could not be looked at.
     #[error("cannot look at this host's accounts")]
     Host(#[from] ObserveError),
+    /// The timer.
+    #[error("cannot set the timer of the next look")]
+    Timer(#[from] io::Error),
 }
 
 /// What the keeper works with.
@@ -70,7 +75,9 @@ pub struct Keeper<H> {
     key: MachineKey,
     ledger: Ledger,
     spool: Spool,
-    signed: SignedTime,
+    clock: Clock,
+    ends: Ends,
+    looked: Looked,
     labels: Labels,
     label_findings: Vec<Finding>,
     refusal: String,
@@ -78,6 +85,13 @@ pub struct Keeper<H> {
     failed: Vec<Outcome>,
     courier: Option<Courier>,
     convergence: Convergence,
+}
+
+/// When the host was last looked at.
+#[derive(Clone, Copy, Debug)]
+struct Looked {
+    now: Now,
+    boot: u64,
 }
 
 /// What one look at the host came to.
@@ -102,7 +116,9 @@ impl<H: Host> Keeper<H> {
         let key = state::read(&path)?.ok_or(KeeperError::NoLedger(path))?;
         let (labels, label_findings) = labels::load(Path::new("/"))?;
         Ok(Self {
-            signed: SignedTime::restored(ledger.signed_time, peer::clocks()),
+            clock: Clock::restored(ledger.time, peer::clocks()),
+            looked: Looked { now: Now::at(Timestamp::default()), boot: 0 },
+            ends: Ends { ended: ledger.ended.clone(), ..Ends::default() },
             spool: Spool::open(directory)?,
             key: MachineKey::from_pkcs8(&key)?,
             directory: directory.to_owned(),
@@ -119,33 +135,41 @@ impl<H: Host> Keeper<H> {
         })
     }
 
-    /// Works until the door closes for good.
-    pub fn run(&mut self, events: &Receiver<Event>) -> Result<(), KeeperError> {
+    /// Works until the door closes for good. Whether a look is due is asked before every event, so
+    /// that no stream of them keeps a date from ending anything.
+    pub fn run(&mut self, events: &Receiver<Event>, timer: &Timer) -> Result<(), KeeperError> {
         self.converge(Trigger::Start, BTreeSet::new(), true)?;
         loop {
-            let clocks = peer::clocks();
-            let (wait, trigger) = self.next_look(clocks);
-            match events.recv_timeout(wait) {
-                Ok(event) => self.handle(event)?,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.load_labels()?;
-                    self.converge(trigger, BTreeSet::new(), false)?;
+            let (wait, trigger) = self.next_look();
+            if wait > 0 {
+                timer.set(wait)?;
+                match events.recv() {
+                    Ok(Event::Time) => {}
+                    Ok(event) => {
+                        self.handle(event)?;
+                        continue;
+                    }
+                    Err(_) => return Ok(()),
                 }
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
+            self.load_labels()?;
+            self.converge(trigger, BTreeSet::new(), false)?;
         }
     }
 
-    /// Returns how long nothing has to be looked at, and what will be the reason then.
-    fn next_look(&self, clocks: Clocks) -> (Duration, Trigger) {
+    /// Returns in how many seconds the host has to be looked at again, and why.
+    fn next_look(&mut self) -> (u64, Trigger) {
+        let clocks = peer::clocks();
+        let time = self.clock.read(clocks);
         let retrying = self.convergence == Convergence::Retrying;
         let seconds = if retrying { RETRY_SECONDS } else { self.config.scan_seconds };
-        let scan = (Duration::from_secs(seconds), Trigger::Scan);
-        let now = self.signed.now(clocks);
-        let Some(next) = derive::next_change(&self.ledger.known(), now) else { return scan };
-        // An end is near by the later clock, a start by the earlier one: the sooner look is safe.
-        let wait = Duration::from_secs(next.since(now.latest).max(1));
-        if wait < scan.0 { (wait, Trigger::Time) } else { scan }
+        let scan = seconds.saturating_sub(clocks.boot.saturating_sub(self.looked.boot));
+        let date = NextDates::after(self.ledger.statements(), self.looked.now).wait(time.now);
+        let settled = time.settles_in.filter(|_| !self.ends.waiting.is_empty());
+        match date.into_iter().chain(settled).min() {
+            Some(wait) if wait < scan => (wait, Trigger::Time),
+            _ => (scan, Trigger::Scan),
+        }
     }
 
     /// Reads the labels again, and says so if they have changed.
@@ -160,6 +184,7 @@ impl<H: Host> Keeper<H> {
 
     fn handle(&mut self, event: Event) -> Result<(), KeeperError> {
         match event {
+            Event::Time => {}
             Event::Came(courier) => self.courier = Some(courier),
             Event::Watch(after) => {
                 self.tell_standing();
@@ -217,11 +242,11 @@ impl<H: Host> Keeper<H> {
     fn take(&mut self, bundle: VerifiedBundle) -> Result<(), KeeperError> {
         let clocks = peer::clocks();
         if let Some(found) = &bundle.link {
-            self.signed.believe(found.link.time, clocks);
+            self.clock.swear(found.link.time, clocks);
         }
         let mut too_far = false;
         if let Some(checkpoint) = &bundle.checkpoint {
-            too_far = self.signed.hear(checkpoint.time, clocks) == Heard::TooFarAhead;
+            too_far = self.clock.hear(checkpoint.time, clocks) == Heard::TooFarAhead;
         }
         if too_far {
             tracing::warn!("checkpoint more than a day ahead of this host's clocks; ignored");
@@ -229,7 +254,8 @@ impl<H: Host> Keeper<H> {
         if let Some(acknowledgement) = &bundle.acknowledgement {
             self.spool.acknowledged(acknowledgement.number)?;
         }
-        if !self.refusal.is_empty() {
+        // A heartbeat says nothing of what was refused; a link that is believed does.
+        if !self.refusal.is_empty() && bundle.link.is_some() {
             self.refusal.clear();
             self.tell_standing();
         }
@@ -239,7 +265,11 @@ impl<H: Host> Keeper<H> {
         if !news {
             return Ok(());
         }
+        let keys = self.ledger.trust().machine_keys.clone();
         let revocations = self.ledger.take(bundle);
+        if self.ledger.trust().machine_keys != keys {
+            self.clock.forget_said();
+        }
         self.save()?;
         self.converge(Trigger::Bundle, revocations, true)?;
         self.tell_standing();
@@ -254,15 +284,16 @@ impl<H: Host> Keeper<H> {
         always_report: bool,
     ) -> Result<(), KeeperError> {
         let clocks = peer::clocks();
-        let now = self.signed.now(clocks);
-        let mut look = self.look(now)?;
+        let time = self.clock.read(clocks);
+        self.looked = Looked { now: time.now, boot: clocks.boot };
+        let mut look = self.look(&time)?;
         let mut outcomes = Vec::new();
         let mut convergence = Convergence::Done;
         if !look.plan.is_empty() {
             convergence = Convergence::Observed;
             if self.config.policy.mode == HostMode::Enforce {
                 (outcomes, convergence) = self.apply(&look)?;
-                look = self.look(now)?;
+                look = self.look(&time)?;
                 if !look.plan.is_empty() {
                     convergence = Convergence::Retrying;
                 }
@@ -300,27 +331,32 @@ impl<H: Host> Keeper<H> {
         Ok((applied.outcomes, applied.convergence))
     }
 
-    fn look(&mut self, now: Now) -> Result<Look, KeeperError> {
+    fn look(&mut self, time: &Time) -> Result<Look, KeeperError> {
+        let known = self.ledger.known();
+        let share = share(self.ledger.ownership.accounts.len());
+        self.ends = ends::judge(&known, &self.ends, time, share);
         let revocations = self.ledger.revocations();
         let circumstances = Circumstances {
             host: self.ledger.host,
             labels: &self.labels,
             revocations: &revocations,
-            now,
+            // What has ended is told by `ends`, which knows more than a date.
+            now: Now { latest: time.sure, earliest: time.now.earliest },
         };
         let freshness = self.ledger.floor_link().map_or(Freshness::Stale, |link| {
-            bundle::freshness(link, self.ledger.trust(), now.latest)
+            bundle::freshness(link, self.ledger.trust(), time.sure)
         });
         let refused = &self.config.policy.refused_roles;
-        let accepted = |mut statements: Statements| {
-            statements.retain(|_, statement| {
-                !matches!(&statement.content, Content::Role(role) if refused.contains(&role.name))
+        let counting = |mut statements: Statements| {
+            statements.retain(|id, statement| {
+                let accepted = !matches!(&statement.content, Content::Role(role) if refused.contains(&role.name));
+                accepted && !self.ends.has_ended(id, statement)
             });
             statements
         };
         let grants = derive::believe(
-            &accepted(self.ledger.proved()),
-            &accepted(self.ledger.known()),
+            &counting(self.ledger.proved()),
+            &counting(known),
             &self.ledger.held,
             freshness,
             &circumstances,
@@ -329,17 +365,29 @@ impl<H: Host> Keeper<H> {
         self.ledger.held = grants;
         let scope = Scope::of(&desired, &self.ledger.ownership, &self.config.policy);
         let observed = self.host.observe(&scope)?;
-        let plan = plan::plan(
-            &observed,
-            &desired,
-            &self.ledger.ownership,
-            &self.config.policy,
-            now.latest,
-        );
+        let plan =
+            plan::plan(&observed, &desired, &self.ledger.ownership, &self.config.policy, time.sure);
         let mut findings: BTreeSet<Finding> = plan.findings.iter().cloned().collect();
         findings.extend(self.label_findings.iter().cloned());
         findings.extend(self.unproved(&circumstances));
+        findings.extend(self.unsure_ends(time));
         Ok(Look { desired, plan, findings })
+    }
+
+    /// Returns whose ends wait for a clock that has stepped ahead to be sure.
+    fn unsure_ends(&self, time: &Time) -> Vec<Finding> {
+        let settles = time.now.latest.plus(time.settles_in.unwrap_or_default());
+        let waiting = self.ends.waiting.iter();
+        waiting
+            .map(|login| Finding {
+                kind: "clock-stepped".to_owned(),
+                subject: login.to_string(),
+                detail: format!(
+                    "a clock stepped ahead and would end more accounts than is allowed at once: this \
+                     one waits for the controller's time or until {settles}"
+                ),
+            })
+            .collect()
     }
 
     /// Returns the assignments that the present link proves without what they rest on: nothing new
@@ -393,7 +441,8 @@ impl<H: Host> Keeper<H> {
     }
 
     fn save(&mut self) -> Result<(), KeeperError> {
-        self.ledger.signed_time = self.signed.carried(peer::clocks());
+        self.ledger.time = self.clock.remembered(peer::clocks());
+        self.ledger.ended.clone_from(&self.ends.ended);
         let bytes = self.ledger.encode();
         Ok(state::replace(&self.directory.join("ledger"), &bytes, 0o600)?)
     }
@@ -427,6 +476,11 @@ impl<H: Host> Keeper<H> {
 /// Seconds until what failed is tried again.
 const RETRY_SECONDS: u64 = 10;
 
+/// How many accounts a step of the clock that is not sure may end something for.
+fn share(accounts: usize) -> usize {
+    (accounts / 5).max(3)
+}
+
 /// How many contradicting bundles are kept.
 const MAX_EVIDENCE: usize = 16;
 
@@ -447,7 +501,7 @@ pub fn preview<H: Host>(
     host: H,
 ) -> Result<(Ledger, Plan, Vec<Finding>), KeeperError> {
     let mut keeper = Keeper::open(config, directory, host)?;
-    let now = keeper.signed.now(peer::clocks());
-    let look = keeper.look(now)?;
+    let time = keeper.clock.read(peer::clocks());
+    let look = keeper.look(&time)?;
     Ok((keeper.ledger, look.plan, look.findings.into_iter().collect()))
 }

@@ -20,7 +20,11 @@ use muster_proto::{
 };
 use prost::Message;
 
-use crate::ownership::{Origin, OwnedAccount, Ownership};
+use crate::{
+    clock::Remembered,
+    ends::Ended,
+    ownership::{Origin, OwnedAccount, Ownership},
+};
 
 /// Everything that the keeper remembers.
 #[derive(Clone, Debug)]
@@ -42,8 +46,10 @@ pub struct Ledger {
     pub pins: Pins,
     /// What Muster made or adopted here.
     pub ownership: Ownership,
-    /// Signed time, as carried forward when the ledger was written.
-    pub signed_time: Timestamp,
+    /// What time it was when the ledger was written.
+    pub time: Remembered,
+    /// What has ended by its date, so that no clock revives it.
+    pub ended: Ended,
     /// The newest receipt.
     pub receipt: Option<(u64, Digest)>,
     /// Links that contradict each other, as they came.
@@ -112,13 +118,26 @@ struct File {
     #[prost(message, repeated, tag = "14")]
     unix_groups: Vec<FileNumber>,
     #[prost(uint64, tag = "15")]
-    signed_time: u64,
+    sworn_time: u64,
     #[prost(uint64, tag = "16")]
     receipt_number: u64,
     #[prost(bytes = "vec", tag = "17")]
     receipt_digest: Vec<u8>,
     #[prost(bytes = "vec", repeated, tag = "18")]
     evidence: Vec<Vec<u8>>,
+    #[prost(uint64, tag = "19")]
+    said_time: u64,
+    #[prost(message, repeated, tag = "20")]
+    ended: Vec<FileEnded>,
+}
+
+/// A statement that has ended by its date, and up to which revision.
+#[derive(Clone, PartialEq, Message)]
+struct FileEnded {
+    #[prost(bytes = "vec", tag = "1")]
+    id: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    revision: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -224,7 +243,8 @@ impl Ledger {
             held: BTreeSet::new(),
             pins: Pins::new(),
             ownership: Ownership::default(),
-            signed_time: Timestamp(0),
+            time: Remembered::default(),
+            ended: Ended::new(),
             receipt: None,
             evidence: Vec::new(),
         })
@@ -267,7 +287,11 @@ impl Ledger {
             let (name, gid) = (UnixGroupName::parse(&group.name)?, Gid::parse(group.number)?);
             ledger.ownership.unix_groups.insert(name, gid);
         }
-        ledger.signed_time = Timestamp(file.signed_time);
+        ledger.time =
+            Remembered { sworn: Timestamp(file.sworn_time), said: Timestamp(file.said_time) };
+        for ended in &file.ended {
+            ledger.ended.insert(Id::parse(&ended.id)?, ended.revision);
+        }
         if file.receipt_number > 0 {
             ledger.receipt = Some((file.receipt_number, Digest::parse(&file.receipt_digest)?));
         }
@@ -311,7 +335,13 @@ impl Ledger {
                 .iter()
                 .map(|(name, gid)| number(name.to_string(), gid.get()))
                 .collect(),
-            signed_time: self.signed_time.0,
+            sworn_time: self.time.sworn.0,
+            said_time: self.time.said.0,
+            ended: self
+                .ended
+                .iter()
+                .map(|(id, revision)| FileEnded { id: id.as_bytes().to_vec(), revision: *revision })
+                .collect(),
             receipt_number: self.receipt.map_or(0, |(number, _)| number),
             receipt_digest: self.receipt.map_or(Vec::new(), |(_, d)| d.as_bytes().to_vec()),
             evidence: self.evidence.clone(),
@@ -342,6 +372,11 @@ impl Ledger {
     /// Returns the newest that was ever proved of each id (K).
     pub fn known(&self) -> Statements {
         self.known.iter().map(|(id, known)| (*id, known.statement.clone())).collect()
+    }
+
+    /// Returns those statements one by one.
+    pub fn statements(&self) -> impl Iterator<Item = &Statement> {
+        self.known.values().map(|known| &known.statement)
     }
 
     /// Returns the ids of all statements that this host has had.

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod courier;
 pub mod door;
+pub mod ends;
 pub mod format;
 pub mod host;
 pub mod join;

@@ -4,14 +4,14 @@ use std::{
     io::{self, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::mpsc,
+    sync::mpsc::{self, TrySendError},
 };
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use muster_agent::{
     channel, config, courier, door,
-    host::{self, Linux, notify, peer, state},
+    host::{self, Linux, notify, peer, state, timer::Timer},
     join,
     keeper::{self, Keeper},
 };
@@ -160,11 +160,16 @@ fn keep(cli: &Cli) -> Result<()> {
     let account = account.ok_or(join::JoinError::NoAccount)?;
     let host = Linux::open(config.policy.home_base.as_str())?;
     let mut keeper = Keeper::open(config, &cli.state.join("keeper"), host)?;
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let ring = sender.clone();
+    // A full queue wakes the keeper as well.
+    let rang =
+        move || !matches!(ring.try_send(door::Event::Time), Err(TrySendError::Disconnected(_)));
+    let timer = Timer::start(rang).context("cannot start a timer")?;
     door::open(Path::new(channel::SOCKET), account, sender)
         .with_context(|| format!("cannot listen at `{}`", channel::SOCKET))?;
     notify::ready();
-    keeper.run(&receiver)?;
+    keeper.run(&receiver, &timer)?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::{
     statement::{
         Adoption, Assignment, Content, LoginMethod, Restrictions, Role, Statement, UnixGroup, User,
     },
-    time::{Now, Timestamp},
+    time::Now,
 };
 
 /// The newest revision of each statement, by id.
@@ -104,26 +104,6 @@ pub fn believe(
         grants.extend(derive(proved, circumstances));
     }
     grants
-}
-
-/// Returns when the grants may next change with nothing but time.
-pub fn next_change(statements: &Statements, now: Now) -> Option<Timestamp> {
-    let mut next: Option<Timestamp> = None;
-    let mut consider = |bound: Option<Timestamp>, clock: Timestamp| {
-        if let Some(bound) = bound.filter(|bound| *bound > clock) {
-            next = Some(next.map_or(bound, |known| known.min(bound)));
-        }
-    };
-    for statement in statements.values() {
-        let (from, until) = match &statement.content {
-            Content::User(user) => (user.starts, user.ends),
-            Content::Assignment(assignment) => (assignment.from, assignment.until),
-            _ => continue,
-        };
-        consider(from, now.earliest);
-        consider(until, now.latest);
-    }
-    next
 }
 
 struct World<'a> {

@@ -117,7 +117,7 @@ impl Victim {
         assert_eq!(self.traces(), traces, "after: {reason}");
         // It remembers that it was asked, and nothing of what it was told.
         let mut ledger = self.ledger();
-        ledger.signed_time = remembered.signed_time;
+        ledger.time = remembered.time;
         ledger.receipt = remembered.receipt;
         ledger.evidence.clone_from(&remembered.evidence);
         assert_eq!(ledger.encode(), remembered.encode());

@@ -4,9 +4,11 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+
+use nix::unistd::geteuid;
 
 /// Where the agent keeps what it must not forget.
 pub const DIRECTORY: &str = "/var/lib/muster-agent";
@@ -46,9 +48,70 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(failed(cause)),
     };
+    whole(file, MAX_STATE).map(Some).map_err(failed)
+}
+
+/// Reads a file that is all there, or fails.
+fn whole(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(MAX_STATE).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(Some(bytes))
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length <= most) {
+        return Ok(bytes);
+    }
+    Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes")))
+}
+
+/// The most bytes of a text that an administrator writes.
+const MAX_TEXT: u64 = 64 << 10;
+
+/// Why a file cannot be taken for root's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotRoots {
+    /// It is a link, a directory or something else.
+    #[error("is not a file")]
+    NoFile,
+    /// Another account owns it or can write to it.
+    #[error("belongs to or can be written by others than root")]
+    Others,
+    /// It is too long.
+    #[error("is longer than 64 KiB")]
+    TooLong,
+}
+
+/// Reads a text that root alone can have written, if it is one.
+pub fn read_text_of_root(path: &Path) -> Result<Result<String, NotRoots>, StateError> {
+    let failed = |cause| StateError::Read { path: path.to_owned(), cause };
+    // Not blocking, since it may be a pipe.
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(cause) if cause.raw_os_error() == Some(nix::libc::ELOOP) => {
+            return Ok(Err(NotRoots::NoFile));
+        }
+        Err(cause) => return Err(failed(cause)),
+    };
+    let found = file.metadata().map_err(failed)?;
+    if !found.is_file() {
+        return Ok(Err(NotRoots::NoFile));
+    }
+    // Whoever runs this is root but in tests.
+    if found.uid() != geteuid().as_raw() || found.mode() & 0o022 != 0 {
+        return Ok(Err(NotRoots::Others));
+    }
+    match whole(file, MAX_TEXT) {
+        Ok(bytes) => Ok(Ok(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(cause) if cause.kind() == io::ErrorKind::FileTooLarge => Ok(Err(NotRoots::TooLong)),
+        Err(cause) => Err(failed(cause)),
+    }
+}
+
+/// Reads a text of the system's own; empty if there is none.
+pub fn read_text(path: &Path) -> Result<String, StateError> {
+    match File::open(path).and_then(|file| whole(file, MAX_TEXT)) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(cause) => Err(StateError::Read { path: path.to_owned(), cause }),
+    }
 }
 
 /// Replaces a file: written beside it, synced, renamed, the directory synced.

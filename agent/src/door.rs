@@ -5,7 +5,7 @@ use std::{
     io,
     os::unix::net::{UnixListener, UnixStream},
     path::Path,
-    sync::mpsc::Sender,
+    sync::mpsc::SyncSender,
     thread,
     time::Duration,
 };
@@ -43,7 +43,7 @@ impl Courier {
 }
 
 /// Opens the socket and lets the courier's account and root in, nobody else.
-pub fn open(path: &Path, courier: (u32, u32), events: Sender<Event>) -> io::Result<()> {
+pub fn open(path: &Path, courier: (u32, u32), events: SyncSender<Event>) -> io::Result<()> {
     state::remove(path).map_err(io::Error::other)?;
     let listener = UnixListener::bind(path)?;
     peer::give(path, 0, courier.1)?;
@@ -64,7 +64,7 @@ pub fn open(path: &Path, courier: (u32, u32), events: Sender<Event>) -> io::Resu
 /// Bytes of stack for a thread that reads messages.
 const STACK: usize = 256 << 10;
 
-fn serve(mut stream: UnixStream, events: &Sender<Event>) {
+fn serve(mut stream: UnixStream, events: &SyncSender<Event>) {
     let Ok(writer) = stream.try_clone() else { return };
     if writer.set_write_timeout(Some(PATIENCE)).is_err() {
         return;

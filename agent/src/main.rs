@@ -160,7 +160,8 @@ fn keep(cli: &Cli) -> Result<()> {
     let account = account.ok_or(join::JoinError::NoAccount)?;
     let host = Linux::open(config.policy.home_base.as_str())?;
     let mut keeper = Keeper::open(config, &cli.state.join("keeper"), host)?;
-    let (sender, receiver) = mpsc::channel();
+    // Nothing piles up in memory: a courier that brings more than is taken has to wait.
+    let (sender, receiver) = mpsc::sync_channel(1);
     door::open(Path::new(channel::SOCKET), account, sender)
         .with_context(|| format!("cannot listen at `{}`", channel::SOCKET))?;
     notify::ready();

@@ -8,6 +8,7 @@ use muster_proto::{
     derive::Statements,
     id::Id,
     name::Login,
+    receipt::Finding,
     statement::{Content, Statement},
     time::{Now, Timestamp},
 };
@@ -63,8 +64,8 @@ pub fn judge(known: &Statements, before: &Ends, time: &Time, share: usize) -> En
 /// The next dates after a look: a start comes with the earliest clock, an end with the latest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NextDates {
-    start: Option<Timestamp>,
-    end: Option<Timestamp>,
+    pub(crate) start: Option<Timestamp>,
+    pub(crate) end: Option<Timestamp>,
 }
 
 impl NextDates {
@@ -87,7 +88,26 @@ impl NextDates {
     }
 }
 
+/// How many accounts a step of the clock that is not sure may end something for.
+pub fn share(accounts: usize) -> usize {
+    (accounts / 5).max(3)
+}
+
 impl Ends {
+    /// Says whose ends wait.
+    pub fn findings(&self, time: &Time) -> Vec<Finding> {
+        let settles = time.now.latest.plus(time.settles_in.unwrap_or_default());
+        let finding = |login: &Login| Finding {
+            kind: "clock-stepped".to_owned(),
+            subject: login.to_string(),
+            detail: format!(
+                "a clock stepped ahead and would end more accounts than it may at once: this one \
+                 waits for the controller's time or until {settles}"
+            ),
+        };
+        self.waiting.iter().map(finding).collect()
+    }
+
     /// Says whether this revision of a statement has ended.
     pub fn has_ended(&self, id: &Id, statement: &Statement) -> bool {
         self.ended.get(id).is_some_and(|revision| statement.revision <= *revision)

@@ -1,6 +1,9 @@
-//! The root process: verify → derive → observe → plan → apply → report. The only place that knows
-//! the order, and the only one here that asks the clock. It has no network; what arrives comes from
-//! a courier that it does not believe.
+//! The root process. It waits for its courier, for time to pass and for the next look at the host,
+//! and takes a turn of work for each. It has no network; what arrives comes from a courier that it
+//! does not believe, and that cannot keep it from looking by talking without end.
+
+mod agenda;
+mod turn;
 
 use std::{
     collections::BTreeSet,
@@ -10,33 +13,25 @@ use std::{
 };
 
 use muster_proto::{
-    bundle::{self, Anchor, BundleRefused, VerifiedBundle},
     crypto::{BadMachineKey, MachineKey},
-    derive::{self, Circumstances, Freshness, Statements},
-    desired::{Account, DesiredState},
-    id::Id,
-    receipt::{Convergence, Finding, HostMode, Outcome, Receipt, Trigger},
+    receipt::{Convergence, Finding, Outcome, Trigger},
     selector::Labels,
-    statement::Content,
-    time::{Now, Timestamp},
 };
 
+use self::{agenda::Agenda, turn::Turn};
 use crate::{
-    apply,
-    channel::Standing,
-    clock::{Clock, Heard, Time},
+    clock::Clock,
     config::Config,
     door::{Courier, Event},
-    ends::{self, Ends, NextDates},
+    ends::{Ends, NextDates},
     host::{
-        Host, ObserveError, chain, peer,
+        Host, ObserveError, peer,
         state::{self, StateError},
         timer::Timer,
     },
     labels,
     ledger::{BadLedger, Ledger},
-    observed::Scope,
-    plan::{self, Plan},
+    plan::Plan,
     receipt::Spool,
 };
 
@@ -66,18 +61,17 @@ pub enum KeeperError {
     Timer(#[from] io::Error),
 }
 
-/// What the keeper works with.
+/// What the keeper keeps between two turns of its work; all else lies in its ledger.
 #[derive(Debug)]
 pub struct Keeper<H> {
     config: Config,
     directory: PathBuf,
     host: H,
     key: MachineKey,
-    ledger: Ledger,
     spool: Spool,
     clock: Clock,
     ends: Ends,
-    looked: Looked,
+    agenda: Agenda,
     labels: Labels,
     label_findings: Vec<Finding>,
     refusal: String,
@@ -85,20 +79,6 @@ pub struct Keeper<H> {
     failed: Vec<Outcome>,
     courier: Option<Courier>,
     convergence: Convergence,
-}
-
-/// When the host was last looked at.
-#[derive(Clone, Copy, Debug)]
-struct Looked {
-    now: Now,
-    boot: u64,
-}
-
-/// What one look at the host came to.
-struct Look {
-    desired: DesiredState,
-    plan: Plan,
-    findings: BTreeSet<Finding>,
 }
 
 /// Reads the ledger, or says that this host has none.
@@ -115,16 +95,16 @@ impl<H: Host> Keeper<H> {
         let path = directory.join("key.der");
         let key = state::read(&path)?.ok_or(KeeperError::NoLedger(path))?;
         let (labels, label_findings) = labels::load(Path::new("/"))?;
+        let clocks = peer::clocks();
         Ok(Self {
-            clock: Clock::restored(ledger.time, peer::clocks()),
-            looked: Looked { now: Now::at(Timestamp::default()), boot: 0 },
-            ends: Ends { ended: ledger.ended.clone(), ..Ends::default() },
+            clock: Clock::restored(ledger.time, clocks),
+            ends: Ends { ended: ledger.passed, ..Ends::default() },
+            agenda: Agenda { looked: clocks.boot, dates: NextDates::default(), unsure: false },
             spool: Spool::open(directory)?,
             key: MachineKey::from_pkcs8(&key)?,
             directory: directory.to_owned(),
             config,
             host,
-            ledger,
             labels,
             label_findings,
             refusal: String::new(),
@@ -135,333 +115,52 @@ impl<H: Host> Keeper<H> {
         })
     }
 
-    /// Works until the door closes for good. Whether a look is due is asked before every event, so
-    /// that no stream of them keeps a date from ending anything.
+    /// Works until the door closes for good.
     pub fn run(&mut self, events: &Receiver<Event>, timer: &Timer) -> Result<(), KeeperError> {
-        self.converge(Trigger::Start, BTreeSet::new(), true)?;
+        self.turn(|turn| turn.converge(Trigger::Start, BTreeSet::new(), true))?;
         loop {
             let (wait, trigger) = self.next_look();
-            if wait > 0 {
+            // What is due comes before what has arrived.
+            let event = if wait > 0 {
                 timer.set(wait)?;
-                match events.recv() {
-                    Ok(Event::Time) => {}
-                    Ok(event) => {
-                        self.handle(event)?;
-                        continue;
-                    }
-                    Err(_) => return Ok(()),
-                }
+                let Ok(event) = events.recv() else { return Ok(()) };
+                event
+            } else {
+                Event::Time
+            };
+            match event {
+                Event::Came(courier) => self.courier = Some(courier),
+                Event::Watch(after) => self.turn(|turn| turn.welcome(after))?,
+                Event::Deliver(bytes) => self.turn(|turn| turn.deliver(&bytes))?,
+                Event::Time => self.turn(|turn| {
+                    turn.load_labels()?;
+                    turn.converge(trigger, BTreeSet::new(), false)
+                })?,
             }
-            self.load_labels()?;
-            self.converge(trigger, BTreeSet::new(), false)?;
         }
     }
 
-    /// Returns in how many seconds the host has to be looked at again, and why.
     fn next_look(&mut self) -> (u64, Trigger) {
         let clocks = peer::clocks();
-        let time = self.clock.read(clocks);
         let retrying = self.convergence == Convergence::Retrying;
-        let seconds = if retrying { RETRY_SECONDS } else { self.config.scan_seconds };
-        let scan = seconds.saturating_sub(clocks.boot.saturating_sub(self.looked.boot));
-        let date = NextDates::after(self.ledger.statements(), self.looked.now).wait(time.now);
-        let settled = time.settles_in.filter(|_| !self.ends.waiting.is_empty());
-        match date.into_iter().chain(settled).min() {
-            Some(wait) if wait < scan => (wait, Trigger::Time),
-            _ => (scan, Trigger::Scan),
-        }
+        let every = if retrying { RETRY_SECONDS } else { self.config.scan_seconds };
+        self.agenda.wait(every, &self.clock.read(clocks), clocks.boot)
     }
 
-    /// Reads the labels again, and says so if they have changed.
-    fn load_labels(&mut self) -> Result<(), KeeperError> {
+    fn turn(
+        &mut self,
+        work: impl FnOnce(&mut Turn<'_, H>) -> Result<(), KeeperError>,
+    ) -> Result<(), KeeperError> {
+        let mut turn = Turn::begin(self)?;
+        work(&mut turn)?;
+        turn.end()
+    }
+
+    /// Reads the labels again, and says whether they have changed.
+    fn load_labels(&mut self) -> Result<bool, KeeperError> {
         let before = std::mem::take(&mut self.labels);
         (self.labels, self.label_findings) = labels::load(Path::new("/"))?;
-        if self.labels != before {
-            self.tell_standing();
-        }
-        Ok(())
-    }
-
-    fn handle(&mut self, event: Event) -> Result<(), KeeperError> {
-        match event {
-            Event::Time => {}
-            Event::Came(courier) => self.courier = Some(courier),
-            Event::Watch(after) => {
-                self.tell_standing();
-                for number in self.spool.numbers()?.into_iter().filter(|n| *n > after) {
-                    if let Some(envelope) = self.spool.read(number)? {
-                        self.tell_receipt(number, &envelope);
-                    }
-                }
-            }
-            Event::Deliver(bytes) => self.deliver(&bytes)?,
-        }
-        Ok(())
-    }
-
-    fn deliver(&mut self, bytes: &[u8]) -> Result<(), KeeperError> {
-        self.load_labels()?;
-        let known = self.ledger.known_ids();
-        let anchor = Anchor {
-            host: self.ledger.host,
-            trust: self.ledger.trust(),
-            floor: self.ledger.floor,
-            labels: &self.labels,
-            known: &known,
-        };
-        match bundle::verify(bytes, &anchor) {
-            Ok(bundle) => self.take(bundle),
-            Err(refused) => self.refuse(&refused, bytes),
-        }
-    }
-
-    fn refuse(&mut self, refused: &BundleRefused, bytes: &[u8]) -> Result<(), KeeperError> {
-        let refusal = chain(refused);
-        tracing::warn!(reason = %refusal, "bundle refused");
-        if let BundleRefused::Equivocation { .. } = refused
-            && self.ledger.evidence.len() < MAX_EVIDENCE
-        {
-            self.ledger.evidence.push(bytes.to_vec());
-        }
-        let finding = Finding {
-            kind: "bundle-refused".to_owned(),
-            subject: "bundle".to_owned(),
-            detail: refusal.clone(),
-        };
-        let again = self.refusal == refusal;
-        self.refusal = refusal;
-        self.tell_standing();
-        if again {
-            return Ok(());
-        }
-        let mut findings: Vec<Finding> = self.findings.iter().cloned().collect();
-        findings.push(finding);
-        self.report(Trigger::Bundle, BTreeSet::new(), Vec::new(), self.convergence, findings)
-    }
-
-    fn take(&mut self, bundle: VerifiedBundle) -> Result<(), KeeperError> {
-        let clocks = peer::clocks();
-        if let Some(found) = &bundle.link {
-            self.clock.swear(found.link.time, clocks);
-        }
-        let mut too_far = false;
-        if let Some(checkpoint) = &bundle.checkpoint {
-            too_far = self.clock.hear(checkpoint.time, clocks) == Heard::TooFarAhead;
-        }
-        if too_far {
-            tracing::warn!("checkpoint more than a day ahead of this host's clocks; ignored");
-        }
-        if let Some(acknowledgement) = &bundle.acknowledgement {
-            self.spool.acknowledged(acknowledgement.number)?;
-        }
-        // A heartbeat says nothing of what was refused; a link that is believed does.
-        if !self.refusal.is_empty() && bundle.link.is_some() {
-            self.refusal.clear();
-            self.tell_standing();
-        }
-        let news = bundle.link.is_some()
-            || !bundle.revocations.is_empty()
-            || !bundle.trust_roots.is_empty();
-        if !news {
-            return Ok(());
-        }
-        let keys = self.ledger.trust().machine_keys.clone();
-        let revocations = self.ledger.take(bundle);
-        if self.ledger.trust().machine_keys != keys {
-            self.clock.forget_said();
-        }
-        self.save()?;
-        self.converge(Trigger::Bundle, revocations, true)?;
-        self.tell_standing();
-        Ok(())
-    }
-
-    /// Looks at the host and makes it as it should be.
-    fn converge(
-        &mut self,
-        trigger: Trigger,
-        revocations: BTreeSet<Id>,
-        always_report: bool,
-    ) -> Result<(), KeeperError> {
-        let clocks = peer::clocks();
-        let time = self.clock.read(clocks);
-        self.looked = Looked { now: time.now, boot: clocks.boot };
-        let mut look = self.look(&time)?;
-        let mut outcomes = Vec::new();
-        let mut convergence = Convergence::Done;
-        if !look.plan.is_empty() {
-            convergence = Convergence::Observed;
-            if self.config.policy.mode == HostMode::Enforce {
-                (outcomes, convergence) = self.apply(&look)?;
-                look = self.look(&time)?;
-                if !look.plan.is_empty() {
-                    convergence = Convergence::Retrying;
-                }
-            }
-        }
-        self.convergence = convergence;
-        for outcome in &outcomes {
-            log(outcome);
-        }
-        // What fails again in the same way is told once.
-        let (failed, done): (Vec<_>, Vec<_>) =
-            outcomes.iter().cloned().partition(|outcome| outcome.failure.is_some());
-        let changed = look.findings != self.findings || !done.is_empty() || failed != self.failed;
-        self.findings.clone_from(&look.findings);
-        self.failed = failed;
-        if changed || always_report {
-            let findings = look.findings.into_iter().collect();
-            self.report(trigger, revocations, outcomes, convergence, findings)?;
-        }
-        Ok(())
-    }
-
-    /// Does a plan. What it will own is saved before anything is done, so that a crash in between
-    /// leaves nothing that is taken for somebody else's; what it came to own is saved with the
-    /// receipt.
-    fn apply(&mut self, look: &Look) -> Result<(Vec<Outcome>, Convergence), KeeperError> {
-        let before = self.ledger.ownership.clone();
-        let pins = look.desired.accounts.iter();
-        let pin = |account: &Account| account.adopts.unwrap_or(account.grant.uid);
-        self.ledger.pins.extend(pins.map(|(login, account)| (login.clone(), pin(account))));
-        self.ledger.ownership.clone_from(&look.plan.ownership_after);
-        self.save()?;
-        let applied = apply::apply(&look.plan, &before, &mut self.host);
-        self.ledger.ownership = applied.ownership;
-        Ok((applied.outcomes, applied.convergence))
-    }
-
-    fn look(&mut self, time: &Time) -> Result<Look, KeeperError> {
-        let known = self.ledger.known();
-        let share = share(self.ledger.ownership.accounts.len());
-        self.ends = ends::judge(&known, &self.ends, time, share);
-        let revocations = self.ledger.revocations();
-        let circumstances = Circumstances {
-            host: self.ledger.host,
-            labels: &self.labels,
-            revocations: &revocations,
-            // What has ended is told by `ends`, which knows more than a date.
-            now: Now { latest: time.sure, earliest: time.now.earliest },
-        };
-        let freshness = self.ledger.floor_link().map_or(Freshness::Stale, |link| {
-            bundle::freshness(link, self.ledger.trust(), time.sure)
-        });
-        let refused = &self.config.policy.refused_roles;
-        let counting = |mut statements: Statements| {
-            statements.retain(|id, statement| {
-                let accepted = !matches!(&statement.content, Content::Role(role) if refused.contains(&role.name));
-                accepted && !self.ends.has_ended(id, statement)
-            });
-            statements
-        };
-        let grants = derive::believe(
-            &counting(self.ledger.proved()),
-            &counting(known),
-            &self.ledger.held,
-            freshness,
-            &circumstances,
-        );
-        let desired = DesiredState::assemble(&grants, &self.ledger.pins);
-        self.ledger.held = grants;
-        let scope = Scope::of(&desired, &self.ledger.ownership, &self.config.policy);
-        let observed = self.host.observe(&scope)?;
-        let plan =
-            plan::plan(&observed, &desired, &self.ledger.ownership, &self.config.policy, time.sure);
-        let mut findings: BTreeSet<Finding> = plan.findings.iter().cloned().collect();
-        findings.extend(self.label_findings.iter().cloned());
-        findings.extend(self.unproved(&circumstances));
-        findings.extend(self.unsure_ends(time));
-        Ok(Look { desired, plan, findings })
-    }
-
-    /// Returns whose ends wait for a clock that has stepped ahead to be sure.
-    fn unsure_ends(&self, time: &Time) -> Vec<Finding> {
-        let settles = time.now.latest.plus(time.settles_in.unwrap_or_default());
-        let waiting = self.ends.waiting.iter();
-        waiting
-            .map(|login| Finding {
-                kind: "clock-stepped".to_owned(),
-                subject: login.to_string(),
-                detail: format!(
-                    "a clock stepped ahead and would end more accounts than is allowed at once: this \
-                     one waits for the controller's time or until {settles}"
-                ),
-            })
-            .collect()
-    }
-
-    /// Returns the assignments that the present link proves without what they rest on: nothing new
-    /// comes of them, and somebody should ask why.
-    fn unproved(&self, circumstances: &Circumstances<'_>) -> Vec<Finding> {
-        let proved = self.ledger.proved();
-        let missing = proved.values().filter_map(|statement| {
-            let Content::Assignment(assignment) = &statement.content else { return None };
-            let whole =
-                proved.contains_key(&assignment.role) && proved.contains_key(&assignment.subject);
-            (!whole && assignment.hosts.matches(circumstances.labels)).then(|| Finding {
-                kind: "unproved".to_owned(),
-                subject: assignment.name.to_string(),
-                detail: "its role or subject is not shown under the newest link".to_owned(),
-            })
-        });
-        missing.collect()
-    }
-
-    /// Signs what was done, spools it, and hands it to the courier if there is one.
-    fn report(
-        &mut self,
-        trigger: Trigger,
-        revocations: BTreeSet<Id>,
-        outcomes: Vec<Outcome>,
-        convergence: Convergence,
-        findings: Vec<Finding>,
-    ) -> Result<(), KeeperError> {
-        let (number, previous) =
-            self.ledger.receipt.map_or((1, None), |(number, digest)| (number + 1, Some(digest)));
-        let receipt = Receipt {
-            lineage: self.ledger.lineage,
-            host: self.ledger.host,
-            number,
-            previous,
-            time: peer::clocks().wall,
-            floor: self.ledger.floor_link().and(self.ledger.floor).map(|floor| floor.link),
-            trust_version: self.ledger.trust().version,
-            mode: self.config.policy.mode,
-            trigger,
-            revocations,
-            outcomes,
-            convergence,
-            findings,
-        };
-        let (digest, envelope) = self.spool.store(&receipt, &self.key)?;
-        self.ledger.receipt = Some((number, digest));
-        self.save()?;
-        self.tell_receipt(number, &envelope);
-        Ok(())
-    }
-
-    fn save(&mut self) -> Result<(), KeeperError> {
-        self.ledger.time = self.clock.remembered(peer::clocks());
-        self.ledger.ended.clone_from(&self.ends.ended);
-        let bytes = self.ledger.encode();
-        Ok(state::replace(&self.directory.join("ledger"), &bytes, 0o600)?)
-    }
-
-    fn tell_standing(&mut self) {
-        let standing = Standing {
-            trust_version: self.ledger.trust().version,
-            floor: self.ledger.floor_link().and(self.ledger.floor).map(|floor| floor.link),
-            labels: self.labels.clone(),
-            mode: self.config.policy.mode,
-            refusal: self.refusal.clone(),
-        };
-        self.tell(&standing.message());
-    }
-
-    fn tell_receipt(&mut self, number: u64, envelope: &[u8]) {
-        if let Some(message) = crate::channel::spool_message(number, envelope) {
-            self.tell(&message);
-        }
+        Ok(self.labels != before)
     }
 
     fn tell(&mut self, message: &[u8]) {
@@ -476,24 +175,6 @@ impl<H: Host> Keeper<H> {
 /// Seconds until what failed is tried again.
 const RETRY_SECONDS: u64 = 10;
 
-/// How many accounts a step of the clock that is not sure may end something for.
-fn share(accounts: usize) -> usize {
-    (accounts / 5).max(3)
-}
-
-/// How many contradicting bundles are kept.
-const MAX_EVIDENCE: usize = 16;
-
-fn log(outcome: &Outcome) {
-    let Outcome { action, subject, detail, failure } = outcome;
-    match failure {
-        None => tracing::info!(action = %action, subject = %subject, detail = %detail, "done"),
-        Some(why) => {
-            tracing::error!(action = %action, subject = %subject, error = %why, "failed");
-        }
-    }
-}
-
 /// Says what the keeper would do, for root on the console: nothing is changed.
 pub fn preview<H: Host>(
     config: Config,
@@ -502,6 +183,7 @@ pub fn preview<H: Host>(
 ) -> Result<(Ledger, Plan, Vec<Finding>), KeeperError> {
     let mut keeper = Keeper::open(config, directory, host)?;
     let time = keeper.clock.read(peer::clocks());
-    let look = keeper.look(&time)?;
-    Ok((keeper.ledger, look.plan, look.findings.into_iter().collect()))
+    let mut turn = Turn::begin(&mut keeper)?;
+    let look = turn.look(&time)?;
+    Ok((turn.ledger, look.plan, look.findings.into_iter().collect()))
 }

@@ -2,6 +2,8 @@
 //! signed time. One file, replaced whole; a state directory without it is not version zero but an
 //! error, since an agent that forgot would give again what was taken.
 
+mod file;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
@@ -11,20 +13,14 @@ use muster_proto::{
     desired::{Grant, Pins},
     envelope::{Document, Envelope, Verified},
     id::{Digest, HostId, Id},
-    link::{Link, LinkRef, Revocation},
-    name::{BadName, Gid, Login, Uid, UnixGroupName},
+    link::{Link, LinkRef, Revocation, Target},
+    name::BadName,
     revocations::Revocations,
-    statement::{Statement, UnixGroupMode, UserKind},
-    time::Timestamp,
+    statement::{LeafState, Statement},
     trust::{Refused, TrustRoot},
 };
-use prost::Message;
 
-use crate::{
-    clock::Remembered,
-    ends::Ended,
-    ownership::{Origin, OwnedAccount, Ownership},
-};
+use crate::{clock::Remembered, ends::Ended, ownership::Ownership};
 
 /// Everything that the keeper remembers.
 #[derive(Clone, Debug)]
@@ -39,7 +35,8 @@ pub struct Ledger {
     pub floor: Option<Floor>,
     floor_link: Option<(Envelope, Link)>,
     known: BTreeMap<Id, Known>,
-    revocations: BTreeMap<Id, Revocation>,
+    /// By id and target, since another one of the same id takes nothing back.
+    revocations: BTreeMap<(Id, Target), Revocation>,
     /// What was last desired (G).
     pub held: BTreeSet<Grant>,
     /// Logins and uids that belong together for ever.
@@ -48,13 +45,18 @@ pub struct Ledger {
     pub ownership: Ownership,
     /// What time it was when the ledger was written.
     pub time: Remembered,
-    /// What has ended by its date, so that no clock revives it.
-    pub ended: Ended,
+    /// What has passed its date, so that no clock revives it.
+    pub passed: Ended,
     /// The newest receipt.
     pub receipt: Option<(u64, Digest)>,
-    /// Links that contradict each other, as they came.
+    /// Links that contradict each other, with their signatures.
     pub evidence: Vec<Vec<u8>>,
+    /// What abandoned floors ended, each at a revision that nothing brings back.
+    ended: BTreeMap<Id, u64>,
 }
+
+/// How many contradicting links are kept.
+pub const MAX_EVIDENCE: usize = 16;
 
 /// A statement and the floor that it was last proved under.
 #[derive(Clone, Debug)]
@@ -86,141 +88,6 @@ pub enum BadLedger {
     NoTrustRoot,
 }
 
-/// The file. Tags are never used again.
-#[derive(Clone, PartialEq, Message)]
-struct File {
-    #[prost(bytes = "vec", tag = "1")]
-    lineage: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    host: Vec<u8>,
-    #[prost(bytes = "vec", repeated, tag = "3")]
-    trust_roots: Vec<Vec<u8>>,
-    #[prost(uint64, tag = "4")]
-    floor_trust_version: u64,
-    #[prost(uint64, tag = "5")]
-    floor_number: u64,
-    #[prost(bytes = "vec", tag = "6")]
-    floor_digest: Vec<u8>,
-    #[prost(bytes = "vec", tag = "7")]
-    floor_envelope: Vec<u8>,
-    #[prost(bytes = "vec", tag = "8")]
-    floor_link: Vec<u8>,
-    #[prost(message, repeated, tag = "9")]
-    known: Vec<FileKnown>,
-    #[prost(bytes = "vec", repeated, tag = "10")]
-    revocations: Vec<Vec<u8>>,
-    #[prost(bytes = "vec", repeated, tag = "11")]
-    held: Vec<Vec<u8>>,
-    #[prost(message, repeated, tag = "12")]
-    pins: Vec<FileNumber>,
-    #[prost(message, repeated, tag = "13")]
-    accounts: Vec<FileAccount>,
-    #[prost(message, repeated, tag = "14")]
-    unix_groups: Vec<FileNumber>,
-    #[prost(uint64, tag = "15")]
-    sworn_time: u64,
-    #[prost(uint64, tag = "16")]
-    receipt_number: u64,
-    #[prost(bytes = "vec", tag = "17")]
-    receipt_digest: Vec<u8>,
-    #[prost(bytes = "vec", repeated, tag = "18")]
-    evidence: Vec<Vec<u8>>,
-    #[prost(uint64, tag = "19")]
-    said_time: u64,
-    #[prost(message, repeated, tag = "20")]
-    ended: Vec<FileEnded>,
-}
-
-/// A statement that has ended by its date, and up to which revision.
-#[derive(Clone, PartialEq, Message)]
-struct FileEnded {
-    #[prost(bytes = "vec", tag = "1")]
-    id: Vec<u8>,
-    #[prost(uint64, tag = "2")]
-    revision: u64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct FileKnown {
-    #[prost(bytes = "vec", tag = "1")]
-    statement: Vec<u8>,
-    #[prost(uint64, tag = "2")]
-    floor: u64,
-}
-
-/// A name and its number.
-#[derive(Clone, PartialEq, Message)]
-struct FileNumber {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(uint32, tag = "2")]
-    number: u32,
-}
-
-/// An account of Muster's. The lines are those that an adoption replaced; empty if it was created.
-#[derive(Clone, PartialEq, Message)]
-struct FileAccount {
-    #[prost(string, tag = "1")]
-    login: String,
-    #[prost(uint32, tag = "2")]
-    uid: u32,
-    #[prost(string, tag = "3")]
-    passwd: String,
-    #[prost(string, tag = "4")]
-    shadow: String,
-    #[prost(bool, tag = "5")]
-    service: bool,
-    #[prost(uint32, tag = "6")]
-    mode: u32,
-    #[prost(string, repeated, tag = "7")]
-    given: Vec<String>,
-    #[prost(bool, tag = "8")]
-    sessions_owed: bool,
-}
-
-impl FileAccount {
-    fn new(login: &Login, owned: &OwnedAccount) -> Self {
-        let (passwd, shadow) = match &owned.origin {
-            Origin::Created => (String::new(), String::new()),
-            Origin::Adopted { passwd, shadow } => (passwd.clone(), shadow.clone()),
-        };
-        Self {
-            login: login.to_string(),
-            uid: owned.uid.get(),
-            passwd,
-            shadow,
-            service: owned.kind == UserKind::Service,
-            mode: match owned.mode {
-                UnixGroupMode::HandsOff => 0,
-                UnixGroupMode::AtLeast => 1,
-                UnixGroupMode::Exactly => 2,
-            },
-            given: owned.given.iter().map(ToString::to_string).collect(),
-            sessions_owed: owned.sessions_owed,
-        }
-    }
-
-    fn owned(&self) -> Result<OwnedAccount, BadName> {
-        let given: Result<_, _> = self.given.iter().map(|n| UnixGroupName::parse(n)).collect();
-        Ok(OwnedAccount {
-            uid: Uid::parse(self.uid)?,
-            origin: if self.passwd.is_empty() {
-                Origin::Created
-            } else {
-                Origin::Adopted { passwd: self.passwd.clone(), shadow: self.shadow.clone() }
-            },
-            kind: if self.service { UserKind::Service } else { UserKind::Person },
-            mode: match self.mode {
-                0 => UnixGroupMode::HandsOff,
-                1 => UnixGroupMode::AtLeast,
-                _ => UnixGroupMode::Exactly,
-            },
-            given: given?,
-            sessions_owed: self.sessions_owed,
-        })
-    }
-}
-
 impl Ledger {
     /// Begins with what a token pinned: the trust roots up to now, and the floor.
     pub fn begin(
@@ -244,109 +111,11 @@ impl Ledger {
             pins: Pins::new(),
             ownership: Ownership::default(),
             time: Remembered::default(),
-            ended: Ended::new(),
+            passed: Ended::new(),
             receipt: None,
             evidence: Vec::new(),
+            ended: BTreeMap::new(),
         })
-    }
-
-    /// Reads the file's bytes.
-    pub fn decode(bytes: &[u8]) -> Result<Self, BadLedger> {
-        let file = File::decode(bytes)?;
-        let lineage = Digest::parse(&file.lineage)?;
-        let trust_roots: Vec<Envelope> =
-            file.trust_roots.iter().map(|b| Envelope::decode(b)).collect::<Result<_, _>>()?;
-        let mut ledger = Self::begin(Digest::parse(&file.host)?, lineage, trust_roots, None)?;
-        if file.floor_number > 0 {
-            let digest = Digest::parse(&file.floor_digest)?;
-            let link = LinkRef { number: file.floor_number, digest };
-            ledger.floor = Some(Floor { trust_version: file.floor_trust_version, link });
-        }
-        if !file.floor_link.is_empty() {
-            let envelope = Envelope::decode(&file.floor_envelope)?;
-            ledger.floor_link = Some((envelope, Link::decode(&file.floor_link)?));
-        }
-        for known in &file.known {
-            let statement = Statement::decode(&known.statement)?;
-            ledger.known.insert(statement.id, Known { statement, floor: known.floor });
-        }
-        for bytes in &file.revocations {
-            let revocation = Revocation::decode(bytes)?;
-            ledger.revocations.insert(revocation.id, revocation);
-        }
-        for bytes in &file.held {
-            ledger.held.insert(Grant::decode(bytes)?);
-        }
-        for pin in &file.pins {
-            ledger.pins.insert(Login::parse(&pin.name)?, Uid::parse(pin.number)?);
-        }
-        for account in &file.accounts {
-            ledger.ownership.accounts.insert(Login::parse(&account.login)?, account.owned()?);
-        }
-        for group in &file.unix_groups {
-            let (name, gid) = (UnixGroupName::parse(&group.name)?, Gid::parse(group.number)?);
-            ledger.ownership.unix_groups.insert(name, gid);
-        }
-        ledger.time =
-            Remembered { sworn: Timestamp(file.sworn_time), said: Timestamp(file.said_time) };
-        for ended in &file.ended {
-            ledger.ended.insert(Id::parse(&ended.id)?, ended.revision);
-        }
-        if file.receipt_number > 0 {
-            ledger.receipt = Some((file.receipt_number, Digest::parse(&file.receipt_digest)?));
-        }
-        ledger.evidence = file.evidence;
-        Ok(ledger)
-    }
-
-    /// Returns the file's bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        let number = |name: String, number| FileNumber { name, number };
-        File {
-            lineage: self.lineage.as_bytes().to_vec(),
-            host: self.host.as_bytes().to_vec(),
-            trust_roots: self.trust_roots.iter().map(Document::encode).collect(),
-            floor_trust_version: self.floor.map_or(0, |floor| floor.trust_version),
-            floor_number: self.floor.map_or(0, |floor| floor.link.number),
-            floor_digest: self.floor.map_or(Vec::new(), |f| f.link.digest.as_bytes().to_vec()),
-            floor_envelope: self.floor_link.as_ref().map_or(Vec::new(), |(e, _)| e.encode()),
-            floor_link: self.floor_link.as_ref().map_or(Vec::new(), |(_, link)| link.encode()),
-            known: self
-                .known
-                .values()
-                .map(|known| FileKnown { statement: known.statement.encode(), floor: known.floor })
-                .collect(),
-            revocations: self.revocations.values().map(Document::encode).collect(),
-            held: self.held.iter().map(Document::encode).collect(),
-            pins: self
-                .pins
-                .iter()
-                .map(|(login, uid)| number(login.to_string(), uid.get()))
-                .collect(),
-            accounts: self
-                .ownership
-                .accounts
-                .iter()
-                .map(|(login, owned)| FileAccount::new(login, owned))
-                .collect(),
-            unix_groups: self
-                .ownership
-                .unix_groups
-                .iter()
-                .map(|(name, gid)| number(name.to_string(), gid.get()))
-                .collect(),
-            sworn_time: self.time.sworn.0,
-            said_time: self.time.said.0,
-            ended: self
-                .ended
-                .iter()
-                .map(|(id, revision)| FileEnded { id: id.as_bytes().to_vec(), revision: *revision })
-                .collect(),
-            receipt_number: self.receipt.map_or(0, |(number, _)| number),
-            receipt_digest: self.receipt.map_or(Vec::new(), |(_, d)| d.as_bytes().to_vec()),
-            evidence: self.evidence.clone(),
-        }
-        .encode_to_vec()
     }
 
     /// Returns the newest trust root.
@@ -359,12 +128,13 @@ impl Ledger {
         self.floor_link.as_ref().map(|(_, link)| link)
     }
 
-    /// Returns what is proved in the present floor's directory (F).
+    /// Returns what is proved in the present floor's directory (F), and what abandoned floors
+    /// ended: that it has ended holds under every floor, and gives nothing.
     pub fn proved(&self) -> Statements {
         let floor = self.floor.map_or(0, |floor| floor.link.number);
         self.known
             .iter()
-            .filter(|(_, known)| known.floor == floor)
+            .filter(|(id, known)| known.floor == floor || self.ended.contains_key(id))
             .map(|(id, known)| (*id, known.statement.clone()))
             .collect()
     }
@@ -401,27 +171,53 @@ impl Ledger {
         for (revocation, _) in bundle.revocations {
             let revocation = revocation.into_inner();
             let id = revocation.id;
-            if self.revocations.insert(id, revocation).is_none() {
+            if self.revocations.insert((id, revocation.target), revocation).is_none() {
                 new.insert(id);
             }
         }
         let Some(found) = bundle.link else { return new };
         let number = found.link.number;
-        if let Step::Abandoned(_) = found.step
-            && let Some((envelope, _)) = &self.floor_link
-        {
-            self.evidence.push(envelope.encode());
+        if let Step::Abandoned(_) = found.step {
+            self.abandon();
         }
         let link = found.link.place(found.link.digest());
         self.floor = Some(Floor { trust_version: found.link.trust_version, link });
         self.floor_link = Some((found.envelope, found.link.into_inner()));
-        for id in &found.absent {
+        for id in found.absent.iter().filter(|id| !self.ended.contains_key(id)) {
             self.known.remove(id);
         }
         for statement in found.statements {
-            self.known.insert(statement.id, Known { statement, floor: number });
+            let ended = self.ended.get(&statement.id);
+            if ended.is_none_or(|revision| statement.revision > *revision) {
+                self.ended.remove(&statement.id);
+                self.known.insert(statement.id, Known { statement, floor: number });
+            }
         }
         new
+    }
+
+    /// Keeps a link that contradicts another one, and says whether there was room for it.
+    pub fn keep_evidence(&mut self, envelope: Vec<u8>) -> bool {
+        let keeps = self.evidence.len() < MAX_EVIDENCE && !self.evidence.contains(&envelope);
+        if keeps {
+            self.evidence.push(envelope);
+        }
+        keeps
+    }
+
+    /// Gives the floor up. What it ended stays ended; what it proved is proved no more, though a
+    /// link of the same number may yet come.
+    fn abandon(&mut self) {
+        if let Some((envelope, _)) = &self.floor_link {
+            let envelope = envelope.encode();
+            self.keep_evidence(envelope);
+        }
+        for (id, known) in &mut self.known {
+            known.floor = 0;
+            if known.statement.content.state() != LeafState::Live {
+                self.ended.insert(*id, known.statement.revision);
+            }
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Spool {
 }
 
 /// The most receipts that wait; beyond, the oldest go and their gap in the numbers shows it.
-const MAX_SPOOLED: usize = 10_000;
+pub const MAX_SPOOLED: usize = 10_000;
 
 impl Spool {
     /// Opens the spool, making its directory the first time.

@@ -2,6 +2,7 @@
 //! parsing every field, and is refused unless it encodes to the very same bytes again. That one
 //! comparison refuses unknown fields, sets out of order, defaults written out and trailing bytes.
 
+mod bound;
 mod bundle;
 mod grant;
 mod link;
@@ -9,6 +10,7 @@ mod receipt;
 mod statement;
 mod trust;
 
+pub use bound::{MAX_PARTS, MAX_STATEMENT};
 use prost::Message;
 
 use crate::{
@@ -54,6 +56,12 @@ pub enum Fault {
         "they are not in the one form that is accepted, or have a field that is not known here"
     )]
     NotCanonical,
+    /// More parts than any honest one has.
+    #[error("they have more than {MAX_PARTS} parts")]
+    TooMany,
+    /// More bytes than any honest one has.
+    #[error("they are {0}; at most {MAX_STATEMENT} are read")]
+    TooLarge(usize),
     /// A field that must be there is not.
     #[error("`{0}` is missing")]
     Missing(&'static str),
@@ -109,7 +117,7 @@ where
 }
 
 macro_rules! documents {
-    ($($domain:ident = $wire:ident: $name:literal, $type:literal;)*) => {$(
+    ($($domain:ident = $wire:ident: $name:literal, $type:literal $(, $bound:path)?;)*) => {$(
         impl Document for $domain {
             const TYPE: &'static str = concat!("application/vnd.muster.", $type, ".v1");
 
@@ -118,6 +126,7 @@ macro_rules! documents {
             }
 
             fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+                $($bound(bytes).map_err(|fault| Malformed { document: $name, fault })?;)?
                 read::<wire::$wire, Self>($name, bytes)
             }
         }
@@ -126,7 +135,7 @@ macro_rules! documents {
 
 documents! {
     TrustRoot = TrustRoot: "trust root", "trust-root";
-    Statement = Statement: "statement", "statement";
+    Statement = Statement: "statement", "statement", bound::statement;
     Entry = DirectoryEntry: "directory entry", "directory-entry";
     Proposal = Proposal: "proposal", "proposal";
     Link = Link: "link", "link";
@@ -138,7 +147,7 @@ documents! {
     Enrolment = Enrolment: "enrolment", "enrolment";
     JoinToken = JoinToken: "join token", "join-token";
     Envelope = Envelope: "envelope", "envelope";
-    Bundle = Bundle: "bundle", "bundle";
+    Bundle = Bundle: "bundle", "bundle", bound::bundle;
     PublishedLink = PublishedLink: "published link", "published-link";
     Grant = HeldGrant: "grant of the ledger", "held-grant";
 }

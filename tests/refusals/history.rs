@@ -42,7 +42,7 @@ fn a_second_link_of_one_number_is_refused_and_kept_as_evidence() {
     let fork = other.bundle(&crate::host::Host::new(&other, "db1"));
     let found = db1.refuses(&fork);
     assert_eq!(found, "link 2 is not the link 2 that is the floor here: an equivocation");
-    assert_eq!(db1.ledger().evidence, [fork.encode()]);
+    assert_eq!(db1.ledger().evidence, [fork.link.unwrap().encode()]);
     // And what was built upon it.
     other.publish(vec![(id("later"), group("later"))]);
     let found = db1.refuses(&other.bundle(&db1.twin));

@@ -10,6 +10,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers too")]
 #![expect(unreachable_pub, reason = "the fleet's builders are the contract's own")]
 
+mod abandoned;
 #[path = "../../proto/tests/it/contents.rs"]
 mod contents;
 mod forged;

@@ -16,4 +16,5 @@ mod contract;
 mod crash;
 mod fake;
 mod fixed_point;
+mod spool;
 mod world;

@@ -8,6 +8,7 @@
 )]
 
 mod attacks;
+mod bounds;
 mod chain;
 mod changes;
 mod contents;

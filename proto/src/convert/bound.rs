@@ -1,0 +1,55 @@
+//! What a document may cost, judged before it is read: a part of two bytes on the wire can take
+//! fifty times as many in memory. Here are the documents that are read before any signature over
+//! them is checked; all others are read after somebody who may sign them has.
+
+use prost::encoding::{WireType, decode_key, decode_varint};
+
+use super::Fault;
+
+/// The most parts that a bundle may have: its own fields, and those of its envelopes and proofs.
+pub const MAX_PARTS: usize = 1 << 17;
+
+/// The most bytes that a statement may have.
+pub const MAX_STATEMENT: usize = 256 << 10;
+
+pub(super) fn statement(bytes: &[u8]) -> Result<(), Fault> {
+    if bytes.len() > MAX_STATEMENT { Err(Fault::TooLarge(bytes.len())) } else { Ok(()) }
+}
+
+pub(super) fn bundle(bytes: &[u8]) -> Result<(), Fault> {
+    let mut left = MAX_PARTS;
+    let mut spend = || {
+        left = left.checked_sub(1).ok_or(Fault::TooMany)?;
+        Ok(())
+    };
+    for_each_field(bytes, &mut |tag, body| {
+        spend()?;
+        // Trust roots, link, history, revocations, checkpoint, acknowledgement: messages, each of
+        // which repeats nothing but single bytes fields or signatures of two fields.
+        if matches!(tag, 2 | 3 | 4 | 8 | 9 | 10) {
+            for_each_field(body, &mut |_, _| spend())?;
+        }
+        Ok(())
+    })
+}
+
+fn for_each_field(
+    mut rest: &[u8],
+    visit: &mut dyn FnMut(u32, &[u8]) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    while !rest.is_empty() {
+        let (tag, kind) = decode_key(&mut rest).map_err(|_| Fault::Encoding)?;
+        let mut number = || decode_varint(&mut rest).map_err(|_| Fault::Encoding);
+        let length = match kind {
+            WireType::Varint => number().map(|_| 0)?,
+            WireType::SixtyFourBit => 8,
+            WireType::ThirtyTwoBit => 4,
+            WireType::LengthDelimited => usize::try_from(number()?).map_err(|_| Fault::Encoding)?,
+            WireType::StartGroup | WireType::EndGroup => return Err(Fault::Encoding),
+        };
+        let (body, after) = rest.split_at_checked(length).ok_or(Fault::Encoding)?;
+        visit(tag, body)?;
+        rest = after;
+    }
+    Ok(())
+}

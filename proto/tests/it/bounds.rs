@@ -1,0 +1,72 @@
+//! Claims about what is refused for its size alone, before it is read: each at the bound and one
+//! beyond it.
+
+use muster_proto::{
+    bundle::Bundle,
+    convert::{MAX_PARTS, MAX_STATEMENT},
+    crypto::sha256,
+    envelope::{Document, Signature},
+    id::Digest,
+    statement::{Content, Statement},
+};
+
+use crate::world::{SHAPES, Shape, World, id, staffed, user};
+
+/// Says why the bytes are refused; nothing if they are not.
+fn refusal<T: Document>(bytes: &[u8]) -> Option<String> {
+    let malformed = T::decode(bytes).err()?;
+    std::error::Error::source(&malformed).map(ToString::to_string)
+}
+
+fn many() -> Option<String> {
+    Some(format!("they have more than {MAX_PARTS} parts"))
+}
+
+#[test]
+fn a_bundle_of_more_parts_than_any_honest_one_is_not_read() {
+    let mut bundle = Bundle::empty(sha256(&[b"db1"]));
+    // The host is a part too.
+    bundle.statements = vec![Vec::new(); MAX_PARTS - 1];
+    assert_eq!(refusal::<Bundle>(&bundle.encode()), None);
+    bundle.statements.push(Vec::new());
+    assert_eq!(refusal::<Bundle>(&bundle.encode()), many());
+}
+
+#[test]
+fn parts_hidden_in_an_envelope_of_a_bundle_count() {
+    for shape in SHAPES {
+        let world = staffed(shape);
+        let mut bundle = Bundle::empty(sha256(&[b"db1"]));
+        let mut envelope = world.links[0].envelope.clone();
+        // The host, the envelope, and in it the type, the payload and the signatures.
+        let parts = 4 + envelope.signatures().len();
+        bundle.statements = vec![Vec::new(); MAX_PARTS - parts];
+        bundle.link = Some(envelope.clone());
+        assert_eq!(refusal::<Bundle>(&bundle.encode()), None, "{shape:?}");
+        envelope.add(Signature { key: Digest::new([255; 32]), bytes: vec![1] });
+        bundle.link = Some(envelope);
+        assert_eq!(refusal::<Bundle>(&bundle.encode()), many(), "{shape:?}");
+    }
+}
+
+/// A statement about a user in this many directory groups.
+fn member(world: &World, groups: usize) -> Statement {
+    let Content::User(mut ana) = user("ana", 10_001, &["ana key"], &[]) else { panic!("no user") };
+    ana.groups = (0..groups).map(|number| id(&format!("group {number}"))).collect();
+    world.next(id("ana"), Content::User(ana))
+}
+
+#[test]
+fn a_statement_of_more_bytes_than_any_honest_one_is_not_read() {
+    let world = World::new(Shape::One);
+    let size = |groups| member(&world, groups).encode().len();
+    let one = size(2) - size(1);
+    // Lengths take more bytes as they grow, so the last few are tried.
+    let near = (MAX_STATEMENT - size(0)) / one - 2;
+    let most = (near..).take_while(|groups| size(*groups) <= MAX_STATEMENT).last().unwrap();
+    let found = Statement::decode(&member(&world, most).encode()).unwrap();
+    assert_eq!(found, member(&world, most));
+    let beyond = member(&world, most + 1).encode();
+    let why = format!("they are {}; at most {MAX_STATEMENT} are read", beyond.len());
+    assert_eq!(refusal::<Statement>(&beyond), Some(why));
+}

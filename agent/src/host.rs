@@ -24,7 +24,6 @@ use std::{collections::BTreeMap, error::Error, path::Path, sync::Arc};
 
 use self::{
     files::{Dir, Faults, FileError},
-    homes::Staging,
     program::Programs,
     rooted::Staged,
 };
@@ -88,7 +87,7 @@ pub struct Linux {
     root: Dir,
     programs: Programs,
     staged: BTreeMap<&'static str, Staged>,
-    staging: Vec<Staging>,
+    homes: homes::Staged,
     accounts_changed: bool,
 }
 
@@ -123,7 +122,7 @@ impl Linux {
             root: Dir::open(root, faults)?,
             programs,
             staged: BTreeMap::new(),
-            staging: Vec::new(),
+            homes: homes::Staged::default(),
             accounts_changed: false,
         })
     }
@@ -153,8 +152,8 @@ impl Host for Linux {
         for action in actions {
             match action {
                 Action::Homes(homes) => {
-                    self.staging = homes::stage(&self.root, homes);
-                    touched.extend(self.staging.iter().map(|staging| staging.place().clone()));
+                    self.homes = homes::stage(&self.root, homes);
+                    touched.extend(self.homes.built().map(|staging| staging.place().clone()));
                 }
                 Action::Keys(files) => {
                     let staged = ssh::stage_keys(&self.root, files);
@@ -180,9 +179,7 @@ impl Host for Linux {
             for staged in self.staged.values_mut() {
                 staged.spoil(&reason);
             }
-            for staging in &mut self.staging {
-                staging.spoil(&reason);
-            }
+            self.homes.spoil(&reason);
         }
     }
 
@@ -193,7 +190,7 @@ impl Host for Linux {
                 self.accounts_changed |= report.whole.is_none();
                 report
             }
-            Action::Homes(homes) => homes::install(&mut self.staging, homes),
+            Action::Homes(homes) => homes::install(&self.homes, homes),
             Action::Keys(files) => {
                 let staged = self.staged.remove("keys");
                 staged.map_or_else(unprepared, |staged| staged.install(files))
@@ -218,9 +215,7 @@ impl Host for Linux {
         for (_, staged) in std::mem::take(&mut self.staged) {
             staged.discard();
         }
-        for staging in std::mem::take(&mut self.staging) {
-            staging.discard();
-        }
+        std::mem::take(&mut self.homes).discard();
         if std::mem::take(&mut self.accounts_changed) {
             names::forget_cached(&self.root, self.programs);
         }

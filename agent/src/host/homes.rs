@@ -38,8 +38,14 @@ enum Node {
     Link(OsString),
 }
 
-/// Builds homes; those whose directory is not fit are left out, and then fail by name.
-pub(super) fn stage(root: &Dir, homes: &[NewHome]) -> Vec<Staging> {
+/// Homes that are built, by the directory that they go into, and why none could be there.
+#[derive(Debug, Default)]
+pub(super) struct Staged {
+    places: BTreeMap<String, Result<Staging, String>>,
+}
+
+/// Builds homes; where that fails, each of them fails by name when it is installed.
+pub(super) fn stage(root: &Dir, homes: &[NewHome]) -> Staged {
     let mut by_place: BTreeMap<&str, Vec<&NewHome>> = BTreeMap::new();
     for home in homes {
         by_place.entry(split(&home.path).0).or_default().push(home);
@@ -48,20 +54,27 @@ pub(super) fn stage(root: &Dir, homes: &[NewHome]) -> Vec<Staging> {
         Some(dir) => Skeleton::read(&dir, MOST_DEPTH),
         None => Ok(Skeleton::default()),
     });
-    let Ok(skeleton) = skeleton else { return Vec::new() };
-    let build = |(place, homes): (&str, Vec<&NewHome>)| -> Result<Staging, FileError> {
+    let skeleton = skeleton.map_err(|error| chain(&error));
+    let build = |place: &str, homes: Vec<&NewHome>, skeleton: &Skeleton| {
         let place = root.need(place)?;
         place.require_rooted()?;
         let name = format!("{PREFIX}{}", random());
         let dir = place.make(&name, 0o700)?;
         let mut built = BTreeMap::new();
         for home in homes {
-            let outcome = build_home(&dir, &skeleton, home).map_err(|error| chain(&error));
+            let outcome = build_home(&dir, skeleton, home).map_err(|error| chain(&error));
             built.insert(home.login.as_str().to_owned(), outcome);
         }
         Ok(Staging { place, name, dir, built })
     };
-    by_place.into_iter().filter_map(|at| build(at).ok()).collect()
+    let build = |(place, homes): (&str, Vec<&NewHome>)| {
+        let skeleton = skeleton.as_ref().map_err(Clone::clone);
+        let staging = skeleton.and_then(|skeleton| {
+            build(place, homes, skeleton).map_err(|error: FileError| chain(&error))
+        });
+        (place.to_owned(), staging)
+    };
+    Staged { places: by_place.into_iter().map(build).collect() }
 }
 
 /// Removes what an earlier life left half built.
@@ -126,27 +139,48 @@ impl Skeleton {
 }
 
 /// Renames homes into place.
-pub(super) fn install(staging: &mut [Staging], homes: &[NewHome]) -> Report {
+pub(super) fn install(staged: &Staged, homes: &[NewHome]) -> Report {
     let mut report = Report::default();
     for home in homes {
         let login = home.login.as_str();
-        let parent = split(&home.path).0;
-        let outcome = staging
-            .iter()
-            .find_map(|staging| Some((staging, staging.built.get(login)?)))
-            .ok_or_else(|| format!("`{parent}` is missing or not root's alone"))
-            .and_then(|(staging, built)| built.clone().map(|()| staging))
-            .and_then(|staging| staging.put(home).map_err(|error| chain(&error)));
+        let put = |staging: &Staging| {
+            staging.built.get(login).cloned().unwrap_or_else(|| Err("not built".to_owned()))?;
+            staging.put(home).map_err(|error| chain(&error))
+        };
+        let outcome = match staged.places.get(split(&home.path).0) {
+            Some(Ok(staging)) => put(staging),
+            Some(Err(reason)) => Err(reason.clone()),
+            None => Err("not built".to_owned()),
+        };
         if let Err(reason) = outcome {
             report.failures.insert(login.to_owned(), reason);
         }
     }
-    for staging in staging {
+    for staging in staged.built() {
         if let Err(error) = staging.place.sync() {
             report.whole.get_or_insert_with(|| chain(&error));
         }
     }
     report
+}
+
+impl Staged {
+    /// Returns what could be built in.
+    pub(super) fn built(&self) -> impl Iterator<Item = &Staging> {
+        self.places.values().filter_map(|staging| staging.as_ref().ok())
+    }
+
+    /// Makes the installation of all fail.
+    pub(super) fn spoil(&mut self, reason: &str) {
+        for staging in self.places.values_mut().flatten() {
+            staging.spoil(reason);
+        }
+    }
+
+    /// Removes the directories that they were built in.
+    pub(super) fn discard(self) {
+        self.places.into_values().flatten().for_each(Staging::discard);
+    }
 }
 
 impl Staging {
@@ -163,15 +197,13 @@ impl Staging {
         self.dir.rename(home.login.as_str(), &self.place, name)
     }
 
-    /// Makes the installation fail.
-    pub(super) fn spoil(&mut self, reason: &str) {
+    fn spoil(&mut self, reason: &str) {
         for outcome in self.built.values_mut() {
             *outcome = Err(reason.to_owned());
         }
     }
 
-    /// Removes the directory that they were built in.
-    pub(super) fn discard(self) {
+    fn discard(self) {
         // What stays is removed at the next start.
         let _ = self.place.remove_tree(&self.name);
     }

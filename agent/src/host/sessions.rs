@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::errno::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::{observed::Running, plan::Leaver};
@@ -51,20 +52,28 @@ pub(super) fn running(
 }
 
 fn each_process(root: &Dir, mut visit: impl FnMut(i32, &Status)) -> Result<(), FileError> {
-    let Some(proc) = root.walk("proc")? else { return Ok(()) };
+    let proc = root.need("proc")?;
     for name in proc.names()? {
         let Ok(pid) = name.parse::<i32>() else { continue };
-        if let Some(status) = status(&proc, pid) {
+        if let Some(status) = status(&proc, pid)? {
             visit(pid, &status);
         }
     }
     Ok(())
 }
 
-/// A process that cannot be read has ended in the meantime.
-fn status(proc: &Dir, pid: i32) -> Option<Status> {
-    let dir = proc.walk(&pid.to_string()).ok()??;
-    let (text, _) = dir.read("status").ok()??;
+/// Returns nothing of a process that has ended in the meantime. One that cannot be read for another
+/// reason may still run, and that is an error.
+fn status(proc: &Dir, pid: i32) -> Result<Option<Status>, FileError> {
+    let read = || -> Result<Option<Vec<u8>>, FileError> {
+        let Some(dir) = proc.walk(&pid.to_string())? else { return Ok(None) };
+        Ok(dir.read("status")?.map(|(text, _)| text))
+    };
+    let text = match read() {
+        Ok(Some(text)) => text,
+        Ok(None) | Err(FileError::System { source: Errno::ESRCH, .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let text = String::from_utf8_lossy(&text);
     let numbers = |key: &str| -> BTreeSet<u32> {
         let line = text.lines().find_map(|line| line.strip_prefix(key));
@@ -72,8 +81,8 @@ fn status(proc: &Dir, pid: i32) -> Option<Status> {
     };
     let state = text.lines().find_map(|line| line.strip_prefix("State:"));
     let is_dead = state.is_some_and(|state| state.trim_start().starts_with(['Z', 'X']));
-    Some(Status { uids: numbers("Uid:"), unix_groups: numbers("Groups:"), is_dead })
-        .filter(|status| !status.is_dead)
+    let status = Status { uids: numbers("Uid:"), unix_groups: numbers("Groups:"), is_dead };
+    Ok(Some(status).filter(|status| !status.is_dead))
 }
 
 /// Ends everything that runs as these accounts.
@@ -139,7 +148,7 @@ fn kill_until_none(root: &Dir, uids: &BTreeSet<u32>) -> Result<BTreeMap<u32, Run
         if left.is_empty() || started.elapsed() > PATIENCE {
             return Ok(left);
         }
-        let Some(proc) = root.walk("proc")? else { return Ok(left) };
+        let proc = root.need("proc")?;
         for name in proc.names()? {
             if let Some(pid) = name.parse().ok().and_then(Pid::from_raw) {
                 kill_one(&proc, pid, uids);
@@ -152,8 +161,9 @@ fn kill_until_none(root: &Dir, uids: &BTreeSet<u32>) -> Result<BTreeMap<u32, Run
 
 fn kill_one(proc: &Dir, pid: Pid, uids: &BTreeSet<u32>) {
     let is_theirs = || {
+        // One that cannot be read is found again by the next look.
         let status = status(proc, pid.as_raw_nonzero().get());
-        status.is_some_and(|status| !status.uids.is_disjoint(uids))
+        matches!(status, Ok(Some(status)) if !status.uids.is_disjoint(uids))
     };
     if !is_theirs() {
         return;
@@ -181,15 +191,12 @@ mod tests {
     const UID: u32 = 61_789;
 
     #[test]
-    #[allow(clippy::unwrap_used, clippy::print_stderr, reason = "it is a test")]
+    #[allow(clippy::unwrap_used, clippy::expect_used, reason = "it is a test")]
     fn processes_end_by_uid_and_nothing_else_does() {
         let root = Dir::open(Path::new("/"), Arc::new(Faults::none())).unwrap();
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: it needs root");
-            return;
-        }
-        let sleep = |uid| Command::new("/bin/sleep").arg("100").uid(uid).spawn();
-        let (Ok(mut theirs), Ok(mut other)) = (sleep(UID), sleep(UID + 1)) else { return };
+        let sleep =
+            |uid| Command::new("/bin/sleep").arg("100").uid(uid).spawn().expect("needs root");
+        let (mut theirs, mut other) = (sleep(UID), sleep(UID + 1));
         let leavers = [Leaver { login: Login::parse("ana").unwrap(), uid: UID }];
         let report = end(&root, Programs::None, &leavers);
         assert_eq!(report.failures, BTreeMap::new());

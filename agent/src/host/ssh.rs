@@ -51,6 +51,8 @@ pub(super) fn install_drop_in(staged: Staged, programs: Programs, text: &str) ->
     let Some(dir) = staged.place().cloned() else { return staged.install(&drop_in(text)) };
     let before = match dir.read(ssh::DROP_IN) {
         Ok(before) => before.map(|(text, _)| text),
+        // A link or the like: it is replaced, and is nothing to go back to.
+        Err(FileError::Unsafe { .. }) => None,
         Err(error) => return Report::failed(chain(&error)),
     };
     let report = staged.install(&drop_in(text));

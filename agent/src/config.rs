@@ -149,12 +149,12 @@ impl Config {
         }
         match (default_shell, home_base) {
             (Some(default_shell), Some(home_base)) if faults.is_empty() => {
-                let protected = raw.protected.into_iter().chain(raw.break_glass).collect();
                 let policy = HostPolicy {
                     mode,
                     default_shell,
                     home_base,
-                    protected,
+                    protected: raw.protected.into_iter().collect(),
+                    break_glass: raw.break_glass.into_iter().collect(),
                     uid_ranges,
                     refused_roles,
                 };

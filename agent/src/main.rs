@@ -128,26 +128,42 @@ fn join_fleet(cli: &Cli, token: &str, enforce: bool, break_glass: &[String]) -> 
     let mode = if enforce { HostMode::Enforce } else { HostMode::Observe };
     let text = config::initial(mode, break_glass);
     let asked = enforce || !break_glass.is_empty();
-    let present = state::read(&cli.config)?;
-    if asked && present.is_some() {
+    let present = state::read(&cli.config)?.is_some();
+    if asked && present {
         bail!(
             "`{}` is there already; set `mode` and `break_glass` in it and join without the options",
             cli.config.display()
         );
     }
-    if asked {
-        config::Config::parse(&text, &cli.config)?;
+    // What will hold is read before the token is spent.
+    let config = if present {
+        config::Config::load(&cli.config)?
+    } else {
+        config::Config::parse(&text, &cli.config)?
+    };
+    for login in &config.policy.break_glass {
+        if peer::account(login)?.is_none() {
+            bail!(
+                "`{login}`, the way in for an emergency, is no account of this host: make it first"
+            );
+        }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let host = runtime.block_on(join::join(&cli.state, &token, peer::clocks().wall))?;
-    if present.is_none() {
+    if !present {
         state::make_directory(cli.config.parent().unwrap_or(Path::new("/")), 0o755)?;
         state::replace(&cli.config, text.as_bytes(), 0o644)?;
     }
-    let word = if enforce { "enforce" } else { "observe: nothing is changed" };
-    writeln!(io::stdout(), "joined as host {host}, mode {word}")?;
+    writeln!(io::stdout(), "joined as host {host}, mode {}", mode_word(config.policy.mode))?;
     writeln!(io::stdout(), "start it: systemctl enable --now muster-agent muster-agent-courier")?;
     Ok(())
+}
+
+fn mode_word(mode: HostMode) -> &'static str {
+    match mode {
+        HostMode::Observe => "observe: nothing is changed",
+        HostMode::Enforce => "enforce",
+    }
 }
 
 fn keep(cli: &Cli) -> Result<()> {
@@ -188,10 +204,7 @@ fn status(cli: &Cli) -> Result<()> {
     let (ledger, plan, findings) =
         keeper::preview(config.clone(), &cli.state.join("keeper"), host)?;
     let floor = ledger.floor.map_or_else(|| "none yet".to_owned(), |f| f.link.number.to_string());
-    let mode = match config.policy.mode {
-        HostMode::Observe => "observe (nothing is changed)",
-        HostMode::Enforce => "enforce",
-    };
+    let mode = mode_word(config.policy.mode);
     let mut out = io::stdout();
     writeln!(out, "host         {}", ledger.host)?;
     writeln!(out, "fleet        {}", ledger.lineage)?;

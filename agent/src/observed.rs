@@ -52,6 +52,8 @@ pub struct ObservedState {
     pub running: BTreeMap<u32, Running>,
     /// Leaving accounts that linger or have a crontab or at jobs.
     pub jobs: BTreeSet<Login>,
+    /// Places of jobs that could not be looked into, since they are links.
+    pub unseen_jobs: BTreeSet<String>,
     /// Wanted accounts whose jobs were set aside when they were locked.
     pub set_aside: BTreeSet<Login>,
 }

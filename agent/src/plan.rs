@@ -56,6 +56,15 @@ pub fn plan(
     findings.extend(set_aside.map(|login| {
         finding("jobs-set-aside", login, "crontab or at jobs from before the lock stay set aside")
     }));
+    if !judged.leaving.is_empty() {
+        findings.extend(observed.unseen_jobs.iter().map(|place| {
+            finding("jobs-unseen", place, "a link: jobs of a locked account there stay as they are")
+        }));
+    }
+    let missing = policy.break_glass.iter().filter(|login| observed.passwd.get(login).is_none());
+    findings.extend(missing.map(|login| {
+        finding("break-glass", login, "the way in for an emergency is no account of this host")
+    }));
     findings.extend(judged.findings.iter().cloned());
     findings.sort();
 

@@ -17,8 +17,10 @@ pub struct HostPolicy {
     pub default_shell: AbsolutePath,
     /// Where homes are.
     pub home_base: AbsolutePath,
-    /// Accounts that are never touched: protected and break-glass ones.
+    /// Accounts that are never touched.
     pub protected: BTreeSet<String>,
+    /// Accounts that are the way in when all else fails: never touched, and expected to be there.
+    pub break_glass: BTreeSet<String>,
     /// The uids that Muster may give here.
     pub uid_ranges: Vec<RangeInclusive<u32>>,
     /// Roles whose sudo rules are never taken here.
@@ -28,7 +30,7 @@ pub struct HostPolicy {
 impl HostPolicy {
     /// Says whether this account is never touched.
     pub fn protects(&self, login: &str) -> bool {
-        login == "root" || self.protected.contains(login)
+        login == "root" || self.protected.contains(login) || self.break_glass.contains(login)
     }
 
     /// Says whether this uid may be given here.

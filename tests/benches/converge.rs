@@ -116,6 +116,7 @@ fn policy() -> HostPolicy {
         default_shell: AbsolutePath::parse("/bin/bash").unwrap(),
         home_base: AbsolutePath::parse("/home").unwrap(),
         protected: BTreeSet::new(),
+        break_glass: BTreeSet::new(),
         uid_ranges: vec![1_000..=59_999],
         refused_roles: BTreeSet::new(),
     }

@@ -1,6 +1,8 @@
 //! What would start processes again after a lock: lingering, crontabs and at jobs. Lingering goes;
 //! jobs move into a directory of root's beside them, whose name cron does not read, and stay there.
 
+use std::collections::BTreeSet;
+
 use nix::{errno::Errno, sys::stat::SFlag};
 
 use crate::plan::Leaver;
@@ -24,6 +26,8 @@ pub(super) struct Jobs {
     crontabs: Vec<String>,
     at_owners: Vec<u32>,
     aside: Vec<String>,
+    /// Places that are a link or no directory, where nobody looks.
+    pub(super) unseen: BTreeSet<String>,
 }
 
 impl Jobs {
@@ -47,6 +51,9 @@ impl Jobs {
                 jobs.aside.extend(dir.names()?);
             }
         }
+        let places = CRONTABS.iter().chain(AT_JOBS).chain([&LINGER]);
+        let unseen = places.filter(|place| is_passed_over(root, place));
+        jobs.unseen = unseen.map(|place| format!("/{place}")).collect();
         Ok(jobs)
     }
 
@@ -63,12 +70,16 @@ impl Jobs {
     }
 }
 
-/// A place that is a link is taken for missing, rather than that nothing could be looked at.
+/// A place that is a link is passed over, rather than that nothing could be looked at.
 fn spool(root: &Dir, path: &str) -> Result<Option<Dir>, FileError> {
     match root.walk(path) {
         Err(FileError::System { source: Errno::ELOOP | Errno::ENOTDIR, .. }) => Ok(None),
         other => other,
     }
+}
+
+fn is_passed_over(root: &Dir, path: &str) -> bool {
+    matches!((root.walk(path), spool(root, path)), (Err(_), Ok(None)))
 }
 
 fn files_in(dir: &Dir) -> Result<Vec<(String, u32)>, FileError> {

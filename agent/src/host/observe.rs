@@ -46,6 +46,7 @@ pub(super) fn observe(
         elsewhere: names::ask(root, programs, &new)?,
         running: sessions::running(root, &scope.uids)?,
         jobs: scope.leaving.iter().filter(jobs_of).cloned().collect(),
+        unseen_jobs: jobs.unseen.clone(),
         set_aside: scope.wanted.keys().filter(|l| jobs.set_aside(l.as_str())).cloned().collect(),
         passwd,
     })

@@ -57,7 +57,7 @@ impl Lines {
         let before = self.take.shadow.len() + self.take.passwd.len();
         if let Some(entry) = observed.shadow.get(login) {
             self.take.shadow.extend(shadow::locking(login, entry, kind == UserKind::Person));
-        } else {
+        } else if observed.passwd.get(login).is_some() {
             // Without a line pam_unix lets nobody in; with one nothing depends on that.
             let expire = if kind == UserKind::Person { "1" } else { "" };
             let line = format!("{login}:!*::::::{expire}:");

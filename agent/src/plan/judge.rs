@@ -117,7 +117,14 @@ pub(super) fn judge<'a>(
             judged.findings.push(finding("protected", login, "no longer desired, not locked"));
             continue;
         }
-        let Some(entry) = observed.passwd.get(login.as_str()) else { continue };
+        let Some(entry) = observed.passwd.get(login.as_str()) else {
+            // Its processes go on without it, and its number must not be somebody else's by now.
+            let alone = numbers.logins.names(owned.uid.get()).next().is_none();
+            let detail = format!("no longer desired, and uid {} has no passwd line", owned.uid);
+            judged.findings.push(finding("account-missing", login, detail));
+            judged.leaving.insert(login, Leaving { owned, alone });
+            continue;
+        };
         if entry.number(passwd::UID) != Some(owned.uid.get()) {
             let detail = format!("no longer desired, its uid is not {} any more", owned.uid);
             judged.findings.push(finding("conflict", login, detail));

@@ -13,8 +13,8 @@ use muster_proto::{name::Uid, receipt::Convergence, statement::UnixGroupMode};
 use crate::{
     fake::Fake,
     world::{
-        Desired, GROUP, PASSWD, Root, by_word, converge, findings, is_root, key, login, look,
-        members,
+        Desired, GROUP, PASSWD, Root, by_word, converge, findings, key, login, look, members,
+        need_root,
     },
 };
 
@@ -31,11 +31,8 @@ fn team() -> Desired {
 /// Runs a test on both hosts.
 fn on_both(test: impl Fn(&mut dyn Host)) {
     test(&mut Fake::new());
-    if is_root() {
-        test(&mut Root::new().host());
-    } else {
-        eprintln!("skipped over a temporary root: it needs root");
-    }
+    need_root();
+    test(&mut Root::new().host());
 }
 
 fn settled(host: &mut dyn Host, desired: &Desired, owned: &Ownership) -> Plan {
@@ -218,10 +215,7 @@ fn names_that_others_know_or_may_know_are_not_created() {
 
 #[test]
 fn files_are_roots_and_homes_are_their_users() {
-    if !is_root() {
-        eprintln!("skipped: it needs root");
-        return;
-    }
+    need_root();
     let root = Root::new();
     let mut owned = Ownership::default();
     converge(&mut root.host(), &team(), &mut owned);
@@ -252,10 +246,7 @@ fn files_are_roots_and_homes_are_their_users() {
 
 #[test]
 fn jobs_of_a_locked_account_are_set_aside_and_lingering_ends() {
-    if !is_root() {
-        eprintln!("skipped: it needs root");
-        return;
-    }
+    need_root();
     let root = Root::new();
     let mut owned = Ownership::default();
     let mut host = root.host();
@@ -280,10 +271,7 @@ fn jobs_of_a_locked_account_are_set_aside_and_lingering_ends() {
 
 #[test]
 fn a_lock_of_a_dead_process_is_taken_over_and_one_that_names_nobody_is_reported() {
-    if !is_root() {
-        eprintln!("skipped: it needs root");
-        return;
-    }
+    need_root();
     let root = Root::new();
     let mut owned = Ownership::default();
     let mut host = root.host();
@@ -305,10 +293,7 @@ fn a_lock_of_a_dead_process_is_taken_over_and_one_that_names_nobody_is_reported(
 
 #[test]
 fn what_others_add_meanwhile_survives() {
-    if !is_root() {
-        eprintln!("skipped: it needs root");
-        return;
-    }
+    need_root();
     let root = Root::new();
     let mut host = root.host();
     let owned = Ownership::default();
@@ -322,16 +307,18 @@ fn what_others_add_meanwhile_survives() {
 
 #[test]
 fn links_in_the_place_of_our_files_are_replaced_and_not_followed() {
-    if !is_root() {
-        eprintln!("skipped: it needs root");
-        return;
-    }
+    need_root();
     let root = Root::new();
     let mut host = root.host();
     let mut owned = Ownership::default();
     converge(&mut host, &team(), &mut owned);
     root.write("etc/victim", 0o600, "as it was");
-    for name in ["etc/ssh/muster-keys/ana", "etc/sudoers.d/50-muster-ops"] {
+    let ours = [
+        "etc/ssh/muster-keys/ana",
+        "etc/sudoers.d/50-muster-ops",
+        "etc/ssh/sshd_config.d/00-muster.conf",
+    ];
+    for name in ours {
         fs::remove_file(root.path(name)).unwrap();
         std::os::unix::fs::symlink(root.path("etc/victim"), root.path(name)).unwrap();
     }

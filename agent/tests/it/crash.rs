@@ -8,7 +8,7 @@ use std::sync::{
 
 use muster_agent::{apply::apply, format::Table, host::files::Faults, ownership::Ownership};
 
-use crate::world::{Desired, Root, converge, is_root, look};
+use crate::world::{Desired, Root, converge, look, need_root};
 
 fn first() -> Desired {
     Desired::default()
@@ -75,20 +75,14 @@ fn stop_at(point: usize, from: Option<&Desired>, to: &Desired) -> bool {
 
 #[test]
 fn a_stop_anywhere_while_granting_is_finished_by_the_next_start() {
-    if !is_root() {
-        eprintln!("skipped: it needs root");
-        return;
-    }
+    need_root();
     let reached = (0..500).take_while(|point| stop_at(*point, None, &first())).count();
     assert!(reached > 50, "{reached}");
 }
 
 #[test]
 fn a_stop_anywhere_while_revoking_is_finished_by_the_next_start() {
-    if !is_root() {
-        eprintln!("skipped: it needs root");
-        return;
-    }
+    need_root();
     let reached = (0..500).take_while(|point| stop_at(*point, Some(&first()), &second())).count();
     assert!(reached > 50, "{reached}");
 }

@@ -16,5 +16,6 @@ mod contract;
 mod crash;
 mod fake;
 mod fixed_point;
+mod odd;
 mod spool;
 mod world;

@@ -1,0 +1,71 @@
+//! Hosts on which something is not as it should be: it is said, and the rest is done.
+#![expect(clippy::disallowed_methods, reason = "a test breaks its root")]
+
+use std::fs;
+
+use muster_agent::{ownership::Ownership, plan::plan};
+
+use crate::world::{Desired, NOW, Root, by_word, converge, findings, look, need_root, policy};
+
+fn ana() -> Desired {
+    Desired::default().user("ana", 2_001)
+}
+
+#[test]
+fn an_account_that_lost_its_passwd_line_is_reported_and_what_else_it_had_is_taken() {
+    need_root();
+    let root = Root::new();
+    let mut owned = Ownership::default();
+    let mut host = root.host();
+    let desired = ana().sudo("ops", "/usr/bin/id", &["ana"]);
+    converge(&mut host, &desired, &mut owned);
+    let passwd = root.read("etc/passwd");
+    let kept: Vec<&str> = passwd.lines().filter(|line| !line.starts_with("ana:")).collect();
+    root.write("etc/passwd", 0o644, &(kept.join("\n") + "\n"));
+
+    let (plan, applied) = converge(&mut host, &Desired::default(), &mut owned);
+    assert!(findings(&plan).contains(&("account-missing", "ana")), "{:?}", plan.findings);
+    let done = by_word(&applied);
+    assert!(done.contains_key("keys-removed") && done.contains_key("sudo-removed"), "{done:?}");
+    assert!(root.read("etc/shadow").lines().any(|line| line.starts_with("ana:!")));
+    let (_, plan) = look(&mut host, &Desired::default(), &owned);
+    assert!(plan.is_empty(), "{:?}", plan.actions);
+}
+
+#[test]
+fn a_place_of_jobs_that_is_a_link_is_said_when_somebody_leaves() {
+    need_root();
+    let root = Root::new();
+    let mut owned = Ownership::default();
+    let mut host = root.host();
+    fs::remove_dir(root.path("var/spool/cron/atjobs")).unwrap();
+    std::os::unix::fs::symlink("/tmp", root.path("var/spool/cron/atjobs")).unwrap();
+    let (plan, _) = converge(&mut host, &ana(), &mut owned);
+    assert_eq!(findings(&plan), [].into());
+    let (plan, _) = converge(&mut host, &Desired::default(), &mut owned);
+    assert_eq!(findings(&plan), [("jobs-unseen", "/var/spool/cron/atjobs")].into());
+}
+
+#[test]
+fn a_break_glass_account_that_is_not_there_is_said() {
+    need_root();
+    let root = Root::new();
+    let (observed, _) = look(&mut root.host(), &Desired::default(), &Ownership::default());
+    let mut policy = policy();
+    policy.break_glass = ["eve".to_owned(), "ops".to_owned()].into();
+    let plan = plan(&observed, &Desired::default().0, &Ownership::default(), &policy, NOW);
+    assert_eq!(findings(&plan), [("break-glass", "ops")].into());
+}
+
+#[test]
+fn a_home_that_cannot_be_built_says_why() {
+    need_root();
+    let root = Root::new();
+    fs::remove_dir_all(root.path("etc/skel")).unwrap();
+    root.write("etc/skel", 0o644, "no directory");
+    let mut owned = Ownership::default();
+    let (_, applied) = converge(&mut root.host(), &ana(), &mut owned);
+    let failures: Vec<&str> =
+        applied.outcomes.iter().filter_map(|outcome| outcome.failure.as_deref()).collect();
+    assert!(failures.iter().any(|reason| reason.contains("etc/skel")), "{failures:?}");
+}

@@ -25,12 +25,21 @@ pub const MAX_AHEAD: u64 = 300;
 #[derive(Clone, Debug)]
 pub struct Chain {
     trust_roots: Vec<Verified<TrustRoot>>,
-    links: Vec<(Digest, Timestamp, u64)>,
+    links: Vec<Taken>,
     history: Vec<Digest>,
     directory: Directory,
     statements: Statements,
     taken: change::Taken,
     revocations: Revocations,
+}
+
+/// What later links, and the log, are held against.
+#[derive(Clone, Debug)]
+struct Taken {
+    digest: Digest,
+    time: Timestamp,
+    trust_version: u64,
+    log: LogHead,
 }
 
 /// Why a link is not the next one.
@@ -150,25 +159,32 @@ impl Chain {
 
     /// Returns the newest link.
     pub fn newest(&self) -> Option<LinkRef> {
-        let (digest, ..) = self.links.last()?;
-        Some(LinkRef { number: self.links.len() as u64, digest: *digest })
+        let digest = self.links.last()?.digest;
+        Some(LinkRef { number: self.links.len() as u64, digest })
     }
 
     /// Returns the place of a link by its number.
     pub fn place(&self, number: u64) -> Option<LinkRef> {
-        let index = usize::try_from(number.checked_sub(1)?).ok()?;
-        self.links.get(index).map(|(digest, ..)| LinkRef { number, digest: *digest })
+        self.taken_link(number).map(|link| LinkRef { number, digest: link.digest })
     }
 
     /// Returns the time of the newest link.
     pub fn newest_time(&self) -> Timestamp {
-        self.links.last().map_or(Timestamp(0), |(_, time, _)| *time)
+        self.links.last().map_or(Timestamp(0), |link| link.time)
     }
 
     /// Returns the time of a link by its number.
     pub fn time_of(&self, number: u64) -> Option<Timestamp> {
-        let index = usize::try_from(number.checked_sub(1)?).ok()?;
-        self.links.get(index).map(|(_, time, _)| *time)
+        self.taken_link(number).map(|link| link.time)
+    }
+
+    /// Returns the audit-log head that a link's signers saw, by the link's number.
+    pub fn log_of(&self, number: u64) -> Option<&LogHead> {
+        self.taken_link(number).map(|link| &link.log)
+    }
+
+    fn taken_link(&self, number: u64) -> Option<&Taken> {
+        self.links.get(usize::try_from(number.checked_sub(1)?).ok()?)
     }
 
     /// Returns the newest revision of every statement.
@@ -273,7 +289,12 @@ impl Chain {
         self.statements = statements;
         self.taken = taken;
         self.history.push(Tree::History.leaf(link.digest().as_bytes()));
-        self.links.push((link.digest(), link.time, link.trust_version));
+        self.links.push(Taken {
+            digest: link.digest(),
+            time: link.time,
+            trust_version: link.trust_version,
+            log: link.log.clone(),
+        });
         Ok(link)
     }
 
@@ -358,7 +379,7 @@ impl Chain {
         if link.history_root != Tree::History.root(&self.history) {
             return refuse("it has another history");
         }
-        if link.trust_version < self.links.last().map_or(0, |(_, _, version)| *version) {
+        if link.trust_version < self.links.last().map_or(0, |link| link.trust_version) {
             return refuse("its trust root is older than that of the link before");
         }
         if link.time < self.newest_time() {

@@ -405,7 +405,7 @@ impl Chain {
                 .verify(envelope)
                 .map_err(|cause| BadLink::Part { part: "proposal", number, cause })?;
             digests.insert(proposal.digest());
-            proposers.extend(proposal.signers().iter().cloned());
+            proposers.insert(proposal.proposer.to_string());
             for statement in &proposal.statements {
                 if statements.insert(statement.id, statement.clone()).is_some() {
                     let cause = BadChange::Twice(statement.id);

@@ -176,8 +176,15 @@ impl Session {
         let chain = self.tool.chain();
         let changed = statements.iter().map(|statement| statement.id).collect();
         let time = now();
-        let proposal =
-            Proposal { lineage: chain.lineage(), id: new_id()?, time, reason, statements };
+        let proposer = key.owner(chain.trust())?;
+        let proposal = Proposal {
+            lineage: chain.lineage(),
+            id: new_id()?,
+            time,
+            reason,
+            statements,
+            proposer,
+        };
         let mut proposal = Envelope::new(&proposal);
         key.sign(&mut proposal)?;
         let proposals = vec![proposal];

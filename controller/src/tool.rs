@@ -216,7 +216,8 @@ impl Tool {
     ) -> Result<Verified<Revocation>, ToolError> {
         let mut next = self.chain.clone();
         let revocation = next.keep(envelope).map_err(ToolError::Revocation)?;
-        if !self.chain.revocations().contains(&revocation) {
+        let kept = self.chain.revocations().contains(&revocation);
+        if !kept || self.chain.is_approved(&revocation) != next.is_approved(&revocation) {
             self.revocations += 1;
             let file = format!("{}-{}", name(self.revocations as u64), revocation.id);
             write(&self.directory.join("revocations").join(file), &envelope.encode())?;

@@ -31,6 +31,20 @@ pub struct Chain {
     statements: Statements,
     taken: change::Taken,
     revocations: Revocations,
+    /// Those of them that an approver signed.
+    approved: BTreeSet<(Id, Target)>,
+}
+
+/// What is lost by a revocation that the online key alone has signed and no link carries yet. It
+/// folds only when a signer confirms it; until then it ends what it names and nothing remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The revocation.
+    pub revocation: Id,
+    /// What it ends. Another of the same id is another loss.
+    pub target: Target,
+    /// The statements that would have a next revision.
+    pub concerned: BTreeSet<Id>,
 }
 
 /// What later links, and the log, are held against.
@@ -123,6 +137,7 @@ impl Chain {
             statements: Statements::new(),
             taken: change::Taken::default(),
             revocations: Revocations::default(),
+            approved: BTreeSet::new(),
         }
     }
 
@@ -135,10 +150,13 @@ impl Chain {
         Ok(())
     }
 
-    /// Keeps a revocation, and says whether it is new.
+    /// Keeps a revocation. Whether an approver signed it is what verification finds.
     pub fn keep(&mut self, envelope: &Envelope) -> Result<Verified<Revocation>, Refused> {
         let revocation: Verified<Revocation> = self.trust().verify(envelope)?;
         self.revocations.insert(&revocation);
+        if !revocation.signers().is_empty() {
+            self.approved.insert((revocation.id, revocation.target));
+        }
         Ok(revocation)
     }
 
@@ -207,17 +225,45 @@ impl Chain {
         &self.taken
     }
 
-    /// Returns the folds of all kept revocations that no link carries yet, but for what a proposal
-    /// changes itself.
-    pub fn folds(&self, changed: &BTreeSet<Id>) -> Vec<Statement> {
-        let hosts = self.revocations.iter().filter_map(|(_, target)| match target {
+    /// Says whether an approver signed this one; if not, the online key alone did.
+    pub fn is_approved(&self, revocation: &Revocation) -> bool {
+        self.approved.contains(&(revocation.id, revocation.target))
+    }
+
+    /// Returns the folds that no link carries yet, but for what a proposal changes itself: of the
+    /// revocations that an approver signed, and of the losses that the signer confirms.
+    pub fn folds(&self, changed: &BTreeSet<Id>, confirmed: &[Loss]) -> Vec<Statement> {
+        let confirmed: BTreeSet<(Id, Target)> =
+            confirmed.iter().map(|loss| (loss.revocation, loss.target)).collect();
+        let counts = |one: &(Id, Target)| self.approved.contains(one) || confirmed.contains(one);
+        let mut folds = self.folds_of(&self.revocations.only(|id, target| counts(&(*id, *target))));
+        folds.retain(|fold| !changed.contains(&fold.id));
+        folds
+    }
+
+    /// Returns the open revocations that the online key alone has signed.
+    pub fn losses(&self) -> Vec<Loss> {
+        let alone = self
+            .revocations
+            .iter()
+            .filter(|(id, target)| !self.approved.contains(&(**id, **target)));
+        let loss = |(revocation, target): (&Id, &Target)| {
+            let this = self.revocations.only(|id, other| (id, other) == (revocation, target));
+            let concerned: BTreeSet<Id> = self.folds_of(&this).iter().map(|fold| fold.id).collect();
+            Loss { revocation: *revocation, target: *target, concerned }
+        };
+        alone.map(loss).filter(|loss| !loss.concerned.is_empty()).collect()
+    }
+
+    fn folds_of(&self, revocations: &Revocations) -> Vec<Statement> {
+        let hosts = revocations.iter().filter_map(|(_, target)| match target {
             Target::Host(host) => Some(Id::Host(*host)),
             _ => None,
         });
         let ids: BTreeSet<Id> = self.statements.keys().copied().chain(hosts).collect();
         let fold =
-            |id: &Id| change::fold(*id, self.statements.get(id), &self.revocations, self.lineage());
-        ids.difference(changed).filter_map(fold).collect()
+            |id: &Id| change::fold(*id, self.statements.get(id), revocations, self.lineage());
+        ids.iter().filter_map(fold).collect()
     }
 
     /// Returns the proof that link `number` is in the newest link's past.

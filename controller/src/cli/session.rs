@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use muster_proto::{
+    chain::Loss,
     change,
     envelope::{Document, Envelope, Verified},
     id::Id,
@@ -168,6 +169,7 @@ impl Session {
         &mut self,
         statements: Vec<Statement>,
         reason: Line,
+        confirmed: &[Loss],
         key: &PersonKey,
     ) -> Result<(Verified<Link>, Vec<muster_proto::id::HostId>)> {
         let log = witness(&self.tool, &mut self.client).await.map_err(|error| {
@@ -188,7 +190,7 @@ impl Session {
         let mut proposal = Envelope::new(&proposal);
         key.sign(&mut proposal)?;
         let proposals = vec![proposal];
-        let candidate = chain.cut(&proposals, chain.folds(&changed), time, log)?;
+        let candidate = chain.cut(&proposals, chain.folds(&changed, confirmed), time, log)?;
         change::check_reinstated(&candidate.body, chain.revocations())?;
         let published = self.sign_link(&candidate.link, &candidate.body, proposals, key)?;
         let hosts = self.client.publish(&published).await?;

@@ -1,4 +1,5 @@
-//! The operator's command line against a real server whose audit log is another one than she saw.
+//! The operator's command line against a server that is not honest: its audit log is another one
+//! than she saw, or it revokes by itself.
 #![expect(clippy::disallowed_types, reason = "the command line is run as a program")]
 
 use std::{
@@ -13,15 +14,19 @@ use muster_controller::{
     tool::{Tool, ToolError, log::LogFault},
 };
 use muster_proto::{
+    crypto::MachineKey,
     envelope::{Document, Envelope},
-    link::LogHead,
+    link::{LogHead, Revocation, Target},
     merkle::Tree,
+    name::Line,
+    statement::LeafState,
+    wire,
 };
 use nix::unistd::{Uid, User};
 
 use crate::{
     net::Running,
-    world::{NOW, World},
+    world::{NOW, World, id},
 };
 
 const FILE: &str = "roles:\n  reader: {unix_groups: {at_least: [adm]}}\n";
@@ -186,4 +191,49 @@ fn the_head_in_a_link_has_to_be_of_the_log_that_is_shown() {
     let found = tool.witness(&shown_head, &proofs).unwrap_err();
     let rewritten = LogFault::Rewritten { size: 2 };
     assert!(matches!(&found, ToolError::Log { cause, .. } if *cause == rewritten), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_evil_controllers_revocation_is_shown_as_a_loss_and_kept_only_when_confirmed() {
+    let operator = Operator::init();
+    let data = operator.place("server/data");
+    let server = operator.serve(&data).await;
+    assert!(operator.apply(&[]).status.success());
+    let tool = Tool::open(&operator.place("store")).unwrap();
+    let reader = tool.chain().statements().values().next().unwrap().clone();
+    let key = MachineKey::from_pkcs8(&fs::read(data.join(setup::ONLINE_KEY)).unwrap()).unwrap();
+    let revocation = Revocation {
+        lineage: tool.chain().lineage(),
+        id: id("evil"),
+        time: NOW,
+        reason: Line::parse("").unwrap(),
+        target: Target::Statement { id: reader.id, revision: reader.revision },
+    };
+    let revocation = wire::Envelope::from(&Envelope::sign(&revocation, &key));
+    let request = wire::RevokeRequest { revocation: Some(revocation) };
+    server.operator().await.revoke(request).await.unwrap();
+
+    // A change of something else does not carry it along.
+    let more = "roles:\n  writer: {unix_groups: {at_least: [adm]}}\n";
+    fs::write(operator.place("roles.yaml"), more).unwrap();
+    let found = operator.apply(&[]);
+    assert!(found.status.success(), "{found:?}");
+    let shown = text(&found.stdout);
+    assert!(shown.contains("the controller itself revoked role `reader`"), "{shown}");
+    let state = || {
+        let tool = Tool::open(&operator.place("store")).unwrap();
+        (tool.chain().statements()[&reader.id].content.state(), tool.chain().losses().len())
+    };
+    assert_eq!(state(), (LeafState::Live, 1));
+    let status = text(&operator.run(&["status"]).stdout);
+    assert!(status.contains("the controller itself revoked role `reader`"), "{status}");
+
+    let found = operator.apply(&["--confirm-revocation", &id("other").to_string()]);
+    assert_eq!(found.status.code(), Some(2), "{found:?}");
+    let found = operator.apply(&["--confirm-revocation", &id("evil").to_string()]);
+    assert!(found.status.success(), "{found:?}");
+    assert_eq!(state(), (LeafState::Revoked, 0));
+    let status = text(&operator.run(&["status"]).stdout);
+    assert!(!status.contains("the controller itself revoked"), "{status}");
+    server.stop().await;
 }

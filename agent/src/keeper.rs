@@ -214,7 +214,8 @@ impl<H: Host> Keeper<H> {
         self.report(Trigger::Bundle, BTreeSet::new(), Vec::new(), self.convergence, findings)
     }
 
-    fn take(&mut self, bundle: VerifiedBundle) -> Result<(), KeeperError> {
+    fn take(&mut self, mut bundle: VerifiedBundle) -> Result<(), KeeperError> {
+        let set_aside = std::mem::take(&mut bundle.set_aside);
         let clocks = peer::clocks();
         if let Some(found) = &bundle.link {
             self.signed.believe(found.link.time, clocks);
@@ -243,7 +244,8 @@ impl<H: Host> Keeper<H> {
         self.save()?;
         self.converge(Trigger::Bundle, revocations, true)?;
         self.tell_standing();
-        Ok(())
+        // One says it for all: whoever sends thousands shall not fill the spool with them.
+        set_aside.first().map_or(Ok(()), |refused| self.refuse(refused, &[]))
     }
 
     /// Looks at the host and makes it as it should be.

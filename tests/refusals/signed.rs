@@ -70,6 +70,12 @@ fn a_wrong_signer_is_refused_whoever_it_is() {
     bundle.revocations.push(signed_by(&revocation, Duty::Proposer, &["ana"]));
     let found = db1.refuses(&bundle);
     assert!(found.starts_with("cannot believe the bundle's revocation"), "{found}");
+    // Beside one that is believed it is set aside and told, and the other counts.
+    let good_one = world.revocation("q", Target::Key(sha256(&[b"somebody's"])));
+    bundle.revocations.push(signed_by(&good_one, Duty::Approver, &["ana"]));
+    let (reason, receipt) = db1.takes_in_part(&bundle);
+    assert!(reason.starts_with("cannot believe the bundle's revocation"), "{reason}");
+    assert_eq!(receipt.revocations, [good_one.id].into());
     // A trust root that hands the fleet to somebody new, by approvers and by itself.
     let next = world.next_root(|root| root.people.clear());
     for duty in [Duty::Approver, Duty::Proposer] {

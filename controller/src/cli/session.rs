@@ -119,7 +119,14 @@ async fn sync(tool: &mut Tool, client: &mut Client) -> Result<()> {
     }
     if status.revocations as usize != tool.revocations() {
         for envelope in client.revocations().await? {
-            tool.take_revocation(&envelope)?;
+            match tool.take_revocation(&envelope) {
+                Ok(_) => {}
+                // What is not believed takes nothing, and shall not keep the others out.
+                Err(error @ ToolError::Revocation(_)) => {
+                    output::say(&format!("warning: {:#}", anyhow::Error::from(error)));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     let newest = tool.chain().newest().map_or(0, |link| link.number);

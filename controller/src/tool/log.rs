@@ -101,7 +101,7 @@ impl Tool {
         let path = self.directory.join(FILE);
         match std::fs::read_to_string(&path) {
             Ok(text) => {
-                let seen = Seen::parse(&text).ok_or_else(|| ToolError::Head(path))?;
+                let seen = Seen::parse(&text).ok_or(ToolError::Head(path))?;
                 Ok(Some(seen))
             }
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -132,7 +132,9 @@ impl Tool {
                 let file = format!("log-{}-{}", super::name(head.size), head.root.short());
                 let kept = self.directory.join("evidence").join(file);
                 let head_of = |head: &LogHead| Seen { head: head.clone(), links: 0 }.render();
-                let path: String = proof.into_iter().flatten().map(|d| format!("{d}\n")).collect();
+                let path: Vec<String> =
+                    proof.into_iter().flatten().map(Digest::to_string).collect();
+                let path = path.join("\n");
                 let text = format!("seen\n{}shown\n{}proof\n{path}", head_of(&old), head_of(head));
                 write(&kept, text.as_bytes())?;
                 return Err(ToolError::Log { kept, cause });

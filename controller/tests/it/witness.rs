@@ -1,5 +1,6 @@
 //! The operator's command line against a server that is not honest: its audit log is another one
 //! than she saw, or it revokes by itself.
+#![expect(clippy::disallowed_methods, reason = "a test lays its own files down")]
 #![expect(clippy::disallowed_types, reason = "the command line is run as a program")]
 
 use std::{

@@ -236,7 +236,7 @@ fn nobody_becomes_or_ceases_to_be_a_proposer_by_a_signature_on_the_envelope() {
             let mut both = own.clone();
             signer("bob", duty).sign(&mut both);
             assert_eq!(trust.verify::<Proposal>(&both).unwrap().signers(), &ana);
-            let (alone, with) = (world.cut(&[own.clone()]), world.cut(&[both]));
+            let (alone, with) = (world.cut(std::slice::from_ref(&own)), world.cut(&[both]));
             assert_eq!(alone.unwrap().link.proposers, ana);
             assert_eq!(with.unwrap().link.proposers, ana);
         }

@@ -230,7 +230,7 @@ impl<H: Host> Keeper<H> {
         if let Some(acknowledgement) = &bundle.acknowledgement {
             self.spool.acknowledged(acknowledgement.number)?;
         }
-        if !self.refusal.is_empty() {
+        if !self.refusal.is_empty() && set_aside.is_empty() {
             self.refusal.clear();
             self.tell_standing();
         }
@@ -243,9 +243,12 @@ impl<H: Host> Keeper<H> {
         let revocations = self.ledger.take(bundle);
         self.save()?;
         self.converge(Trigger::Bundle, revocations, true)?;
-        self.tell_standing();
         // One says it for all: whoever sends thousands shall not fill the spool with them.
-        set_aside.first().map_or(Ok(()), |refused| self.refuse(refused, &[]))
+        if let Some(refused) = set_aside.first() {
+            return self.refuse(refused, &[]);
+        }
+        self.tell_standing();
+        Ok(())
     }
 
     /// Looks at the host and makes it as it should be.

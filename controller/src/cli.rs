@@ -11,6 +11,7 @@ pub mod change;
 pub mod follow;
 pub mod host;
 pub mod init;
+pub mod losses;
 pub mod object;
 pub mod offboard;
 pub mod output;

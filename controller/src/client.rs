@@ -256,6 +256,17 @@ impl Client {
         Ok(Follow { stream: self.inner.follow(request).await?.into_inner() })
     }
 
+    /// Fetches the proof that the audit log of one size is the beginning of that of another.
+    pub async fn consistency(
+        &mut self,
+        older: u64,
+        newer: u64,
+    ) -> Result<Vec<Digest>, ClientError> {
+        let request = wire::ConsistencyRequest { older, newer };
+        let reply = self.inner.consistency(request).await?.into_inner();
+        reply.path.iter().map(|bytes| digest(bytes)).collect()
+    }
+
     /// Asks for the controller's part of a join token.
     pub async fn create_token(&mut self, valid_for: u64) -> Result<TokenParts, ClientError> {
         let request = wire::CreateTokenRequest { valid_for };

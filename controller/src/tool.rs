@@ -5,6 +5,8 @@
 //! An attacker who holds the controller can keep news from it, but cannot tell it anything that the
 //! quorum did not sign, nor show it two links of one number.
 
+pub mod log;
+
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
@@ -89,6 +91,20 @@ pub enum ToolError {
     /// A revocation is not believed.
     #[error("cannot believe a revocation that the controller passes on")]
     Revocation(#[source] Refused),
+    /// The audit log is not the one that was seen before.
+    #[error(
+        "cannot believe the controller's audit log; what it shows is kept in `{kept}`, and nothing is signed on it"
+    )]
+    Log {
+        /// Where the evidence is.
+        kept: PathBuf,
+        /// Why.
+        #[source]
+        cause: log::LogFault,
+    },
+    /// The newest head that was seen does not read back.
+    #[error("`{0}` does not say which head of the audit log you saw last")]
+    Head(PathBuf),
     /// Another candidate of this number was signed.
     #[error(
         "you have signed another candidate for link {number} under trust root {trust_version}; only a new trust root or its rejection releases you"
@@ -200,7 +216,8 @@ impl Tool {
     ) -> Result<Verified<Revocation>, ToolError> {
         let mut next = self.chain.clone();
         let revocation = next.keep(envelope).map_err(ToolError::Revocation)?;
-        if !self.chain.revocations().contains(&revocation) {
+        let kept = self.chain.revocations().contains(&revocation);
+        if !kept || self.chain.is_approved(&revocation) != next.is_approved(&revocation) {
             self.revocations += 1;
             let file = format!("{}-{}", name(self.revocations as u64), revocation.id);
             write(&self.directory.join("revocations").join(file), &envelope.encode())?;

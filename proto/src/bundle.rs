@@ -91,6 +91,9 @@ pub struct VerifiedBundle {
     pub link: Option<VerifiedLink>,
     /// New revocations, as verified and as they came.
     pub revocations: Vec<(Verified<Revocation>, Envelope)>,
+    /// Why some of its revocations are not among them. Leaving one out is what whoever sent it
+    /// could have done, so it does not keep the others from being taken.
+    pub set_aside: Vec<BundleRefused>,
     /// The controller's word on what is current.
     pub checkpoint: Option<Verified<Checkpoint>>,
     /// The controller's word on what it has stored.
@@ -242,11 +245,20 @@ pub fn verify(bytes: &[u8], anchor: &Anchor<'_>) -> Result<VerifiedBundle, Bundl
         trust_roots.push((next, envelope.clone()));
     }
     let trust = trust_roots.last().map_or(anchor.trust, |(root, _)| root);
-    let revocations = bundle.revocations.iter().map(|envelope| {
-        let revocation = trust.verify(envelope).map_err(part("revocation"))?;
-        Ok((revocation, envelope.clone()))
-    });
-    let revocations: Vec<_> = revocations.collect::<Result<_, BundleRefused>>()?;
+    let (mut revocations, mut set_aside) = (Vec::new(), Vec::new());
+    for envelope in &bundle.revocations {
+        match trust.verify(envelope) {
+            Ok(revocation) => revocations.push((revocation, envelope.clone())),
+            Err(cause) => set_aside.push(part("revocation")(cause)),
+        }
+    }
+    if bundle.link.is_none()
+        && trust_roots.is_empty()
+        && revocations.is_empty()
+        && !set_aside.is_empty()
+    {
+        return Err(set_aside.swap_remove(0));
+    }
     let checkpoint = bundle.checkpoint.as_ref().map(|e| trust.verify(e)).transpose();
     let acknowledgement = bundle.acknowledgement.as_ref().map(|e| trust.verify(e)).transpose();
     let acknowledgement: Option<Verified<Acknowledgement>> =
@@ -260,7 +272,7 @@ pub fn verify(bytes: &[u8], anchor: &Anchor<'_>) -> Result<VerifiedBundle, Bundl
         None if bundle.statements.is_empty() && bundle.absent.is_empty() => None,
         None => return Err(BundleRefused::Unproved),
     };
-    Ok(VerifiedBundle { trust_roots, link, revocations, checkpoint, acknowledgement })
+    Ok(VerifiedBundle { trust_roots, link, revocations, set_aside, checkpoint, acknowledgement })
 }
 
 fn verify_link(

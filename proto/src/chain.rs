@@ -25,12 +25,35 @@ pub const MAX_AHEAD: u64 = 300;
 #[derive(Clone, Debug)]
 pub struct Chain {
     trust_roots: Vec<Verified<TrustRoot>>,
-    links: Vec<(Digest, Timestamp, u64)>,
+    links: Vec<Taken>,
     history: Vec<Digest>,
     directory: Directory,
     statements: Statements,
     taken: change::Taken,
     revocations: Revocations,
+    /// Those of them that an approver signed.
+    approved: BTreeSet<(Id, Target)>,
+}
+
+/// What is lost by a revocation that the online key alone has signed and no link carries yet. It
+/// folds only when a signer confirms it; until then it ends what it names and nothing remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The revocation.
+    pub revocation: Id,
+    /// What it ends. Another of the same id is another loss.
+    pub target: Target,
+    /// The statements that would have a next revision.
+    pub concerned: BTreeSet<Id>,
+}
+
+/// What later links, and the log, are held against.
+#[derive(Clone, Debug)]
+struct Taken {
+    digest: Digest,
+    time: Timestamp,
+    trust_version: u64,
+    log: LogHead,
 }
 
 /// Why a link is not the next one.
@@ -114,6 +137,7 @@ impl Chain {
             statements: Statements::new(),
             taken: change::Taken::default(),
             revocations: Revocations::default(),
+            approved: BTreeSet::new(),
         }
     }
 
@@ -126,10 +150,13 @@ impl Chain {
         Ok(())
     }
 
-    /// Keeps a revocation, and says whether it is new.
+    /// Keeps a revocation. Whether an approver signed it is what verification finds.
     pub fn keep(&mut self, envelope: &Envelope) -> Result<Verified<Revocation>, Refused> {
         let revocation: Verified<Revocation> = self.trust().verify(envelope)?;
         self.revocations.insert(&revocation);
+        if !revocation.signers().is_empty() {
+            self.approved.insert((revocation.id, revocation.target));
+        }
         Ok(revocation)
     }
 
@@ -150,25 +177,32 @@ impl Chain {
 
     /// Returns the newest link.
     pub fn newest(&self) -> Option<LinkRef> {
-        let (digest, ..) = self.links.last()?;
-        Some(LinkRef { number: self.links.len() as u64, digest: *digest })
+        let digest = self.links.last()?.digest;
+        Some(LinkRef { number: self.links.len() as u64, digest })
     }
 
     /// Returns the place of a link by its number.
     pub fn place(&self, number: u64) -> Option<LinkRef> {
-        let index = usize::try_from(number.checked_sub(1)?).ok()?;
-        self.links.get(index).map(|(digest, ..)| LinkRef { number, digest: *digest })
+        self.taken_link(number).map(|link| LinkRef { number, digest: link.digest })
     }
 
     /// Returns the time of the newest link.
     pub fn newest_time(&self) -> Timestamp {
-        self.links.last().map_or(Timestamp(0), |(_, time, _)| *time)
+        self.links.last().map_or(Timestamp(0), |link| link.time)
     }
 
     /// Returns the time of a link by its number.
     pub fn time_of(&self, number: u64) -> Option<Timestamp> {
-        let index = usize::try_from(number.checked_sub(1)?).ok()?;
-        self.links.get(index).map(|(_, time, _)| *time)
+        self.taken_link(number).map(|link| link.time)
+    }
+
+    /// Returns the audit-log head that a link's signers saw, by the link's number.
+    pub fn log_of(&self, number: u64) -> Option<&LogHead> {
+        self.taken_link(number).map(|link| &link.log)
+    }
+
+    fn taken_link(&self, number: u64) -> Option<&Taken> {
+        self.links.get(usize::try_from(number.checked_sub(1)?).ok()?)
     }
 
     /// Returns the newest revision of every statement.
@@ -191,17 +225,45 @@ impl Chain {
         &self.taken
     }
 
-    /// Returns the folds of all kept revocations that no link carries yet, but for what a proposal
-    /// changes itself.
-    pub fn folds(&self, changed: &BTreeSet<Id>) -> Vec<Statement> {
-        let hosts = self.revocations.iter().filter_map(|(_, target)| match target {
+    /// Says whether an approver signed this one; if not, the online key alone did.
+    pub fn is_approved(&self, revocation: &Revocation) -> bool {
+        self.approved.contains(&(revocation.id, revocation.target))
+    }
+
+    /// Returns the folds that no link carries yet, but for what a proposal changes itself: of the
+    /// revocations that an approver signed, and of the losses that the signer confirms.
+    pub fn folds(&self, changed: &BTreeSet<Id>, confirmed: &[Loss]) -> Vec<Statement> {
+        let confirmed: BTreeSet<(Id, Target)> =
+            confirmed.iter().map(|loss| (loss.revocation, loss.target)).collect();
+        let counts = |one: &(Id, Target)| self.approved.contains(one) || confirmed.contains(one);
+        let mut folds = self.folds_of(&self.revocations.only(|id, target| counts(&(*id, *target))));
+        folds.retain(|fold| !changed.contains(&fold.id));
+        folds
+    }
+
+    /// Returns the open revocations that the online key alone has signed.
+    pub fn losses(&self) -> Vec<Loss> {
+        let alone = self
+            .revocations
+            .iter()
+            .filter(|(id, target)| !self.approved.contains(&(**id, **target)));
+        let loss = |(revocation, target): (&Id, &Target)| {
+            let this = self.revocations.only(|id, other| (id, other) == (revocation, target));
+            let concerned: BTreeSet<Id> = self.folds_of(&this).iter().map(|fold| fold.id).collect();
+            Loss { revocation: *revocation, target: *target, concerned }
+        };
+        alone.map(loss).filter(|loss| !loss.concerned.is_empty()).collect()
+    }
+
+    fn folds_of(&self, revocations: &Revocations) -> Vec<Statement> {
+        let hosts = revocations.iter().filter_map(|(_, target)| match target {
             Target::Host(host) => Some(Id::Host(*host)),
             _ => None,
         });
         let ids: BTreeSet<Id> = self.statements.keys().copied().chain(hosts).collect();
         let fold =
-            |id: &Id| change::fold(*id, self.statements.get(id), &self.revocations, self.lineage());
-        ids.difference(changed).filter_map(fold).collect()
+            |id: &Id| change::fold(*id, self.statements.get(id), revocations, self.lineage());
+        ids.iter().filter_map(fold).collect()
     }
 
     /// Returns the proof that link `number` is in the newest link's past.
@@ -273,7 +335,12 @@ impl Chain {
         self.statements = statements;
         self.taken = taken;
         self.history.push(Tree::History.leaf(link.digest().as_bytes()));
-        self.links.push((link.digest(), link.time, link.trust_version));
+        self.links.push(Taken {
+            digest: link.digest(),
+            time: link.time,
+            trust_version: link.trust_version,
+            log: link.log.clone(),
+        });
         Ok(link)
     }
 
@@ -358,7 +425,7 @@ impl Chain {
         if link.history_root != Tree::History.root(&self.history) {
             return refuse("it has another history");
         }
-        if link.trust_version < self.links.last().map_or(0, |(_, _, version)| *version) {
+        if link.trust_version < self.links.last().map_or(0, |link| link.trust_version) {
             return refuse("its trust root is older than that of the link before");
         }
         if link.time < self.newest_time() {
@@ -384,7 +451,7 @@ impl Chain {
                 .verify(envelope)
                 .map_err(|cause| BadLink::Part { part: "proposal", number, cause })?;
             digests.insert(proposal.digest());
-            proposers.extend(proposal.signers().iter().cloned());
+            proposers.insert(proposal.proposer.to_string());
             for statement in &proposal.statements {
                 if statements.insert(statement.id, statement.clone()).is_some() {
                     let cause = BadChange::Twice(statement.id);

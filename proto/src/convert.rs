@@ -29,7 +29,6 @@ use crate::{
     selector::BadSelector,
     statement::{BadNetwork, Entry, Statement},
     sudo::BadSudo,
-    time::Timestamp,
     token::JoinToken,
     trust::TrustRoot,
     wire,
@@ -155,15 +154,6 @@ documents! {
 /// Something that must be there.
 fn required<T>(value: Option<T>, field: &'static str) -> Result<T, Fault> {
     value.ok_or(Fault::Missing(field))
-}
-
-/// A number whose default means that there is none.
-fn some_time(seconds: u64) -> Option<Timestamp> {
-    (seconds != 0).then_some(Timestamp(seconds))
-}
-
-fn seconds(time: Option<Timestamp>) -> u64 {
-    time.map_or(0, |time| time.0)
 }
 
 fn some_digest(bytes: &[u8]) -> Result<Option<Digest>, WrongLength> {

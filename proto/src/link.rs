@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::{
     envelope::Envelope,
     id::{Digest, HostId, Id},
-    name::Line,
+    name::{Line, ObjectName},
     statement::Statement,
     time::Timestamp,
 };
@@ -44,6 +44,8 @@ pub struct Proposal {
     pub reason: Line,
     /// Ascending by id, an id at most once.
     pub statements: Vec<Statement>,
+    /// Whose it is: signed with the rest, so no signature added or left out makes it another's.
+    pub proposer: ObjectName,
 }
 
 /// A link's header: what the quorum signs.

@@ -32,6 +32,16 @@ impl Revocations {
         self.targets.iter().flat_map(|(id, kept)| kept.iter().map(move |target| (id, target)))
     }
 
+    /// Returns those for which `keep` says so.
+    #[must_use]
+    pub fn only(&self, keep: impl Fn(&Id, &Target) -> bool) -> Self {
+        let mut targets: BTreeMap<Id, BTreeSet<Target>> = BTreeMap::new();
+        for (id, target) in self.iter().filter(|(id, target)| keep(id, target)) {
+            targets.entry(*id).or_default().insert(*target);
+        }
+        Self { targets }
+    }
+
     fn any(&self, reinstates: &BTreeSet<Id>, hit: impl Fn(&Target) -> bool) -> bool {
         self.iter().any(|(id, target)| !reinstates.contains(id) && hit(target))
     }

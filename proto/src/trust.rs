@@ -111,7 +111,8 @@ pub trait Judged: Document {
     /// Returns the lineage that it names.
     fn lineage(&self) -> Digest;
 
-    /// Returns the people who do not count where the trust root says so.
+    /// Returns the people who propose it: of a proposal, whose signature it needs; of a link, those
+    /// who do not count where the trust root says so.
     fn proposers(&self) -> BTreeSet<String> {
         BTreeSet::new()
     }

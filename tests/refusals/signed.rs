@@ -68,8 +68,14 @@ fn a_wrong_signer_is_refused_whoever_it_is() {
     let mut bundle = Bundle::empty(db1.twin.id);
     let revocation = world.revocation("r", Target::Key(sha256(&[b"nobody's"])));
     bundle.revocations.push(signed_by(&revocation, Duty::Proposer, &["ana"]));
-    let found = db1.refuses(&bundle);
-    assert!(found.starts_with("cannot believe the bundle's revocation"), "{found}");
+    // Beside one that is believed it is set aside and told, and the other counts.
+    let other = world.revocation("q", Target::Key(sha256(&[b"somebody's"])));
+    let mut both = bundle.clone();
+    both.revocations.push(signed_by(&other, Duty::Approver, &["ana"]));
+    let (reason, receipt) = db1.takes_in_part(&both);
+    assert!(reason.starts_with("cannot believe the bundle's revocation"), "{reason}");
+    assert_eq!(receipt.revocations, [other.id].into());
+    assert_eq!(db1.refuses(&bundle), reason);
     // A trust root that hands the fleet to somebody new, by approvers and by itself.
     let next = world.next_root(|root| root.people.clear());
     for duty in [Duty::Approver, Duty::Proposer] {

@@ -103,6 +103,23 @@ impl Victim {
         Receipt::clone(receipt)
     }
 
+    /// Brings a bundle of which something is set aside, and returns why, and the receipt for the
+    /// rest of it.
+    pub fn takes_in_part(&mut self, bundle: &Bundle) -> (String, Receipt) {
+        let bytes = bundle.encode();
+        let aside = self.twin.verify(&bytes).unwrap().set_aside;
+        let reason = host::chain(aside.first().unwrap());
+        self.twin.take(bundle).unwrap();
+        let answer = self.bring(&bytes);
+        assert_eq!(answer.standing.refusal, reason);
+        self.refusal.clone_from(&reason);
+        let [done, refused] = &answer.receipts[..] else {
+            panic!("not two: {:?}", answer.receipts)
+        };
+        assert!(refused.findings.iter().any(|finding| finding.detail == reason));
+        (reason, Receipt::clone(done))
+    }
+
     /// Brings a bundle of which nothing may be taken, and returns why it was refused.
     pub fn refuses(&mut self, bundle: &Bundle) -> String {
         self.refuses_bytes(&bundle.encode())

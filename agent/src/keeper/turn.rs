@@ -114,7 +114,8 @@ impl<'a, H: Host> Turn<'a, H> {
         self.report(Trigger::Bundle, BTreeSet::new(), Vec::new(), self.keeper.convergence, findings)
     }
 
-    fn take(&mut self, bundle: VerifiedBundle) -> Result<(), KeeperError> {
+    fn take(&mut self, mut bundle: VerifiedBundle) -> Result<(), KeeperError> {
+        let set_aside = std::mem::take(&mut bundle.set_aside);
         let clocks = peer::clocks();
         if let Some(found) = &bundle.link {
             self.keeper.clock.swear(found.link.time, clocks);
@@ -130,7 +131,7 @@ impl<'a, H: Host> Turn<'a, H> {
             self.keeper.spool.acknowledged(acknowledgement.number)?;
         }
         // A heartbeat says nothing of what was refused; a link that is believed does.
-        if !self.keeper.refusal.is_empty() && bundle.link.is_some() {
+        if !self.keeper.refusal.is_empty() && bundle.link.is_some() && set_aside.is_empty() {
             self.keeper.refusal.clear();
             self.tell_standing();
         }
@@ -147,6 +148,10 @@ impl<'a, H: Host> Turn<'a, H> {
         }
         self.save()?;
         self.converge(Trigger::Bundle, revocations, true)?;
+        // One says it for all: whoever sends thousands shall not fill the spool with them.
+        if let Some(refused) = set_aside.first() {
+            return self.refuse(refused, &[]);
+        }
         self.tell_standing();
         Ok(())
     }

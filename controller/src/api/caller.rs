@@ -34,7 +34,7 @@ pub enum Who {
 }
 
 /// Every method, and whom it serves.
-pub const METHODS: [(&str, Who); 13] = [
+pub const METHODS: [(&str, Who); 14] = [
     ("/muster.v1.Agents/Join", Who::Anybody),
     ("/muster.v1.Agents/Renew", Who::Host),
     ("/muster.v1.Agents/Session", Who::Host),
@@ -47,6 +47,7 @@ pub const METHODS: [(&str, Who); 13] = [
     ("/muster.v1.Operators/Hosts", Who::Operator),
     ("/muster.v1.Operators/Receipts", Who::Operator),
     ("/muster.v1.Operators/Follow", Who::Operator),
+    ("/muster.v1.Operators/Consistency", Who::Operator),
     ("/muster.v1.Operators/CreateToken", Who::Operator),
 ];
 

@@ -196,6 +196,19 @@ impl Operators for OperatorsApi {
         Ok(Response::new(Box::pin(progress)))
     }
 
+    async fn consistency(
+        &self,
+        request: Request<wire::ConsistencyRequest>,
+    ) -> Result<Response<wire::ConsistencyReply>, Status> {
+        let wire::ConsistencyRequest { older, newer } = request.into_inner();
+        let proof = self.0.fleet.store().consistency(older, newer).await;
+        let proof = proof.map_err(|error| internal(&error))?.ok_or_else(|| {
+            Status::out_of_range("the audit log is shorter than that, or never had these sizes")
+        })?;
+        let path = proof.iter().map(|digest| digest.as_bytes().to_vec()).collect();
+        Ok(Response::new(wire::ConsistencyReply { path }))
+    }
+
     async fn create_token(
         &self,
         request: Request<wire::CreateTokenRequest>,

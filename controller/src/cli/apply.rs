@@ -7,7 +7,7 @@ use muster_proto::name::Line;
 use super::{
     Common, End,
     follow::{self, Wait},
-    hint,
+    hint, losses,
     output::{self, Format},
     plan::{self, Files},
     sign::PersonKey,
@@ -37,20 +37,26 @@ pub async fn run(common: &Common, args: &ApplyArgs) -> Result<End> {
     let reason = Line::parse(&args.reason).context("--reason").map_err(usage)?;
     let mut session = common.session().await?;
     let resolved = plan::resolve(&args.files, &session)?;
+    let confirmed = losses::confirmed(&args.files.confirm_revocation, session.tool.chain())?;
     let hosts = plan::hosts(&mut session).await?;
     let effects = plan::effects(&session, &resolved.statements, &hosts);
     if common.output == Format::Table {
-        plan::show(common.output, &resolved, &effects, session.tool.chain())?;
+        plan::show(common.output, &resolved, &effects, session.tool.chain(), &confirmed)?;
     }
-    if resolved.statements.is_empty() {
+    if resolved.statements.is_empty() && confirmed.is_empty() {
         return Ok(End::Done);
     }
     if args.dry_run {
         return Ok(End::Differences);
     }
-    agree(args.yes, &format!("Sign and publish {} statements?", resolved.statements.len()))?;
+    let lost = match confirmed.len() {
+        0 => String::new(),
+        n => format!(" and keep {n} revocations of the controller's"),
+    };
+    let count = resolved.statements.len();
+    agree(args.yes, &format!("Sign and publish {count} statements{lost}?"))?;
     let key = load_key(common)?;
-    let (link, concerned) = session.publish(resolved.statements, reason, &key).await?;
+    let (link, concerned) = session.publish(resolved.statements, reason, &confirmed, &key).await?;
     output::say(&format!("published change {} ({})", link.number, link.digest().short()));
     follow::run(&mut session, common.output, &args.wait, Some(link.number), &[], &concerned).await
 }

@@ -60,7 +60,7 @@ pub async fn run(common: &Common, args: &OffboardArgs) -> Result<End> {
     let hosts = plan::hosts(&mut session).await?;
     let effects = plan::effects(&session, &removal.statements, &hosts);
     if common.output == Format::Table {
-        plan::show(common.output, &removal, &effects, session.tool.chain())?;
+        plan::show(common.output, &removal, &effects, session.tool.chain(), &[])?;
     }
     if args.dry_run {
         return Ok(End::Differences);
@@ -72,7 +72,7 @@ pub async fn run(common: &Common, args: &OffboardArgs) -> Result<End> {
         revoked = session.revoke(&[target], &reason, &key).await?;
         output::say(&format!("revoked `{login}` on {} hosts", revoked.1.len()));
     }
-    let (link, mut concerned) = session.publish(removal.statements, reason, &key).await?;
+    let (link, mut concerned) = session.publish(removal.statements, reason, &[], &key).await?;
     output::say(&format!("published change {}, the removal", link.number));
     concerned.extend(revoked.1);
     concerned.sort();

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use anyhow::Result;
 use clap::Args;
 use muster_proto::{
-    chain::Chain,
+    chain::{Chain, Loss},
     derive::Statements,
     id::Id,
     name::Login,
@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::{
     Common, End, hint,
+    losses::{self, LossView},
     output::{self, Format},
     session::{self, Session},
     usage,
@@ -37,6 +38,10 @@ pub struct Files {
     /// Somebody who was offboarded or revoked and comes back; may be given several times.
     #[arg(long, value_name = "LOGIN")]
     pub reinstate: Vec<String>,
+    /// A revocation of the controller's own that the change shall keep, or `all` that are shown;
+    /// may be given several times. What is not confirmed stays open.
+    #[arg(long, value_name = "ID")]
+    pub confirm_revocation: Vec<String>,
 }
 
 /// The verb's own arguments.
@@ -50,6 +55,8 @@ pub struct PlanArgs {
 #[derive(Debug, Serialize)]
 struct PlanView {
     changes: Vec<ChangeView>,
+    /// What the controller took away and no approver confirmed.
+    losses: Vec<LossView>,
     hosts: Vec<EffectView>,
     /// Host effects rest on labels that hosts reported; they are not proof.
     rests_on: &'static str,
@@ -129,8 +136,10 @@ pub async fn run(common: &Common, args: &PlanArgs) -> Result<End> {
     let resolved = resolve(&args.files, &session)?;
     let hosts = hosts(&mut session).await?;
     let effects = effects(&session, &resolved.statements, &hosts);
-    show(common.output, &resolved, &effects, session.tool.chain())?;
-    Ok(if resolved.statements.is_empty() { End::Done } else { End::Differences })
+    let confirmed = losses::confirmed(&args.files.confirm_revocation, session.tool.chain())?;
+    show(common.output, &resolved, &effects, session.tool.chain(), &confirmed)?;
+    let nothing = resolved.statements.is_empty() && confirmed.is_empty();
+    Ok(if nothing { End::Done } else { End::Differences })
 }
 
 /// Asks the controller which hosts there are, with the labels that they reported.
@@ -149,7 +158,13 @@ pub fn effects(session: &Session, changed: &[Statement], hosts: &[HostLabels]) -
 }
 
 /// Shows a plan: for people as text, for programs as one value.
-pub fn show(format: Format, resolved: &Resolved, effects: &[Effect], chain: &Chain) -> Result<End> {
+pub fn show(
+    format: Format,
+    resolved: &Resolved,
+    effects: &[Effect],
+    chain: &Chain,
+    confirmed: &[Loss],
+) -> Result<End> {
     let mut statements = chain.statements().clone();
     for statement in &resolved.statements {
         if statement.content.name().is_some() {
@@ -159,6 +174,7 @@ pub fn show(format: Format, resolved: &Resolved, effects: &[Effect], chain: &Cha
     let differences = resolved.differences.iter();
     let view = PlanView {
         changes: differences.map(|difference| change(difference, &statements)).collect(),
+        losses: losses::views(chain, confirmed),
         hosts: effects.iter().map(effect).collect(),
         rests_on: "labels that the hosts reported themselves; this is no proof",
     };
@@ -208,10 +224,11 @@ fn effect(effect: &Effect) -> EffectView {
 }
 
 fn render(view: &PlanView) -> String {
+    let mut lines: Vec<String> = view.losses.iter().flat_map(LossView::lines).collect();
     if view.changes.is_empty() {
-        return "Nothing to change: the directory is as declared.\n".to_owned();
+        lines.push("Nothing to change: the directory is as declared.".to_owned());
+        return lines.join("\n") + "\n";
     }
-    let mut lines = Vec::new();
     for change in &view.changes {
         let sign = match change.action {
             "create" | "bring back" => '+',

@@ -5,10 +5,11 @@
     reason = "the operator side asks the clock and where home is here"
 )]
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use muster_proto::{
+    chain::Loss,
     change,
     envelope::{Document, Envelope, Verified},
     id::Id,
@@ -31,8 +32,6 @@ pub struct Session {
     pub tool: Tool,
     /// The controller.
     pub client: Client,
-    /// The head of its audit log.
-    pub log: LogHead,
 }
 
 impl Common {
@@ -57,8 +56,12 @@ impl Common {
             other => other.into(),
         })?;
         let mut client = self.connect().await?;
-        let log = sync(&mut tool, &mut client).await?;
-        Ok(Session { tool, client, log })
+        sync(&mut tool, &mut client).await?;
+        if let Err(error) = witness(&tool, &mut client).await {
+            // Reading goes on, and so does taking away; only a change carries the log's head.
+            output::say(&format!("warning: {error:#}"));
+        }
+        Ok(Session { tool, client })
     }
 
     /// Connects to the controller.
@@ -101,7 +104,7 @@ pub fn new_id() -> Result<Id> {
 }
 
 /// Fetches what the store does not have, and believes it only as far as it verifies.
-async fn sync(tool: &mut Tool, client: &mut Client) -> Result<LogHead> {
+async fn sync(tool: &mut Tool, client: &mut Client) -> Result<()> {
     let status = client.status().await?;
     let lineage = tool.chain().lineage();
     if status.lineage != lineage {
@@ -116,7 +119,14 @@ async fn sync(tool: &mut Tool, client: &mut Client) -> Result<LogHead> {
     }
     if status.revocations as usize != tool.revocations() {
         for envelope in client.revocations().await? {
-            tool.take_revocation(&envelope)?;
+            match tool.take_revocation(&envelope) {
+                Ok(_) => {}
+                // What is not believed takes nothing, and shall not keep the others out.
+                Err(error @ ToolError::Revocation(_)) => {
+                    output::say(&format!("warning: {:#}", anyhow::Error::from(error)));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     let newest = tool.chain().newest().map_or(0, |link| link.number);
@@ -127,7 +137,7 @@ async fn sync(tool: &mut Tool, client: &mut Client) -> Result<LogHead> {
         output::say("finishing a change that you signed and the controller does not have yet");
         client.publish(&published).await?;
         tool.take_link(&published, now())?;
-        return Ok(client.status().await?.log);
+        return Ok(());
     }
     let (ours, theirs) = (tool.chain().newest(), status.newest);
     if ours != theirs && ours.is_some() && theirs.map(|l| l.number) <= ours.map(|l| l.number) {
@@ -137,7 +147,27 @@ async fn sync(tool: &mut Tool, client: &mut Client) -> Result<LogHead> {
             ours.map(|link| link.number)
         );
     }
-    Ok(status.log)
+    Ok(())
+}
+
+/// Asks for the proof that the audit log continues the head seen last and those that the new links'
+/// signers saw; the links came before, so none of them can have seen more.
+async fn witness(tool: &Tool, client: &mut Client) -> Result<LogHead> {
+    let head = client.status().await?.log;
+    let mut proofs = BTreeMap::new();
+    for old in tool.heads_to_continue()? {
+        if (1..head.size).contains(&old.size) && !proofs.contains_key(&old.size) {
+            match client.consistency(old.size, head.size).await {
+                Ok(proof) => {
+                    proofs.insert(old.size, proof);
+                }
+                // A proof that does not come is judged like any that does not hold.
+                Err(error) => output::say(&format!("no proof of the audit log: {error}")),
+            }
+        }
+    }
+    tool.witness(&head, &proofs)?;
+    Ok(head)
 }
 
 impl Session {
@@ -146,17 +176,28 @@ impl Session {
         &mut self,
         statements: Vec<Statement>,
         reason: Line,
+        confirmed: &[Loss],
         key: &PersonKey,
     ) -> Result<(Verified<Link>, Vec<muster_proto::id::HostId>)> {
+        let log = witness(&self.tool, &mut self.client).await.map_err(|error| {
+            hint(error, "compare the evidence with what your colleagues' tools saw")
+        })?;
         let chain = self.tool.chain();
         let changed = statements.iter().map(|statement| statement.id).collect();
         let time = now();
-        let proposal =
-            Proposal { lineage: chain.lineage(), id: new_id()?, time, reason, statements };
+        let proposer = key.owner(chain.trust())?;
+        let proposal = Proposal {
+            lineage: chain.lineage(),
+            id: new_id()?,
+            time,
+            reason,
+            statements,
+            proposer,
+        };
         let mut proposal = Envelope::new(&proposal);
         key.sign(&mut proposal)?;
         let proposals = vec![proposal];
-        let candidate = chain.cut(&proposals, chain.folds(&changed), time, self.log.clone())?;
+        let candidate = chain.cut(&proposals, chain.folds(&changed, confirmed), time, log)?;
         change::check_reinstated(&candidate.body, chain.revocations())?;
         let published = self.sign_link(&candidate.link, &candidate.body, proposals, key)?;
         let hosts = self.client.publish(&published).await?;

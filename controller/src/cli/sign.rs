@@ -12,6 +12,8 @@ use anyhow::{Context, Result, bail};
 use muster_proto::{
     envelope::{Envelope, Signature},
     key::SshPublicKey,
+    name::ObjectName,
+    trust::TrustRoot,
 };
 
 /// A person's key, named by its private or public file.
@@ -36,6 +38,16 @@ impl PersonKey {
         let (key, _) = SshPublicKey::parse(text.trim())
             .with_context(|| format!("cannot use your public key `{}`", public.display()))?;
         Ok(Self { path: path.to_owned(), public: key })
+    }
+
+    /// Returns whose key it is, by the trust root.
+    pub fn owner(&self, trust: &TrustRoot) -> Result<ObjectName> {
+        let mut people = trust.people.iter();
+        let owner = people.find(|(_, keys)| keys.contains_key(&self.public));
+        let (name, _) = owner.with_context(|| {
+            format!("trust root {} does not name your key `{}`", trust.version, self.path.display())
+        })?;
+        Ok(name.clone())
     }
 
     /// Adds this person's signature to an envelope.

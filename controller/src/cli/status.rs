@@ -24,6 +24,7 @@ struct StatusView {
     hosts_current: u32,
     revocations: u32,
     revoked_and_not_removed: Vec<String>,
+    unconfirmed_revocations: Vec<super::losses::LossView>,
     advice: Vec<String>,
 }
 
@@ -68,6 +69,7 @@ pub async fn run(common: &Common) -> Result<End> {
         revoked_and_not_removed: revoked
             .filter_map(|statement| statement.content.name().map(ToOwned::to_owned))
             .collect(),
+        unconfirmed_revocations: super::losses::views(chain, &[]),
         advice,
     };
     if common.output == Format::Table {
@@ -98,6 +100,7 @@ fn render(view: &StatusView) -> String {
             view.revoked_and_not_removed.join(", ")
         ));
     }
+    lines.extend(view.unconfirmed_revocations.iter().flat_map(super::losses::LossView::lines));
     lines.extend(view.advice.iter().map(|advice| format!("note: {advice}")));
     lines.join("\n") + "\n"
 }

@@ -1,7 +1,7 @@
 //! The audit log's rows: a leaf, the root of the log that ends with it, salt and body beside them.
 #![expect(clippy::disallowed_types, reason = "the only place for SQL")]
 
-use muster_proto::{id::Digest, link::LogHead};
+use muster_proto::{id::Digest, link::LogHead, merkle::Tree};
 use sqlx::SqlitePool;
 
 use super::{Change, Store, StoreError, digest, failed, signed};
@@ -58,6 +58,22 @@ impl Store {
             .await
             .map_err(failed("look into the audit log"))?;
         Ok(root.is_some_and(|(root,)| root == head.root.as_bytes()))
+    }
+
+    /// Returns the proof that the log of `older` leaves is the beginning of that of `newer`, or
+    /// nothing if there is none of these sizes.
+    pub async fn consistency(
+        &self,
+        older: u64,
+        newer: u64,
+    ) -> Result<Option<Vec<Digest>>, StoreError> {
+        if older > newer || newer > self.head().size {
+            return Ok(None);
+        }
+        let mut leaves = self.leaves().await?;
+        let size = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+        leaves.truncate(size(newer));
+        Ok(Tree::Log.consistency(&leaves, size(older)))
     }
 
     /// Returns the leaves of the audit log.

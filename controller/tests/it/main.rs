@@ -17,4 +17,5 @@ mod publish;
 mod server;
 mod sessions;
 mod store;
+mod witness;
 mod world;

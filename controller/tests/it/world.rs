@@ -232,6 +232,7 @@ impl World {
             time: NOW,
             reason: Line::parse("a test").unwrap(),
             statements,
+            proposer: name("ana"),
         };
         let mut envelope = Envelope::new(&proposal);
         self.approver.sign(&mut envelope);

@@ -8,7 +8,7 @@ use crate::{
         Acknowledgement, Checkpoint, Link, LinkBody, LinkRef, LogHead, Proposal, PublishedLink,
         Revocation, Target,
     },
-    name::Line,
+    name::{Line, ObjectName},
     statement::Statement,
     time::Timestamp,
     wire::{self, revocation::Target as WireTarget},
@@ -39,6 +39,7 @@ impl TryFrom<wire::Proposal> for Proposal {
             time: Timestamp(wire.time),
             reason: Line::parse(&wire.reason)?,
             statements: statements(&wire.statements)?,
+            proposer: ObjectName::parse(&wire.proposer)?,
         })
     }
 }
@@ -51,6 +52,7 @@ impl From<&Proposal> for wire::Proposal {
             time: proposal.time.0,
             reason: proposal.reason.to_string(),
             statements: encoded(&proposal.statements),
+            proposer: proposal.proposer.to_string(),
         }
     }
 }

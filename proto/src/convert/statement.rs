@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Fault, digest_bytes, kind, known, required, seconds, some_digest, some_time};
+use super::{Fault, digest_bytes, kind, known, required, some_digest};
 use crate::{
     id::{Digest, Id},
     key::SshPublicKey,
@@ -14,6 +14,7 @@ use crate::{
         User, UserKey, UserKind,
     },
     sudo::{BadSudo, RunAs, RunAsUser, SudoCommand, SudoPassword, SudoRule},
+    time::Timestamp,
     wire::{self, statement::Content as WireContent},
 };
 
@@ -120,8 +121,8 @@ impl TryFrom<wire::User> for User {
             groups: ids(&wire.groups)?,
             shell: some_path(&wire.shell)?,
             home: some_path(&wire.home)?,
-            starts: some_time(wire.starts),
-            ends: some_time(wire.ends),
+            starts: wire.starts.map(Timestamp),
+            ends: wire.ends.map(Timestamp),
             kind: match known::<wire::UserKind>(wire.kind, "kind")? {
                 wire::UserKind::Person => UserKind::Person,
                 wire::UserKind::Service => UserKind::Service,
@@ -146,8 +147,8 @@ impl From<&User> for wire::User {
             groups: id_bytes(&user.groups),
             shell: path_text(user.shell.as_ref()),
             home: path_text(user.home.as_ref()),
-            starts: seconds(user.starts),
-            ends: seconds(user.ends),
+            starts: user.starts.map(|time| time.0),
+            ends: user.ends.map(|time| time.0),
             kind: match user.kind {
                 UserKind::Person => wire::UserKind::Person,
                 UserKind::Service => wire::UserKind::Service,
@@ -338,11 +339,11 @@ impl TryFrom<wire::Assignment> for Assignment {
             subject: Id::parse(&wire.subject)?,
             role: Id::parse(&wire.role)?,
             hosts: Selector::parse(&wire.hosts)?,
-            from: some_time(wire.from),
-            until: some_time(wire.until),
+            from: wire.from.map(Timestamp),
+            until: wire.until.map(Timestamp),
             reason: Line::parse(&wire.reason)?,
             ticket: Line::parse(&wire.ticket)?,
-            recertify_by: some_time(wire.recertify_by),
+            recertify_by: wire.recertify_by.map(Timestamp),
         })
     }
 }
@@ -354,11 +355,11 @@ impl From<&Assignment> for wire::Assignment {
             subject: assignment.subject.as_bytes().to_vec(),
             role: assignment.role.as_bytes().to_vec(),
             hosts: assignment.hosts.to_string(),
-            from: seconds(assignment.from),
-            until: seconds(assignment.until),
+            from: assignment.from.map(|time| time.0),
+            until: assignment.until.map(|time| time.0),
             reason: assignment.reason.to_string(),
             ticket: assignment.ticket.to_string(),
-            recertify_by: seconds(assignment.recertify_by),
+            recertify_by: assignment.recertify_by.map(|time| time.0),
         }
     }
 }

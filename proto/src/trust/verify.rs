@@ -100,6 +100,10 @@ impl Verified<TrustRoot> {
             }
         };
         let document = T::decode(&envelope.payload)?;
+        if T::AUTHORITY == Authority::Proposer {
+            people.retain(|name| document.proposers().contains(name));
+            enough("the person who proposes it", people.len(), 1)?;
+        }
         if document.lineage() != self.lineage() {
             let (expected, found) = (self.lineage(), document.lineage());
             return Err(Refused::Lineage { expected, found });
@@ -174,6 +178,10 @@ impl Judged for Proposal {
 
     fn lineage(&self) -> Digest {
         self.lineage
+    }
+
+    fn proposers(&self) -> BTreeSet<String> {
+        BTreeSet::from([self.proposer.to_string()])
     }
 }
 

@@ -213,3 +213,34 @@ fn revocations_are_refused_by_wrong_keys_and_end_what_they_name() {
         assert_eq!(send(signed_by(&revocation, Duty::Approver, &["ana"])), (true, false));
     }
 }
+
+#[test]
+fn a_revocation_that_is_not_believed_keeps_no_other_from_being_taken() {
+    for shape in SHAPES {
+        let world = staffed(shape);
+        let mut host = Host::new(&world, "db1");
+        host.take(&world.bundle(&host)).unwrap();
+        let revocation = |tag: &str, word: &str| {
+            world.revocation(tag, Target::Statement { id: id(word), revision: 1 })
+        };
+        let bad = Envelope::sign(&revocation("bad", "dba"), &machine("other"));
+        let good = signed_by(&revocation("good", "dbas"), Duty::Approver, &["ana"]);
+        for order in [[bad.clone(), good.clone()], [good, bad.clone()]] {
+            let mut bundle = Bundle::empty(host.id);
+            bundle.revocations = order.to_vec();
+            let verified = host.verify(&bundle.encode()).unwrap();
+            let taken: Vec<_> = verified.revocations.iter().map(|(r, _)| r.id).collect();
+            assert_eq!(taken, [id("good")]);
+            let aside = &verified.set_aside[..];
+            assert!(matches!(aside, [BundleRefused::Part { part: "revocation", .. }]), "{aside:?}");
+            let mut host = host.clone();
+            host.take(&bundle).unwrap();
+            assert!(!host.gives("alice"));
+        }
+        // Where there is nothing else, nothing is taken.
+        let mut bundle = Bundle::empty(host.id);
+        bundle.revocations.push(bad);
+        let found = host.verify(&bundle.encode());
+        assert!(matches!(found, Err(BundleRefused::Part { part: "revocation", .. })), "{found:?}");
+    }
+}

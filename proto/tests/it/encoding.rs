@@ -1,6 +1,15 @@
 //! One encoding a document: no other bytes are read as the same.
 
-use crate::documents::{Sample, samples};
+use muster_proto::{
+    envelope::Document,
+    statement::{Content, Statement},
+    time::Timestamp,
+};
+
+use crate::{
+    documents::{Sample, samples},
+    world::{Shape, World, assignment, id, user},
+};
 
 /// Fields that no version has, and defaults that nobody writes.
 fn additions() -> Vec<Vec<u8>> {
@@ -57,4 +66,26 @@ fn nothing_that_parses_reads_back_as_something_else() {
             }
         }
     }
+}
+
+#[test]
+fn a_date_at_the_beginning_of_time_is_a_date() {
+    let world = World::new(Shape::One);
+    let read = |content: Content| {
+        let statement = world.next(id("it"), content);
+        let again = Statement::decode(&statement.encode()).unwrap();
+        assert_eq!(again, statement);
+        again.content
+    };
+    let first = Some(Timestamp(0));
+    let Content::User(mut user) = user("alice", 10_001, &["key"], &[]) else { panic!() };
+    (user.starts, user.ends) = (first, first);
+    let Content::User(read_user) = read(Content::User(user)) else { panic!() };
+    assert_eq!((read_user.starts, read_user.ends), (first, first));
+    let Content::Assignment(mut given) = assignment("dbas", "alice", "dba", "all") else {
+        panic!()
+    };
+    (given.from, given.until, given.recertify_by) = (first, first, first);
+    let Content::Assignment(given) = read(Content::Assignment(given)) else { panic!() };
+    assert_eq!((given.from, given.until, given.recertify_by), (first, first, first));
 }

@@ -20,6 +20,7 @@ mod floors;
 mod golden;
 mod host;
 mod keys;
+mod losses;
 mod properties;
 mod readers;
 mod redteam;

@@ -14,7 +14,7 @@ use muster_proto::{
 
 use crate::{
     keys::machine,
-    world::{SHAPES, START, Shape, World, group, id, log_head, signed_by, signer},
+    world::{SHAPES, START, Shape, World, group, id, log_head, name, signed_by, signer},
 };
 
 /// An envelope of any parts.
@@ -220,6 +220,37 @@ fn where_proposers_do_not_count_theirs_is_no_approval() {
     let all = signed_by(&link, Duty::Approver, &["ana", "bob", "cem", "dia", "eve"]);
     let verified = trust.verify::<Link>(&all).unwrap();
     assert!(!verified.signers().contains("ana"), "only those who counted are its signers");
+}
+
+#[test]
+fn nobody_becomes_or_ceases_to_be_a_proposer_by_a_signature_on_the_envelope() {
+    for shape in SHAPES {
+        let world = World::new(shape);
+        let proposal = world.proposal(vec![world.next(id("zoe"), group("zoe"))]);
+        let trust = world.chain.trust();
+        let ana = BTreeSet::from(["ana".to_owned()]);
+        let own = signed_by(&proposal, Duty::Proposer, &["ana"]);
+        assert_eq!(trust.verify::<Proposal>(&own).unwrap().signers(), &ana);
+        // Somebody signs with her, for instance an approver whose word shall not count.
+        for duty in [Duty::Approver, Duty::Proposer] {
+            let mut both = own.clone();
+            signer("bob", duty).sign(&mut both);
+            assert_eq!(trust.verify::<Proposal>(&both).unwrap().signers(), &ana);
+            let (alone, with) = (world.cut(std::slice::from_ref(&own)), world.cut(&[both]));
+            assert_eq!(alone.unwrap().link.proposers, ana);
+            assert_eq!(with.unwrap().link.proposers, ana);
+        }
+        // Her own signature is left out, so that her approval would count.
+        let stolen = signed_by(&proposal, Duty::Proposer, &["bob"]);
+        let found = trust.verify::<Proposal>(&stolen);
+        assert!(matches!(found, Err(Refused::Threshold { .. })), "{found:?}");
+        assert!(world.cut(&[stolen]).is_err());
+        // Under another name it is another document, which her signature does not cover.
+        let other = Proposal { proposer: name("bob"), ..proposal };
+        let mut moved = Envelope::new(&other);
+        own.signatures().iter().for_each(|signature| moved.add(signature.clone()));
+        assert!(trust.verify::<Proposal>(&moved).is_err());
+    }
 }
 
 #[test]

@@ -187,7 +187,8 @@ impl World {
         let tag: Vec<u8> = statements.iter().flat_map(Document::encode).collect();
         let id = Id::parse(&sha256(&[&tag]).as_bytes()[..16]).unwrap();
         let (lineage, time, reason) = (self.lineage(), self.time, line("OPS-1"));
-        Proposal { lineage, id, time, reason, statements }
+        let proposer = name("ana");
+        Proposal { lineage, id, time, reason, statements, proposer }
     }
 
     pub fn propose(&self, statements: Vec<Statement>) -> Envelope {

@@ -22,21 +22,21 @@ pub(super) fn bundle(bytes: &[u8]) -> Result<(), Fault> {
         left = left.checked_sub(1).ok_or(Fault::TooMany)?;
         Ok(())
     };
-    for_each_field(bytes, &mut |tag, body| {
+    for_each_field(bytes, |tag, body| {
         spend()?;
         // Trust roots, link, history, revocations, checkpoint, acknowledgement: messages, each of
-        // which repeats nothing but single bytes fields or signatures of two fields.
+        // which repeats nothing but hashes, or signatures of two fields.
         if matches!(tag, 2 | 3 | 4 | 8 | 9 | 10) {
-            for_each_field(body, &mut |_, _| spend())?;
+            for_each_field(body, |_, _| spend())?;
         }
         Ok(())
     })
 }
 
-fn for_each_field(
-    mut rest: &[u8],
-    visit: &mut dyn FnMut(u32, &[u8]) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+fn for_each_field<V>(mut rest: &[u8], mut visit: V) -> Result<(), Fault>
+where
+    V: FnMut(u32, &[u8]) -> Result<(), Fault>,
+{
     while !rest.is_empty() {
         let (tag, kind) = decode_key(&mut rest).map_err(|_| Fault::Encoding)?;
         let mut number = || decode_varint(&mut rest).map_err(|_| Fault::Encoding);

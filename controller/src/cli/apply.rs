@@ -6,7 +6,7 @@ use muster_proto::name::Line;
 
 use super::{
     Common, End,
-    follow::{self, Wait},
+    follow::{self, Asked, Wait},
     hint,
     output::{self, Format},
     plan::{self, Files},
@@ -50,9 +50,12 @@ pub async fn run(common: &Common, args: &ApplyArgs) -> Result<End> {
     }
     agree(args.yes, &format!("Sign and publish {} statements?", resolved.statements.len()))?;
     let key = load_key(common)?;
-    let (link, concerned) = session.publish(resolved.statements, reason, &key).await?;
+    let about = follow::about(&resolved, &effects, &plan::after(&session, &resolved.statements));
+    let (link, hosts) = session.publish(resolved.statements, reason, &key).await?;
     output::say(&format!("published change {} ({})", link.number, link.digest().short()));
-    follow::run(&mut session, common.output, &args.wait, Some(link.number), &[], &concerned).await
+    let undone = "not changed";
+    let asked = Asked { link: Some(link.number), revocations: Vec::new(), hosts, about, undone };
+    follow::run(&mut session, common.output, &args.wait, &asked).await
 }
 
 /// Loads the operator's approver key, with a cure if it is not there.

@@ -138,14 +138,18 @@ pub async fn hosts(session: &mut Session) -> Result<Vec<HostLabels>> {
     Ok(session.client.hosts().await?.into_iter().map(|host| host.labels).collect())
 }
 
+/// Returns what there is after statements have changed.
+pub fn after(session: &Session, changed: &[Statement]) -> Statements {
+    let mut after = session.tool.chain().statements().clone();
+    after.extend(changed.iter().map(|statement| (statement.id, statement.clone())));
+    after
+}
+
 /// Returns what statements would do on the hosts.
 pub fn effects(session: &Session, changed: &[Statement], hosts: &[HostLabels]) -> Vec<Effect> {
-    let chain = session.tool.chain();
-    let before = chain.statements();
-    let mut after: Statements = before.clone();
-    after.extend(changed.iter().map(|statement| (statement.id, statement.clone())));
+    let (chain, after) = (session.tool.chain(), after(session, changed));
     let revocations = chain.revocations();
-    preview::preview(before, &after, (revocations, revocations), hosts, session.now())
+    preview::preview(chain.statements(), &after, (revocations, revocations), hosts, session.now())
 }
 
 /// Shows a plan: for people as text, for programs as one value.

@@ -20,11 +20,7 @@ use super::{
     usage,
 };
 use crate::{
-    declare::{
-        self, Difference, ResolveError, Resolved,
-        locate::{locate, locate_absent},
-        resolve::Ground,
-    },
+    declare::{self, Difference, ResolveError, Resolved, resolve::Ground},
     preview::{self, Effect, HostLabels},
 };
 
@@ -91,8 +87,8 @@ pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
         reinstate: &logins.map_err(usage)?,
         new_id: &mut new_id,
     };
-    let resolved = declare::resolve(&declared, &mut ground).map_err(|error| {
-        let cure = match &error {
+    let resolved = declare::resolve(&declared, &mut ground).map_err(|wrong| {
+        let cure = match &wrong.error {
             ResolveError::Gone(login) => Some(format!(
                 "take them out of the file, or bring them back with `--reinstate {login}`"
             )),
@@ -104,17 +100,9 @@ pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
             }
             _ => None,
         };
-        let place = match &error {
-            ResolveError::NotThere { name, .. } => locate_absent(&files.file, name),
-            other => other.subject().and_then(|(kind, name)| locate(&files.file, kind, name)),
-        };
-        let error = match place {
-            Some(at) => anyhow::anyhow!("{at}: {error}"),
-            None => error.into(),
-        };
         match cure {
-            Some(cure) => hint(usage(error), cure),
-            None => usage(error),
+            Some(cure) => hint(usage(wrong), cure),
+            None => usage(wrong),
         }
     });
     match failed {

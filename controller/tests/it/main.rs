@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod declare;
 mod deltas;
 mod enrol;
 mod host;

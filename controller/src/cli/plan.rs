@@ -123,7 +123,8 @@ pub async fn run(common: &Common, args: &PlanArgs) -> Result<End> {
 
 /// Asks the controller which hosts there are, with the labels that they reported.
 pub async fn hosts(session: &mut Session) -> Result<Vec<HostLabels>> {
-    Ok(session.client.hosts().await?.into_iter().map(|host| host.labels).collect())
+    let hosts = session.client.hosts().await?.into_iter().filter(|host| !host.pending);
+    Ok(hosts.map(|host| host.labels).collect())
 }
 
 /// Returns what there is after statements have changed.

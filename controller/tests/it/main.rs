@@ -14,6 +14,7 @@ mod deltas;
 mod enrol;
 mod host;
 mod net;
+mod pending;
 mod publish;
 mod server;
 mod sessions;

@@ -23,9 +23,14 @@ pub mod status;
 
 use output::Format;
 
+/// What scripts go by.
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage, files or configuration; \
+    3 differences (plan); 4 waiting: hosts have not confirmed all that was asked, because they were \
+    not heard, could do only a part, or only observe.";
+
 /// Keeps the local accounts of a fleet of Linux servers as the organisation says they should be.
 #[derive(Debug, Parser)]
-#[command(name = "muster", version, max_term_width = 100)]
+#[command(name = "muster", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
     common: Common,
@@ -61,6 +66,7 @@ enum Verb {
     /// Show what files would change, on which hosts, and who gains root; write nothing.
     Plan(plan::PlanArgs),
     /// Propose what files declare, sign it, publish it, and follow it onto the hosts.
+    #[command(after_help = EXIT_CODES)]
     Apply(apply::ApplyArgs),
     /// Print the JSON Schema of the files.
     Schema,
@@ -80,8 +86,10 @@ enum Verb {
     #[command(subcommand)]
     Assignment(object::ObjectVerb),
     /// Take a user out everywhere: revoked at once, then removed.
+    #[command(after_help = EXIT_CODES)]
     Offboard(offboard::OffboardArgs),
     /// Take something away at once; one signature is enough.
+    #[command(after_help = EXIT_CODES)]
     Revoke(revoke::RevokeArgs),
     /// Invite, list or show hosts.
     #[command(subcommand)]

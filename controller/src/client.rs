@@ -69,6 +69,8 @@ pub struct Host {
     pub receipts: u64,
     /// Who made its token.
     pub token_by: String,
+    /// It was enrolled and has never shown up.
+    pub pending: bool,
 }
 
 /// How far one host has got.
@@ -323,5 +325,6 @@ fn host(wire: wire::Host) -> Result<Host, ClientError> {
         refusal: standing.refusal,
         receipts: wire.receipts,
         token_by: wire.token_by,
+        pending: wire.pending,
     })
 }

@@ -5,10 +5,11 @@
 pub mod dates;
 pub mod fault;
 pub mod file;
-pub mod locate;
+pub mod read;
 pub mod resolve;
 pub mod text;
 
-pub use fault::ResolveError;
-pub use file::{Declared, ReadError, read};
+pub use fault::{Misdeclared, ResolveError};
+pub use file::Declared;
+pub use read::{ReadError, read};
 pub use resolve::{Difference, Resolved, resolve};

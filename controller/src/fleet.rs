@@ -7,6 +7,7 @@
 
 mod change;
 mod member;
+mod pending;
 mod progress;
 mod receipts;
 
@@ -33,6 +34,7 @@ use crate::{
 
 pub(crate) use change::entry;
 pub use change::{PublishError, RevokeError};
+pub use pending::LapseError;
 pub use progress::{Goal, Progress};
 pub use receipts::ReceiptError;
 
@@ -69,7 +71,7 @@ pub enum FleetError {
 /// How many hosts there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    /// All.
+    /// All but those that have never shown up.
     pub all: usize,
     /// Those that are connected.
     pub connected: usize,
@@ -127,7 +129,7 @@ impl Fleet {
         let current = self.current();
         let members = self.members.lock().await;
         Count {
-            all: members.len(),
+            all: members.values().filter(|member| !member.host.is_pending()).count(),
             connected: members.values().filter(|member| member.session.is_some()).count(),
             current: members.values().filter(|member| member.is_current(&current)).count(),
         }
@@ -284,14 +286,16 @@ impl Fleet {
         let _ = self.news.send(host);
     }
 
-    /// Returns those of the members whom a change of these ids concerns.
+    /// Returns those of the members whom a change of these ids concerns. One that has never shown up
+    /// is not waited for; it is sent what there is when it does.
     fn concerned(
         members: &BTreeMap<HostId, Member>,
         current: &Current,
         ids: &BTreeSet<Id>,
     ) -> Vec<HostId> {
         let reach = current.index.reach(current.chain.statements(), ids);
-        let hit = members.iter().filter(|(host, member)| {
+        let shown_up = members.iter().filter(|(_, member)| !member.host.is_pending());
+        let hit = shown_up.filter(|(host, member)| {
             let labels = member.host.standing.as_ref().map(|standing| &standing.labels);
             reach.concerns(**host, labels, member.sent.statements.keys())
         });

@@ -35,6 +35,14 @@ pub struct Host {
     pub receipts: Option<(u64, Digest)>,
 }
 
+impl Host {
+    /// Says whether the host has only been enrolled: it has never shown up with its certificate, and
+    /// may have refused to join after all.
+    pub fn is_pending(&self) -> bool {
+        self.standing.is_none() && self.receipts.is_none()
+    }
+}
+
 /// Where a host stands, in its own unsigned words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {

@@ -261,6 +261,9 @@ async fn chores(
                 if let Err(error) = controller.fleet.heartbeat((controller.clock)()).await {
                     tracing::error!(%error, "the heartbeat failed");
                 }
+                if let Err(error) = controller.fleet.lapse((controller.clock)()).await {
+                    tracing::error!(%error, "enrolments that were never used could not be forgotten");
+                }
             }
             _ = renewal.tick() => {
                 let host = config::host_of(&config.agent_address).unwrap_or("localhost");

@@ -56,10 +56,24 @@ fn findings(fleet: &Fleet, host: &str, about: &str) -> Vec<String> {
         .collect()
 }
 
-/// Asserts that a command has ended, whatever it says of hosts where something could not be done.
-fn assert_applied(output: &Output) {
-    assert!(matches!(output.status, 0 | 4), "{output}");
+/// Asserts that a change was published and that one host could not do all of it, which it is named
+/// for, with these words.
+fn assert_partly(output: &Output, host: &str, words: &[&str]) {
+    assert_eq!(output.status, 4, "{output}");
     assert!(output.stderr.contains("published change"), "{output}");
+    assert!(output.stderr.contains(&format!("not confirmed: {host} (partly)\n")), "{output}");
+    assert_eq!(output.stderr.matches("not confirmed: ").count(), 1, "{output}");
+    let line = output.stdout.lines().find(|line| line.starts_with(host)).unwrap_or_default();
+    assert!(line.contains(" partly ") && words.iter().all(|word| line.contains(word)), "{output}");
+}
+
+/// Asserts that a host is named as one that only observes, with what it left undone and the cure.
+fn assert_observing(output: &Output, host: &str, undone: &str) {
+    assert_eq!(output.status, 4, "{output}");
+    assert!(output.stderr.contains(&format!("not confirmed: {host} (observing)\n")), "{output}");
+    let line = output.stdout.lines().find(|line| line.starts_with(host)).unwrap_or_default();
+    let told = [" observing ", undone, "mode = \"enforce\""];
+    assert!(told.iter().all(|word| line.contains(word)), "{output}");
 }
 
 #[test]
@@ -73,7 +87,8 @@ fn an_account_of_the_same_name_is_left_alone_and_told() {
     let before = (lines_of(web1, "vic"), tree(web1, "/home/vic"));
     let own_uid = uid(web1, "vic");
 
-    assert_applied(&fleet.apply(&on("env=prod", &vic, "")).unwrap());
+    let applied = fleet.apply(&on("env=prod", &vic, "")).unwrap();
+    assert_partly(&applied, "web1", &["conflict vic", "uid"]);
 
     assert_eq!((lines_of(web1, "vic"), tree(web1, "/home/vic")), before);
     assert_kept_out(&fleet, "web1", &vic);
@@ -88,7 +103,7 @@ fn an_account_of_the_same_name_is_left_alone_and_told() {
     assert_eq!(findings(&fleet, "db1", "vic"), [""; 0]);
 
     let offboarded = fleet.muster(&["offboard", "vic", "--yes"]).unwrap();
-    assert!(matches!(offboarded.status, 0 | 4), "{offboarded}");
+    assert!(offboarded.success(), "{offboarded}");
     assert_eq!((lines_of(web1, "vic"), tree(web1, "/home/vic")), before);
 }
 
@@ -100,7 +115,8 @@ fn a_uid_that_somebody_else_has_is_left_to_her_and_told() {
     db1.run_ok(&["useradd", "--create-home", "--uid", "23456", "tenant"]).unwrap();
     let before = (lines_of(db1, "tenant"), tree(db1, "/home/tenant"));
 
-    assert_applied(&fleet.apply(&on("env=prod", &wim, ", uid: 23456")).unwrap());
+    let applied = fleet.apply(&on("env=prod", &wim, ", uid: 23456")).unwrap();
+    assert_partly(&applied, "db1", &["conflict wim", "tenant"]);
 
     assert_eq!((lines_of(db1, "tenant"), tree(db1, "/home/tenant")), before);
     assert!(!db1.run(&["getent", "passwd", "wim"]).unwrap().success());
@@ -121,7 +137,12 @@ fn the_break_glass_account_is_never_touched() {
         Person { login: "ops".to_owned(), key: fleet.lab().keygen("ops", "ed25519").unwrap() };
     let before = (lines_of(web1, "ops"), tree(web1, "/home/ops"));
 
-    assert_applied(&fleet.apply(&on("tier=web", &ops, "")).unwrap());
+    let path = fleet.declare(&on("tier=web", &ops, "")).unwrap();
+    let applied = fleet.muster(&["apply", "--yes", "--file", path, "--output", "json"]).unwrap();
+    assert_eq!(applied.status, 4, "{applied}");
+    let rows: serde_json::Value = serde_json::from_str(&applied.stdout).unwrap();
+    let row = rows.get(0).unwrap();
+    assert_eq!((&row["host"], &row["state"]), (&"web1".into(), &"partly".into()), "{applied}");
 
     assert_eq!((lines_of(web1, "ops"), tree(web1, "/home/ops")), before);
     assert_kept_out(&fleet, "web1", &ops);
@@ -171,9 +192,7 @@ fn a_host_that_is_only_observed_is_never_changed() {
     let before = all();
 
     let applied = fleet.apply(&on("env=watch", &yves, "")).unwrap();
-    assert!(applied.success(), "{applied}");
-    let line = applied.stdout.lines().find(|line| line.starts_with("watch1")).unwrap_or_default();
-    assert!(line.contains(" observed "), "{applied}");
+    assert_observing(&applied, "watch1", "not changed");
     assert_eq!(all(), before);
     assert_kept_out(&fleet, "watch1", &yves);
 
@@ -185,7 +204,7 @@ fn a_host_that_is_only_observed_is_never_changed() {
     assert_eq!(all(), before);
 
     let offboarded = fleet.muster(&["offboard", "yves", "--yes"]).unwrap();
-    assert!(offboarded.success(), "{offboarded}");
+    assert_observing(&offboarded, "watch1", "not locked");
     assert_eq!(all(), before);
 }
 
@@ -210,9 +229,7 @@ fn a_host_that_was_set_to_observe_keeps_even_whoever_is_offboarded_and_says_so()
     let before = lines_of(watch1, "zoe");
 
     let offboarded = fleet.muster(&["offboard", "zoe", "--yes"]).unwrap();
-    let line =
-        offboarded.stdout.lines().find(|line| line.starts_with("watch1")).unwrap_or_default();
-    assert!(line.contains(" observed "), "{offboarded}");
+    assert_observing(&offboarded, "watch1", "not locked");
     assert_eq!(lines_of(watch1, "zoe"), before);
     assert_let_in(&fleet, "watch1", &zoe);
 

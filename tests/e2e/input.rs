@@ -96,8 +96,8 @@ fn what_is_there_twice_is_refused() {
         &[
             case("users:\n  una: {}\n  una: {}\n", "3:3", &["una", "duplicate"]),
             case("users: {}\nusers: {}\n", "2:1", &["users", "duplicate"]),
-            case("users:\n  una: {uid: 7001}\n  uta: {uid: 7001}\n", "3:3", &["7001", "una"]),
-            case("users:\n  una: {keys: [\"$KEY\", \"$KEY\"]}\n", "2:3", &["twice"]),
+            case("users:\n  una: {uid: 7001}\n  uta: {uid: 7001}\n", "3:14", &["7001", "una"]),
+            case("users:\n  una: {keys: [\"$KEY\", \"$KEY\"]}\n", "2:102", &["twice"]),
         ],
     );
     // Also in two files, and against what is in force.
@@ -113,7 +113,7 @@ fn what_is_there_twice_is_refused() {
     fleet.apply_ok(&declaration("ula")).unwrap();
     assert_let_in(&fleet, "web1", &ula);
     let before = standing(&fleet);
-    assert_refused(&fleet, &[case("users:\n  uma: {uid: 7002}\n", "2:3", &["7002", "`ula`"])]);
+    assert_refused(&fleet, &[case("users:\n  uma: {uid: 7002}\n", "2:14", &["7002", "`ula`"])]);
     fleet.controller().run_ok(&["mkdir", "-p", "/root/two"]).unwrap();
     for file in ["/root/two/a.yaml", "/root/two/b.yaml"] {
         fleet.controller().write(file, b"users:\n  una: {}\n", 0o644).unwrap();
@@ -208,7 +208,7 @@ fn sudo_rules_that_say_more_than_they_seem_to_are_refused() {
             case("roles:\n  r: {sudo: [{commands: [\"/bin/a ^x$\"]}]}\n", "2:26", &["argument"]),
             case("roles:\n  r: {sudo: [{commands: [\"/bin/../sh\"]}]}\n", "2:26", &["`..`"]),
             case("roles:\n  r: {sudo: [{run_as: \"#0\", commands: [ALL]}]}\n", "2:23", &["#0"]),
-            case("roles:\n  r: {sudo: [{commands: []}]}\n", "2:3", &["command"]),
+            case("roles:\n  r: {sudo: [{commands: []}]}\n", "2:25", &["command"]),
             case("roles:\n  ../r: {}\n", "2:3", &["name"]),
             case("roles:\n  r.d: {}\n", "2:3", &["name"]),
         ],
@@ -232,12 +232,12 @@ fn assignments_that_cannot_be_meant_are_refused() {
             case("assignments:\n  a: {user: una, hosts: all}\n", "2", &["role"]),
             case(
                 "users: {una: {}}\nassignments:\n  a: {user: una, role: none, hosts: all}\n",
-                "3:3",
+                "3:24",
                 &["none"],
             ),
             case(
                 "roles: {r: {}}\nassignments:\n  a: {user: none, role: r, hosts: all}\n",
-                "3:3",
+                "3:13",
                 &["none"],
             ),
             case("roles: {r: {}}\nassignments:\n  a: {role: r, hosts: all}\n", "3", &["group"]),
@@ -247,9 +247,9 @@ fn assignments_that_cannot_be_meant_are_refused() {
                 "5",
                 &["group"],
             ),
-            case("users:\n  una: {groups: [none]}\n", "2:3", &["none"]),
+            case("users:\n  una: {groups: [none]}\n", "2:18", &["none"]),
             case("absent: {users: [nobody-of-ours]}\n", "1:18", &["nobody-of-ours"]),
-            case("users: {una: {}}\nabsent: {users: [una]}\n", "1:9", &["una"]),
+            case("users: {una: {}}\nabsent: {users: [una]}\n", "2:18", &["una"]),
         ],
     );
 }
@@ -261,16 +261,16 @@ fn dates_that_end_before_they_begin_are_refused() {
         &[
             case("users:\n  una: {ends: tomorrow}\n", "2:15", &["not a date"]),
             case("users:\n  una: {ends: 2027-02-30}\n", "2:15", &["not a date"]),
-            case("users:\n  una: {starts: 2027-02-02, ends: 2027-02-01}\n", "2:3", &["starts"]),
+            case("users:\n  una: {starts: 2027-02-02, ends: 2027-02-01}\n", "2:35", &["starts"]),
             case(
                 "users:\n  una: {starts: 2027-02-02T10:00:00Z, ends: 2027-02-02T10:00:00Z}\n",
-                "2:3",
+                "2:45",
                 &["starts"],
             ),
             case(
                 "users: {una: {}}\nroles: {r: {}}\nassignments:\n  \
                  a: {user: una, role: r, hosts: all, from: 2027-02-02, until: 2027-01-01}\n",
-                "4:3",
+                "4:64",
                 &["from"],
             ),
         ],

@@ -10,7 +10,6 @@
 mod controller;
 mod existing;
 mod input;
-mod keeping;
 mod lifecycle;
 mod places;
 mod token;

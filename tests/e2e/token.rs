@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use muster_proto::{time::Timestamp, token::JoinToken};
+use muster_proto::{crypto::sha256, time::Timestamp, token::JoinToken};
 use muster_tests::{Fleet, Output, wait};
 
-use crate::{assert_failed, fleet};
+use crate::{ENFORCED, assert_failed, fleet};
 
 /// Tries to let a host join a second time, in a place of its own, so that what has joined stays.
 /// Asserts that nothing is left of it.
@@ -91,4 +91,43 @@ fn a_host_joins_once() {
     assert_eq!(unguarded.status, 2, "{unguarded}");
     assert!(unguarded.stderr.contains("--break-glass"), "{unguarded}");
     fleet.wait_until_connected(&["web1"]).unwrap();
+}
+
+#[test]
+fn a_join_that_the_host_refuses_leaves_nobody_to_wait_for() {
+    let fleet = fleet();
+    let pending = || -> Vec<String> {
+        let hosts = fleet.ask(&["host", "list"]).unwrap();
+        let all = hosts.as_array().unwrap().iter();
+        let pending = all.filter(|host| host["state"] == "pending");
+        pending.map(|host| host["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let web1 = fleet.host("web1");
+    let words = ["muster-agent", "--state", "/root/again", "--config", "/root/again.toml", "join"];
+    let join = |token: &str| web1.run(&[&words[..], &["--", token]].concat()).unwrap();
+    let before = pending();
+    let token = JoinToken::parse(&fleet.token("10m").unwrap()).unwrap();
+    // The controller takes the host in, and the host does not take the controller.
+    let other = JoinToken { trust_digest: sha256(&[b"another trust root"]), ..token };
+    assert_failed(&join(&other.render()), 1, &["the trust root that the token pins"]);
+    assert!(!web1.run(&["test", "-e", "/root/again/keeper/ledger"]).unwrap().success());
+    let ghosts: Vec<String> = pending().into_iter().filter(|id| !before.contains(id)).collect();
+    let [ghost] = &ghosts[..] else { panic!("{ghosts:?}") };
+
+    // Its name still finds the host that is there, and nobody waits for it.
+    let shown = fleet.ask(&["host", "show", "web1"]).unwrap();
+    assert_eq!(shown["state"], "connected");
+    let wanda = fleet.person("wanda").unwrap();
+    let declaration = format!(
+        "users:\n  wanda: {{keys: [\"{}\"]}}\nroles:\n  wanda: {{}}\n\
+         assignments:\n  wanda: {{user: wanda, role: wanda, hosts: \"{ENFORCED}\"}}\n",
+        wanda.key.public
+    );
+    fleet.apply_ok(&declaration).unwrap();
+    fleet.muster_ok(&["revoke", "host", ghost, "--yes"]).unwrap();
+
+    let joined = join(&fleet.token("10m").unwrap());
+    assert!(joined.success(), "{joined}");
+    web1.run_ok(&["rm", "-r", "/root/again"]).unwrap();
+    fleet.muster_ok(&["offboard", "wanda", "--yes"]).unwrap();
 }

@@ -261,7 +261,8 @@ impl Fleet {
             let name = host.get("host")?.as_str()?.to_owned();
             Some((name, host.get("connected")?.as_bool()?))
         };
-        hosts.iter().map(|host| pair(host).context("a host without a name")).collect()
+        let shown_up = hosts.iter().filter(|host| host.get("state") != Some(&"pending".into()));
+        shown_up.map(|host| pair(host).context("a host without a name")).collect()
     }
 }
 

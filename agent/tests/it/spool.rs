@@ -1,4 +1,5 @@
 //! The spool at its bound.
+#![expect(clippy::disallowed_methods, reason = "a test fills a spool")]
 
 use std::{collections::BTreeSet, fs};
 

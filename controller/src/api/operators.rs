@@ -286,6 +286,7 @@ fn wire_host(host: &Host, connected: bool) -> wire::Host {
         standing: host.standing.as_ref().map(wire_standing),
         receipts: host.receipts.map_or(0, |(number, _)| number),
         token_by: host.token_by.clone(),
+        pending: host.is_pending(),
     }
 }
 

@@ -6,7 +6,7 @@ use muster_proto::name::Line;
 
 use super::{
     Common, End,
-    follow::{self, Wait},
+    follow::{self, Asked, Wait},
     hint, losses,
     output::{self, Format},
     plan::{self, Files},
@@ -56,9 +56,12 @@ pub async fn run(common: &Common, args: &ApplyArgs) -> Result<End> {
     let count = resolved.statements.len();
     agree(args.yes, &format!("Sign and publish {count} statements{lost}?"))?;
     let key = load_key(common)?;
-    let (link, concerned) = session.publish(resolved.statements, reason, &confirmed, &key).await?;
+    let about = follow::about(&resolved, &effects, &plan::after(&session, &resolved.statements));
+    let (link, hosts) = session.publish(resolved.statements, reason, &confirmed, &key).await?;
     output::say(&format!("published change {} ({})", link.number, link.digest().short()));
-    follow::run(&mut session, common.output, &args.wait, Some(link.number), &[], &concerned).await
+    let undone = "not changed";
+    let asked = Asked { link: Some(link.number), revocations: Vec::new(), hosts, about, undone };
+    follow::run(&mut session, common.output, &args.wait, &asked).await
 }
 
 /// Loads the operator's approver key, with a cure if it is not there.

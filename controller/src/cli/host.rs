@@ -35,6 +35,8 @@ pub enum HostVerb {
 struct HostLine {
     host: String,
     id: String,
+    /// `connected`, `away`, or `pending`: enrolled and never shown up.
+    state: &'static str,
     connected: bool,
     mode: String,
     change: Option<u64>,
@@ -48,13 +50,13 @@ struct HostLine {
 
 impl Rows for HostLine {
     fn head() -> &'static [&'static str] {
-        &["HOST", "CONNECTED", "MODE", "CHANGE", "LAST SEEN", "LABELS"]
+        &["HOST", "STATE", "MODE", "CHANGE", "LAST SEEN", "LABELS"]
     }
 
     fn row(&self) -> Vec<String> {
         vec![
             self.host.clone(),
-            if self.connected { "yes" } else { "no" }.to_owned(),
+            self.state.to_owned(),
             self.mode.clone(),
             self.change.map_or_else(String::new, |number| number.to_string()),
             self.last_seen.clone(),
@@ -144,7 +146,10 @@ pub async fn find(session: &mut Session, wanted: &str) -> Result<Host> {
         host.labels.hostname == wanted
             || (wanted.len() >= 8 && host.labels.id.to_string().starts_with(wanted))
     };
-    let found: Vec<&Host> = hosts.iter().filter(fits).collect();
+    let mut found: Vec<&Host> = hosts.iter().filter(fits).collect();
+    if found.iter().any(|host| !host.pending) {
+        found.retain(|host| !host.pending);
+    }
     match found.as_slice() {
         [one] => Ok((*one).clone()),
         [] => Err(hint(
@@ -159,6 +164,11 @@ fn line(host: &Host) -> HostLine {
     HostLine {
         host: host.labels.hostname.clone(),
         id: host.labels.id.to_string(),
+        state: match host {
+            Host { pending: true, .. } => "pending",
+            Host { connected: true, .. } => "connected",
+            _ => "away",
+        },
         connected: host.connected,
         mode: host.mode.to_owned(),
         change: host.floor.map(|floor| floor.number),

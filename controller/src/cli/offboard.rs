@@ -12,7 +12,7 @@ use muster_proto::{
 use super::{
     Common, End,
     apply::{agree, load_key},
-    follow::{self, Wait},
+    follow::{self, Asked, Wait},
     hint,
     output::{self, Format},
     plan, usage,
@@ -72,11 +72,14 @@ pub async fn run(common: &Common, args: &OffboardArgs) -> Result<End> {
         revoked = session.revoke(&[target], &reason, &key).await?;
         output::say(&format!("revoked `{login}` on {} hosts", revoked.1.len()));
     }
-    let (link, mut concerned) = session.publish(removal.statements, reason, &[], &key).await?;
+    let mut about = follow::reached(&effects);
+    about.insert(login.to_string());
+    let (link, mut hosts) = session.publish(removal.statements, reason, &[], &key).await?;
     output::say(&format!("published change {}, the removal", link.number));
-    concerned.extend(revoked.1);
-    concerned.sort();
-    concerned.dedup();
-    let number = Some(link.number);
-    follow::run(&mut session, common.output, &args.wait, number, &revoked.0, &concerned).await
+    hosts.extend(revoked.1);
+    hosts.sort();
+    hosts.dedup();
+    let (link, undone) = (Some(link.number), "not locked");
+    let asked = Asked { link, revocations: revoked.0, hosts, about, undone };
+    follow::run(&mut session, common.output, &args.wait, &asked).await
 }

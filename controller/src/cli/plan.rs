@@ -21,11 +21,7 @@ use super::{
     usage,
 };
 use crate::{
-    declare::{
-        self, Difference, ResolveError, Resolved,
-        locate::{locate, locate_absent},
-        resolve::Ground,
-    },
+    declare::{self, Difference, ResolveError, Resolved, resolve::Ground},
     preview::{self, Effect, HostLabels},
 };
 
@@ -98,8 +94,8 @@ pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
         reinstate: &logins.map_err(usage)?,
         new_id: &mut new_id,
     };
-    let resolved = declare::resolve(&declared, &mut ground).map_err(|error| {
-        let cure = match &error {
+    let resolved = declare::resolve(&declared, &mut ground).map_err(|wrong| {
+        let cure = match &wrong.error {
             ResolveError::Gone(login) => Some(format!(
                 "take them out of the file, or bring them back with `--reinstate {login}`"
             )),
@@ -111,17 +107,9 @@ pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
             }
             _ => None,
         };
-        let place = match &error {
-            ResolveError::NotThere { name, .. } => locate_absent(&files.file, name),
-            other => other.subject().and_then(|(kind, name)| locate(&files.file, kind, name)),
-        };
-        let error = match place {
-            Some(at) => anyhow::anyhow!("{at}: {error}"),
-            None => error.into(),
-        };
         match cure {
-            Some(cure) => hint(usage(error), cure),
-            None => usage(error),
+            Some(cure) => hint(usage(wrong), cure),
+            None => usage(wrong),
         }
     });
     match failed {
@@ -144,17 +132,22 @@ pub async fn run(common: &Common, args: &PlanArgs) -> Result<End> {
 
 /// Asks the controller which hosts there are, with the labels that they reported.
 pub async fn hosts(session: &mut Session) -> Result<Vec<HostLabels>> {
-    Ok(session.client.hosts().await?.into_iter().map(|host| host.labels).collect())
+    let hosts = session.client.hosts().await?.into_iter().filter(|host| !host.pending);
+    Ok(hosts.map(|host| host.labels).collect())
+}
+
+/// Returns what there is after statements have changed.
+pub fn after(session: &Session, changed: &[Statement]) -> Statements {
+    let mut after = session.tool.chain().statements().clone();
+    after.extend(changed.iter().map(|statement| (statement.id, statement.clone())));
+    after
 }
 
 /// Returns what statements would do on the hosts.
 pub fn effects(session: &Session, changed: &[Statement], hosts: &[HostLabels]) -> Vec<Effect> {
-    let chain = session.tool.chain();
-    let before = chain.statements();
-    let mut after: Statements = before.clone();
-    after.extend(changed.iter().map(|statement| (statement.id, statement.clone())));
+    let (chain, after) = (session.tool.chain(), after(session, changed));
     let revocations = chain.revocations();
-    preview::preview(before, &after, (revocations, revocations), hosts, session.now())
+    preview::preview(chain.statements(), &after, (revocations, revocations), hosts, session.now())
 }
 
 /// Shows a plan: for people as text, for programs as one value.

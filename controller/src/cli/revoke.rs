@@ -12,11 +12,12 @@ use muster_proto::{
 use super::{
     Common, End,
     apply::{agree, load_key},
-    follow::{self, Wait},
-    hint, output,
+    follow::{self, Asked, Wait},
+    hint, output, plan,
     session::Session,
     usage,
 };
+use crate::preview;
 
 /// The verb's own arguments.
 #[derive(Clone, Debug, Args)]
@@ -72,9 +73,15 @@ pub async fn run(common: &Common, args: &RevokeArgs) -> Result<End> {
     let target = target(&args.what, &mut session).await?;
     agree(args.yes, &format!("Revoke {}?", describe(&args.what)))?;
     let key = load_key(common)?;
-    let (ids, hosts) = session.revoke(&[target], &reason, &key).await?;
+    let before = session.tool.chain().revocations().clone();
+    let labels = plan::hosts(&mut session).await?;
+    let (revocations, hosts) = session.revoke(&[target], &reason, &key).await?;
     output::say(&format!("revoked {}", describe(&args.what)));
-    follow::run(&mut session, common.output, &args.wait, None, &ids, &hosts).await
+    let chain = session.tool.chain();
+    let (all, both) = (chain.statements(), (&before, chain.revocations()));
+    let about = follow::reached(&preview::preview(all, all, both, &labels, session.now()));
+    let asked = Asked { link: None, revocations, hosts, about, undone: "not taken away" };
+    follow::run(&mut session, common.output, &args.wait, &asked).await
 }
 
 fn describe(what: &What) -> String {

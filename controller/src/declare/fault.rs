@@ -1,9 +1,13 @@
 //! Why a declaration cannot be: found when the files and the directory are held against each other.
 
+use std::{fmt, path::PathBuf};
+
 use muster_proto::{
     id::Kind,
     name::{BadName, Login},
 };
+
+use super::text::At;
 
 /// Why a declaration cannot be.
 #[derive(Debug, thiserror::Error)]
@@ -90,18 +94,27 @@ pub enum ResolveError {
     },
 }
 
-impl ResolveError {
-    /// Returns what is at fault, for finding it in the files.
-    pub fn subject(&self) -> Option<(Kind, &str)> {
-        match self {
-            Self::Unknown { from_kind, from, .. } => Some((*from_kind, from)),
-            Self::Gone(login) => Some((Kind::User, login.as_str())),
-            Self::Both { kind, name }
-            | Self::Number { kind, name, .. }
-            | Self::Taken { kind, name, .. }
-            | Self::Fixed { kind, name, .. }
-            | Self::Value { kind, name, .. } => Some((*kind, name)),
-            Self::NotThere { .. } | Self::Exhausted(_) => None,
-        }
+/// A place in a file, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it.
+    pub at: At,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.path.display(), self.at.line, self.at.column)
     }
+}
+
+/// What is wrong with a declaration, and where the value is that is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {error}")]
+pub struct Misdeclared {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub error: ResolveError,
 }

@@ -1,10 +1,7 @@
-//! The files as written: YAML with a published schema. Several are read as one.
+//! The form of the files as written: YAML with a published schema. Every value knows where it stands,
+//! since much that is wrong with it shows only when all files are known.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use muster_proto::{
     id::Kind,
@@ -18,8 +15,7 @@ use serde::Deserialize;
 
 use super::{
     dates::When,
-    locate::locate,
-    text::{KeyLine, Number, Text},
+    text::{At, KeyLine, Number, Placed, Text},
 };
 
 /// What one or several files declare.
@@ -39,6 +35,18 @@ pub struct Declared {
     pub assignments: BTreeMap<Text<ObjectName>, Assignment>,
     /// What is to go.
     pub absent: Absent,
+    /// Which file says what.
+    #[serde(skip)]
+    pub sources: Sources,
+}
+
+/// Which file declares a thing, and which lists it under `absent`.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Those that are declared.
+    pub declared: BTreeMap<(Kind, String), PathBuf>,
+    /// Those that are to go.
+    pub absent: BTreeMap<(Kind, String), PathBuf>,
 }
 
 /// A person or a service identity.
@@ -109,7 +117,7 @@ pub struct UnixGroups {
     /// These, and others may be.
     pub at_least: Option<Vec<Text<UnixGroupName>>>,
     /// These and no others.
-    pub exactly: Option<Vec<Text<UnixGroupName>>>,
+    pub exactly: Option<Placed<Vec<Text<UnixGroupName>>>>,
 }
 
 /// What may be run as somebody else.
@@ -121,7 +129,7 @@ pub struct SudoRule {
     /// With which Unix group.
     pub run_as_group: Option<Text<UnixGroupName>>,
     /// What; at least one.
-    pub commands: Vec<Text<SudoCommand>>,
+    pub commands: Placed<Vec<Text<SudoCommand>>>,
     /// Whether the user's own password is asked for.
     #[serde(default)]
     pub password: SudoPassword,
@@ -211,196 +219,19 @@ pub struct Absent {
     pub assignments: Vec<Text<ObjectName>>,
 }
 
-/// Why files cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// One is not there, or cannot be opened.
-    #[error("cannot read `{path}`")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
-    /// One does not say what it should.
-    #[error("{path}:{line}:{column}: {message}", path = .path.display())]
-    Content {
-        /// Which.
-        path: PathBuf,
-        /// The line, from 1.
-        line: u64,
-        /// The column, from 1.
-        column: u64,
-        /// What was found, what was expected, and the cure.
-        message: String,
-    },
-    /// Two files say the same thing.
-    #[error("{place}: {kind} `{name}` is declared in another file too; keep one of them")]
-    Twice {
-        /// Where the later one is.
-        place: String,
-        /// What.
-        kind: Kind,
-        /// Which.
-        name: String,
-    },
-    /// A directory without files.
-    #[error("there is no `.yaml` or `.yml` file in `{0}`")]
-    Empty(PathBuf),
-}
-
-/// The most bytes that one file may have.
-const MAX_FILE: u64 = 16 << 20;
-
-/// Reads files and the `.yaml` files of directories, as one.
-pub fn read(paths: &[PathBuf]) -> Result<Declared, ReadError> {
-    let mut all = Declared::default();
-    for path in paths {
-        for path in expand(path)? {
-            merge(&mut all, read_one(&path)?, &path)?;
+impl Absent {
+    /// Returns everything that is to go.
+    pub fn all(&self) -> impl Iterator<Item = (Kind, String, At)> {
+        fn of<T: ToString>(kind: Kind, texts: &[Text<T>]) -> Vec<(Kind, String, At)> {
+            texts.iter().map(|text| (kind, text.value.to_string(), text.at)).collect()
         }
-    }
-    Ok(all)
-}
-
-/// Returns the files that a path stands for.
-pub(super) fn expand(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
-    let io = |cause| ReadError::Io { path: path.to_owned(), cause };
-    if path.as_os_str() == "-" || !fs::metadata(path).map_err(io)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut files = Vec::new();
-    for entry in fs::read_dir(path).map_err(io)? {
-        let found = entry.map_err(io)?.path();
-        if found.extension().is_some_and(|end| end == "yaml" || end == "yml") {
-            files.push(found);
-        }
-    }
-    files.sort();
-    if files.is_empty() { Err(ReadError::Empty(path.to_owned())) } else { Ok(files) }
-}
-
-fn read_one(path: &Path) -> Result<Declared, ReadError> {
-    let io = |cause| ReadError::Io { path: path.to_owned(), cause };
-    let mut text = String::new();
-    if path.as_os_str() == "-" {
-        io::Read::read_to_string(&mut io::Read::take(io::stdin(), MAX_FILE), &mut text)
-    } else {
-        let file = fs::File::open(path).map_err(io)?;
-        io::Read::read_to_string(&mut io::Read::take(file, MAX_FILE), &mut text)
-    }
-    .map_err(io)?;
-    parse(&text, path)
-}
-
-/// Reads one file's text.
-pub fn parse(text: &str, path: &Path) -> Result<Declared, ReadError> {
-    if text.trim().is_empty() {
-        return Ok(Declared::default());
-    }
-    serde_saphyr::from_str(text).map_err(|error| {
-        let location = error.location();
-        let plain = error.without_snippet().to_string();
-        let plain = plain.rsplit_once(" at line ").map_or(plain.as_str(), |(text, _)| text);
-        ReadError::Content {
-            path: path.to_owned(),
-            line: location.map_or(1, |at| at.line()),
-            column: location.map_or(1, |at| at.column()),
-            message: plain.to_owned(),
-        }
-    })
-}
-
-fn merge(all: &mut Declared, one: Declared, path: &Path) -> Result<(), ReadError> {
-    fn add<K: Ord + ToString, V>(
-        all: &mut BTreeMap<Text<K>, V>,
-        one: BTreeMap<Text<K>, V>,
-        kind: Kind,
-        path: &Path,
-    ) -> Result<(), ReadError> {
-        for (name, value) in one {
-            let text = name.0.to_string();
-            if all.insert(name, value).is_some() {
-                let found = locate(&[path.to_owned()], kind, &text);
-                let place = found.map_or_else(|| path.display().to_string(), |at| at.to_string());
-                return Err(ReadError::Twice { place, kind, name: text });
-            }
-        }
-        Ok(())
-    }
-    add(&mut all.users, one.users, Kind::User, path)?;
-    add(&mut all.groups, one.groups, Kind::Group, path)?;
-    add(&mut all.unix_groups, one.unix_groups, Kind::UnixGroup, path)?;
-    add(&mut all.roles, one.roles, Kind::Role, path)?;
-    add(&mut all.assignments, one.assignments, Kind::Assignment, path)?;
-    all.absent.users.extend(one.absent.users);
-    all.absent.groups.extend(one.absent.groups);
-    all.absent.unix_groups.extend(one.absent.unix_groups);
-    all.absent.roles.extend(one.absent.roles);
-    all.absent.assignments.extend(one.absent.assignments);
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KEY: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g a";
-
-    fn fault(text: &str) -> (u64, u64, String) {
-        match parse(text, Path::new("x.yaml")) {
-            Err(ReadError::Content { line, column, message, .. }) => (line, column, message),
-            other => panic!("{text:?} gave {other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_whole_file_is_read() {
-        let text = format!(
-            "users:\n  alice: {{name: Alice Example, groups: [dba], keys: [\"{KEY}\"], ends: 2027-06-30}}\n\
-             groups:\n  dba: {{}}\n\
-             roles:\n  dba:\n    unix_groups: {{at_least: [postgres]}}\n    \
-             sudo: [{{run_as: postgres, commands: [/usr/bin/psql, \"/usr/bin/systemctl restart x\"]}}]\n    \
-             ssh: {{methods: [hardware-key]}}\n\
-             assignments:\n  a: {{group: dba, role: dba, hosts: \"env=prod\", until: 2027-01-01}}\n\
-             absent: {{users: [carol]}}\n"
-        );
-        let declared = parse(&text, Path::new("x.yaml")).unwrap();
-        assert_eq!((declared.users.len(), declared.roles.len()), (1, 1));
-        assert_eq!(declared.absent.users.len(), 1);
-    }
-
-    #[test]
-    fn faults_say_where_they_are() {
-        for (text, line, words) in [
-            ("users: [", 1, ""),
-            ("users:\n  alice: {comand: x}\n", 2, "comand"),
-            ("userz: {}\n", 1, "userz"),
-            ("users:\n  ..: {}\n", 2, "login"),
-            ("users:\n  -rf: {}\n", 2, "login"),
-            ("users:\n  ALL: {}\n", 2, "login"),
-            ("users:\n  0day: {}\n", 2, "login"),
-            ("users:\n  root: {}\n", 2, "belongs to the system"),
-            ("users:\n  \"a\\nb\": {}\n", 2, "login"),
-            ("users:\n  \"a:b\": {}\n", 2, "login"),
-            ("users:\n  a: {}\n  a: {}\n", 3, "duplicate"),
-            ("users:\n  a: {keys: [hello]}\n", 2, "public key"),
-            ("users:\n  a: {keys: [\"ssh-dss AAAAB3NzaC1kc3MAAACBAP a\"]}\n", 2, "refused"),
-            ("users:\n  a: {uid: many}\n", 2, ""),
-            ("users:\n  a: {ends: tomorrow}\n", 2, "not a date"),
-            ("roles:\n  r: {sudo: [{commands: [psql]}]}\n", 2, "absolute path"),
-            ("roles:\n  r: {sudo: [{commands: [\"/bin/vi *\"]}]}\n", 2, "wildcards"),
-            ("roles:\n  r: {sudo: [{commands: [\"/bin/a x, /bin/b\"]}]}\n", 2, "commas"),
-            ("roles:\n  r: {sudo: [{commands: [\"/bin/sh\\nALL\"]}]}\n", 2, "absolute path"),
-            ("assignments:\n  a: {user: u, role: r, hosts: \"env=\"}\n", 2, "label"),
-            ("assignments:\n  a: {user: u, role: r, hosts: \"\"}\n", 2, "empty selector"),
-            ("assignments:\n  a: {user: u, hosts: all}\n", 2, "role"),
-        ] {
-            let (found, _, message) = fault(text);
-            assert_eq!(found, line, "{text}: {message}");
-            assert!(message.contains(words), "{text}: {message}");
-        }
+        let all = [
+            of(Kind::User, &self.users),
+            of(Kind::Group, &self.groups),
+            of(Kind::UnixGroup, &self.unix_groups),
+            of(Kind::Role, &self.roles),
+            of(Kind::Assignment, &self.assignments),
+        ];
+        all.into_iter().flatten()
     }
 }

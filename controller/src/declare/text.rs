@@ -1,6 +1,6 @@
 //! Values that parse where they stand, so that an error names file, line and column.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Ordering};
 
 use muster_proto::{
     key::SshPublicKey,
@@ -11,10 +11,55 @@ use muster_proto::{
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error};
+use serde_saphyr::Spanned;
 
-/// A text that was parsed to what it means.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Text<T>(pub T);
+/// Where something stands in its file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct At {
+    /// The line, from 1.
+    pub line: u64,
+    /// The column, from 1.
+    pub column: u64,
+}
+
+/// A text that was parsed to what it means, and where it stands. Two are the same if they mean the
+/// same.
+#[derive(Clone, Debug)]
+pub struct Text<T> {
+    /// What it means.
+    pub value: T,
+    /// Where it stands.
+    pub at: At,
+}
+
+/// Anything else whose place is worth remembering.
+#[derive(Clone, Debug)]
+pub struct Placed<T> {
+    /// What stands there.
+    pub value: T,
+    /// Where.
+    pub at: At,
+}
+
+impl<T: Ord> Ord for Text<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.value.cmp(&other.value)
+    }
+}
+
+impl<T: Ord> PartialOrd for Text<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T: PartialEq> PartialEq for Text<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: Eq> Eq for Text<T> {}
 
 /// Something that a text in a file can mean.
 pub trait FromText: Sized {
@@ -30,8 +75,29 @@ pub trait FromText: Sized {
 
 impl<'de, T: FromText> Deserialize<'de> for Text<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        T::from_text(&text).map(Self).map_err(D::Error::custom)
+        let Placed { value, at } = Placed::<String>::deserialize(deserializer)?;
+        T::from_text(&value).map(|value| Self { value, at }).map_err(D::Error::custom)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Placed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Spanned { value, referenced, .. } = Spanned::deserialize(deserializer)?;
+        Ok(Self { value, at: At { line: referenced.line(), column: referenced.column() } })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Placed<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
     }
 }
 

@@ -12,7 +12,10 @@ use muster_proto::{
 };
 
 use super::{Store, StoreError, corrupt, digest, failed, signed, time, unsigned};
-use crate::host::{Host, Standing};
+use crate::{
+    audit::Entry,
+    host::{Host, Standing},
+};
 
 const OBSERVE: i64 = 1;
 const ENFORCE: i64 = 2;
@@ -162,6 +165,25 @@ impl Store {
                 .execute(&mut *change.tx)
                 .await
                 .map_err(failed("store when a host was seen"))?;
+        }
+        change.commit().await
+    }
+
+    /// Forgets a host that never showed up.
+    pub async fn forget(&self, host: HostId, entry: &Entry) -> Result<(), StoreError> {
+        let mut change = self.begin().await?;
+        change.append(entry).await?;
+        for sql in [
+            "DELETE FROM labels WHERE host = $1",
+            "DELETE FROM sent WHERE host = $1",
+            "DELETE FROM sent_revocations WHERE host = $1",
+            "DELETE FROM hosts WHERE id = $1",
+        ] {
+            sqlx::query(sql)
+                .bind(host.as_bytes().to_vec())
+                .execute(&mut *change.tx)
+                .await
+                .map_err(failed("forget a host"))?;
         }
         change.commit().await
     }

@@ -9,10 +9,12 @@
 )]
 
 mod api;
+mod declare;
 mod deltas;
 mod enrol;
 mod host;
 mod net;
+mod pending;
 mod publish;
 mod server;
 mod sessions;

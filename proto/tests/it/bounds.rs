@@ -18,8 +18,8 @@ fn refusal<T: Document>(bytes: &[u8]) -> Option<String> {
     std::error::Error::source(&malformed).map(ToString::to_string)
 }
 
-fn many() -> Option<String> {
-    Some(format!("they have more than {MAX_PARTS} parts"))
+fn many() -> String {
+    format!("they have more than {MAX_PARTS} parts")
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn a_bundle_of_more_parts_than_any_honest_one_is_not_read() {
     bundle.statements = vec![Vec::new(); MAX_PARTS - 1];
     assert_eq!(refusal::<Bundle>(&bundle.encode()), None);
     bundle.statements.push(Vec::new());
-    assert_eq!(refusal::<Bundle>(&bundle.encode()), many());
+    assert_eq!(refusal::<Bundle>(&bundle.encode()), Some(many()));
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn parts_hidden_in_an_envelope_of_a_bundle_count() {
         assert_eq!(refusal::<Bundle>(&bundle.encode()), None, "{shape:?}");
         envelope.add(Signature { key: Digest::new([255; 32]), bytes: vec![1] });
         bundle.link = Some(envelope);
-        assert_eq!(refusal::<Bundle>(&bundle.encode()), many(), "{shape:?}");
+        assert_eq!(refusal::<Bundle>(&bundle.encode()), Some(many()), "{shape:?}");
     }
 }
 
@@ -63,7 +63,7 @@ fn a_statement_of_more_bytes_than_any_honest_one_is_not_read() {
     let one = size(2) - size(1);
     // Lengths take more bytes as they grow, so the last few are tried.
     let near = (MAX_STATEMENT - size(0)) / one - 2;
-    let most = (near..).take_while(|groups| size(*groups) <= MAX_STATEMENT).last().unwrap();
+    let most = (near..near + 9).take_while(|groups| size(*groups) <= MAX_STATEMENT).last().unwrap();
     let found = Statement::decode(&member(&world, most).encode()).unwrap();
     assert_eq!(found, member(&world, most));
     let beyond = member(&world, most + 1).encode();

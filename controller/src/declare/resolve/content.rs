@@ -1,0 +1,200 @@
+//! What each kind of declaration means: from the values of a file to the content of a statement.
+
+use std::collections::BTreeSet;
+
+use muster_proto::{
+    id::{Id, Kind},
+    name::{Gid, Login, ObjectName, Uid, UnixGroupName},
+    statement::{
+        Assignment, Content, LoginMethod, MemberList, PasswordPolicy, Restrictions, Role,
+        UnixGroup, UnixGroupMode, User, UserKey, UserKind,
+    },
+    sudo::{RunAs, RunAsUser, SudoPassword, SudoRule},
+    time::Timestamp,
+};
+
+use super::{Entry, Fault, Work};
+use crate::declare::{
+    dates::When,
+    file,
+    text::{At, KeyLine, Text},
+};
+
+impl Work<'_, '_> {
+    pub(super) fn unix_group(
+        &mut self,
+        entry: Entry<'_>,
+        declared: &file::UnixGroup,
+    ) -> Result<Content, Fault> {
+        let name = UnixGroupName::parse_own(entry.name);
+        let name = name.map_err(|cause| entry.number(entry.at, cause))?;
+        let known = match self.current(Kind::UnixGroup, entry.name).map(|s| &s.content) {
+            Some(Content::UnixGroup(group)) => Some(group.gid.get()),
+            _ => None,
+        };
+        let gid = self.numbers.settle(entry, known, declared.gid.as_ref())?;
+        let members =
+            if declared.exact_members { MemberList::Exactly } else { MemberList::AtLeast };
+        let at = declared.gid.as_ref().map_or(entry.at, |gid| gid.at);
+        let gid = Gid::parse(gid).map_err(|cause| entry.number(at, cause))?;
+        Ok(Content::UnixGroup(UnixGroup { name, gid, members }))
+    }
+
+    pub(super) fn user(
+        &mut self,
+        entry: Entry<'_>,
+        login: &Login,
+        declared: &file::User,
+    ) -> Result<Content, Fault> {
+        let taken = self.ground.chain.taken();
+        let known = taken.logins.get(login).and_then(|id| {
+            taken.uids.iter().find(|(_, owner)| *owner == id).map(|(uid, _)| uid.get())
+        });
+        let uid = self.numbers.settle(entry, known, declared.uid.as_ref())?;
+        let groups = declared.groups.iter().map(|group| self.find(entry, Kind::Group, group));
+        let groups: Result<BTreeSet<Id>, _> = groups.collect();
+        let mut seen = BTreeSet::new();
+        if let Some(again) = declared.keys.iter().find(|key| !seen.insert(&key.value.key)) {
+            return Err(entry.value(again.at, "a key stands there twice"));
+        }
+        let key = |key: &Text<KeyLine>| UserKey {
+            key: key.value.key.clone(),
+            comment: key.value.comment.clone(),
+        };
+        let mut keys: Vec<UserKey> = declared.keys.iter().map(key).collect();
+        keys.sort();
+        let (starts, ends) = span(declared.starts.as_ref(), declared.ends.as_ref())
+            .map_err(|at| entry.value(at, "`ends` is not after `starts`"))?;
+        let at = declared.uid.as_ref().map_or(entry.at, |uid| uid.at);
+        Ok(Content::User(User {
+            login: login.clone(),
+            uid: Uid::parse(uid).map_err(|cause| entry.number(at, cause))?,
+            name: inner(declared.name.as_ref()).unwrap_or_default(),
+            keys,
+            groups: groups?,
+            shell: inner(declared.shell.as_ref()),
+            home: inner(declared.home.as_ref()),
+            starts,
+            ends,
+            kind: if declared.service { UserKind::Service } else { UserKind::Person },
+            restrictions: Restrictions {
+                hardware_keys_only: declared.hardware_keys_only,
+                verify_required: declared.verify_required,
+                from: declared.from.iter().map(|network| network.value.clone()).collect(),
+            },
+        }))
+    }
+
+    pub(super) fn role(
+        &self,
+        entry: Entry<'_>,
+        name: &ObjectName,
+        declared: &file::Role,
+    ) -> Result<Content, Fault> {
+        let (unix_group_mode, groups) =
+            match (&declared.unix_groups.at_least, &declared.unix_groups.exactly) {
+                (None, None) => (UnixGroupMode::HandsOff, &Vec::new()),
+                (Some(groups), None) => (UnixGroupMode::AtLeast, groups),
+                (None, Some(groups)) => (UnixGroupMode::Exactly, &groups.value),
+                (Some(_), Some(groups)) => {
+                    let what = "`at_least` and `exactly` exclude each other";
+                    return Err(entry.value(groups.at, what));
+                }
+            };
+        let (mut unix_groups, mut host_unix_groups) = (BTreeSet::new(), BTreeSet::new());
+        for group in groups {
+            match self.find(entry, Kind::UnixGroup, group) {
+                Ok(id) => drop(unix_groups.insert(id)),
+                Err(_) => drop(host_unix_groups.insert(group.value.clone())),
+            }
+        }
+        let mut sudo = Vec::new();
+        for rule in &declared.sudo {
+            if rule.commands.value.is_empty() {
+                return Err(entry.value(rule.commands.at, "a sudo rule has no command"));
+            }
+            sudo.push(sudo_rule(rule));
+        }
+        sudo.sort();
+        sudo.dedup();
+        let login_methods = declared.ssh.methods.iter().map(|method| match method {
+            file::LoginMethod::Key => LoginMethod::Key,
+            file::LoginMethod::HardwareKey => LoginMethod::HardwareKey,
+            file::LoginMethod::Password => LoginMethod::Password,
+        });
+        let password = declared.password.as_ref().map(|password| PasswordPolicy {
+            max_days: password.max_days.filter(|days| *days > 0),
+            min_length: password.min_length,
+        });
+        Ok(Content::Role(Role {
+            name: name.clone(),
+            unix_group_mode,
+            unix_groups,
+            host_unix_groups,
+            sudo,
+            login_methods: login_methods.collect(),
+            password,
+        }))
+    }
+
+    pub(super) fn assignment(
+        &self,
+        entry: Entry<'_>,
+        name: &ObjectName,
+        declared: &file::Assignment,
+    ) -> Result<Content, Fault> {
+        let one = |at| entry.value(at, "it needs a `user` or a `group`, one of them");
+        let subject = match (&declared.user, &declared.group) {
+            (Some(login), None) => self.find(entry, Kind::User, login)?,
+            (None, Some(group)) => self.find(entry, Kind::Group, group)?,
+            (Some(_), Some(group)) => return Err(one(group.at)),
+            (None, None) => return Err(one(entry.at)),
+        };
+        let (from, until) = span(declared.from.as_ref(), declared.until.as_ref())
+            .map_err(|at| entry.value(at, "`until` is not after `from`"))?;
+        Ok(Content::Assignment(Assignment {
+            name: name.clone(),
+            subject,
+            role: self.find(entry, Kind::Role, &declared.role)?,
+            hosts: declared.hosts.value.clone(),
+            from,
+            until,
+            reason: inner(declared.reason.as_ref()).unwrap_or_default(),
+            ticket: inner(declared.ticket.as_ref()).unwrap_or_default(),
+            recertify_by: None,
+        }))
+    }
+}
+
+fn inner<T: Clone>(text: Option<&Text<T>>) -> Option<T> {
+    text.map(|text| text.value.clone())
+}
+
+/// Returns from when until when, or where the end stands that is not after the start.
+fn span(
+    from: Option<&Text<When>>,
+    until: Option<&Text<When>>,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), At> {
+    let start = from.map(|when| when.value.start());
+    match until {
+        Some(until) if start.is_some_and(|start| start >= until.value.end()) => Err(until.at),
+        until => Ok((start, until.map(|when| when.value.end()))),
+    }
+}
+
+fn sudo_rule(declared: &file::SudoRule) -> SudoRule {
+    let root = || RunAsUser::parse("root").unwrap_or(RunAsUser::Any);
+    SudoRule {
+        run_as: RunAs {
+            user: inner(declared.run_as.as_ref()).unwrap_or_else(root),
+            group: inner(declared.run_as_group.as_ref()),
+        },
+        commands: declared.commands.value.iter().map(|command| command.value.clone()).collect(),
+        password: match declared.password {
+            file::SudoPassword::None => SudoPassword::None,
+            file::SudoPassword::Required => SudoPassword::Required,
+        },
+        noexec: declared.noexec,
+        directory: inner(declared.directory.as_ref()),
+    }
+}

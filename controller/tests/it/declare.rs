@@ -1,0 +1,84 @@
+//! What shows only when all files are known: told with the place of the value that is wrong.
+#![expect(clippy::disallowed_methods, reason = "a test writes files of its own")]
+
+use std::collections::BTreeSet;
+
+use muster_controller::declare::{self, Resolved, resolve::Ground};
+
+use crate::world::{World, id};
+
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g a";
+
+/// Resolves files against an empty directory; they are called `a.yaml`, `b.yaml` and so on.
+fn resolve(files: &[&str]) -> Result<Resolved, String> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in ('a'..).zip(files) {
+        std::fs::write(folder.path().join(format!("{name}.yaml")), text).unwrap();
+    }
+    let world = World::new();
+    let mut made = 0_u32;
+    let mut new_id = || {
+        made += 1;
+        id(&made.to_string())
+    };
+    let mut ground =
+        Ground { chain: &world.chain, reinstate: &BTreeSet::new(), new_id: &mut new_id };
+    let declared = declare::read(&[folder.path().to_owned()]).map_err(|error| error.to_string());
+    let resolved = declare::resolve(&declared?, &mut ground);
+    resolved
+        .map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
+}
+
+#[test]
+fn a_fault_names_the_place_of_the_value_that_is_wrong() {
+    let keys = format!("users:\n  una:\n    keys:\n    - \"{KEY}\"\n    - \"{KEY}\"\n");
+    let cases = [
+        ("users:\n  una: {uid: 7001}\n  uta: {uid: 7001}\n", "3:14", "`una` has or had"),
+        (&keys, "5:7", "twice"),
+        ("users:\n  una: {groups: [a, none]}\ngroups: {a: {}}\n", "2:21", "group `none`"),
+        ("users:\n  una: {starts: 2027-02-02, ends: 2027-02-01}\n", "2:35", "not after `starts`"),
+        ("roles:\n  r: {sudo: [{commands: []}]}\n", "2:25", "no command"),
+        (
+            "roles:\n  r: {unix_groups: {exactly: [b], at_least: [a]}}\n",
+            "2:30",
+            "exclude each other",
+        ),
+        (
+            "users: {una: {}}\nassignments:\n  a: {user: una, role: none, hosts: all}\n",
+            "3:24",
+            "role `none`",
+        ),
+        (
+            "roles: {r: {}}\nassignments:\n  a: {role: r, hosts: all}\n",
+            "3:3",
+            "`user` or a `group`",
+        ),
+        ("users: {una: {}}\nabsent: {users: [una]}\n", "2:18", "keep one"),
+        ("absent: {groups: [una]}\n", "1:19", "does not have"),
+        // A name that stands elsewhere too, as a key and as a value.
+        ("groups: {una: {}}\nusers: {una: {}}\nabsent:\n  roles:\n  - una\n", "5:5", "role `una`"),
+        // By an anchor: where it is used.
+        (
+            "users:\n  una: {ends: &day 2027-01-01, starts: 2026-01-01}\n  \
+             uta: {starts: 2028-01-01, ends: *day}\n",
+            "3:35",
+            "not after",
+        ),
+    ];
+    for (text, place, words) in cases {
+        let said = resolve(&[text]).unwrap_err();
+        assert!(said.starts_with(&format!("a.yaml:{place}: ")), "{text}: {said}");
+        assert!(said.contains(words), "{text}: {said}");
+    }
+}
+
+#[test]
+fn a_fault_names_the_file_of_several() {
+    let said = resolve(&["users:\n  una: {}\n", "groups: {}\nusers:\n  una: {}\n"]).unwrap_err();
+    assert!(said.contains("b.yaml:3:3: user `una`"), "{said}");
+    let said = resolve(&["users: {una: {}}\n", "users:\n  uta: {groups: [none]}\n"]).unwrap_err();
+    assert!(said.starts_with("b.yaml:2:18: "), "{said}");
+    let said = resolve(&["roles: {r: {}}\n", "\nabsent: {roles: [r]}\n"]).unwrap_err();
+    assert!(said.starts_with("b.yaml:2:18: "), "{said}");
+}

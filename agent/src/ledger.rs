@@ -53,6 +53,9 @@ pub struct Ledger {
     pub evidence: Vec<Vec<u8>>,
     /// What abandoned floors ended, each at a revision that nothing brings back.
     ended: BTreeMap<Id, u64>,
+    /// Revocations that no receipt names yet: whoever waits for one must hear of it, though the
+    /// keeper was stopped in between.
+    pub unreported: BTreeSet<Id>,
 }
 
 /// How many contradicting links are kept.
@@ -115,6 +118,7 @@ impl Ledger {
             receipt: None,
             evidence: Vec::new(),
             ended: BTreeMap::new(),
+            unreported: BTreeSet::new(),
         })
     }
 
@@ -161,21 +165,20 @@ impl Ledger {
         kept
     }
 
-    /// Takes what a verified bundle brings, and returns the revocations that are new here.
-    pub fn take(&mut self, bundle: VerifiedBundle) -> BTreeSet<Id> {
+    /// Takes what a verified bundle brings.
+    pub fn take(&mut self, bundle: VerifiedBundle) {
         for (trust, envelope) in bundle.trust_roots {
             self.trust_roots.push(envelope);
             self.trust = trust;
         }
-        let mut new = BTreeSet::new();
         for (revocation, _) in bundle.revocations {
             let revocation = revocation.into_inner();
             let id = revocation.id;
             if self.revocations.insert((id, revocation.target), revocation).is_none() {
-                new.insert(id);
+                self.unreported.insert(id);
             }
         }
-        let Some(found) = bundle.link else { return new };
+        let Some(found) = bundle.link else { return };
         let number = found.link.number;
         if let Step::Abandoned(_) = found.step {
             self.abandon();
@@ -193,7 +196,6 @@ impl Ledger {
                 self.known.insert(statement.id, Known { statement, floor: number });
             }
         }
-        new
     }
 
     /// Keeps a link that contradicts another one, and says whether there was room for it.

@@ -10,6 +10,7 @@
 mod controller;
 mod existing;
 mod input;
+mod keeping;
 mod lifecycle;
 mod places;
 mod token;

@@ -9,7 +9,6 @@ use muster_proto::{
     derive::{self, Circumstances, Freshness, Statements},
     desired::{Account, DesiredState},
     envelope::Document,
-    id::Id,
     receipt::{Convergence, Finding, HostMode, Outcome, Receipt, Trigger},
     statement::Content,
     time::Now,
@@ -111,7 +110,7 @@ impl<'a, H: Host> Turn<'a, H> {
         }
         let mut findings: Vec<Finding> = self.keeper.findings.iter().cloned().collect();
         findings.push(finding);
-        self.report(Trigger::Bundle, BTreeSet::new(), Vec::new(), self.keeper.convergence, findings)
+        self.report(Trigger::Bundle, Vec::new(), self.keeper.convergence, findings)
     }
 
     fn take(&mut self, mut bundle: VerifiedBundle) -> Result<(), KeeperError> {
@@ -142,12 +141,12 @@ impl<'a, H: Host> Turn<'a, H> {
             return Ok(());
         }
         let keys = self.ledger.trust().machine_keys.clone();
-        let revocations = self.ledger.take(bundle);
+        self.ledger.take(bundle);
         if self.ledger.trust().machine_keys != keys {
             self.keeper.clock.forget_said();
         }
         self.save()?;
-        self.converge(Trigger::Bundle, revocations, true)?;
+        self.converge(Trigger::Bundle, true)?;
         // One says it for all: whoever sends thousands shall not fill the spool with them.
         if let Some(refused) = set_aside.first() {
             return self.refuse(refused, &[]);
@@ -160,7 +159,6 @@ impl<'a, H: Host> Turn<'a, H> {
     pub(super) fn converge(
         &mut self,
         trigger: Trigger,
-        revocations: BTreeSet<Id>,
         always_report: bool,
     ) -> Result<(), KeeperError> {
         let clocks = peer::clocks();
@@ -195,9 +193,9 @@ impl<'a, H: Host> Turn<'a, H> {
             || failed != self.keeper.failed;
         self.keeper.findings.clone_from(&look.findings);
         self.keeper.failed = failed;
-        if changed || always_report {
+        if changed || always_report || !self.ledger.unreported.is_empty() {
             let findings = look.findings.into_iter().collect();
-            self.report(trigger, revocations, outcomes, convergence, findings)?;
+            self.report(trigger, outcomes, convergence, findings)?;
         }
         Ok(())
     }
@@ -292,7 +290,6 @@ impl<'a, H: Host> Turn<'a, H> {
     fn report(
         &mut self,
         trigger: Trigger,
-        revocations: BTreeSet<Id>,
         outcomes: Vec<Outcome>,
         convergence: Convergence,
         findings: Vec<Finding>,
@@ -309,7 +306,7 @@ impl<'a, H: Host> Turn<'a, H> {
             trust_version: self.ledger.trust().version,
             mode: self.keeper.config.policy.mode,
             trigger,
-            revocations,
+            revocations: std::mem::take(&mut self.ledger.unreported),
             outcomes,
             convergence,
             findings,

@@ -66,6 +66,8 @@ struct File {
     said_time: u64,
     #[prost(message, repeated, tag = "21")]
     passed: Vec<FileEnded>,
+    #[prost(bytes = "vec", repeated, tag = "22")]
+    unreported: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -214,6 +216,9 @@ impl Ledger {
         ledger.evidence = file.evidence;
         ledger.ended = revisions(&file.ended)?;
         ledger.passed = revisions(&file.passed)?;
+        for id in &file.unreported {
+            ledger.unreported.insert(Id::parse(id)?);
+        }
         Ok(ledger)
     }
 
@@ -260,6 +265,7 @@ impl Ledger {
             ended: file_revisions(&self.ended),
             said_time: self.time.said.0,
             passed: file_revisions(&self.passed),
+            unreported: self.unreported.iter().map(|id| id.as_bytes().to_vec()).collect(),
         }
         .encode_to_vec()
     }

@@ -1,0 +1,166 @@
+//! What the agent does by itself: it repairs drift, renews its certificate, and finishes what it was
+//! killed at.
+
+use std::{fmt::Write, time::Duration};
+
+use muster_tests::{Fleet, Host, Person, wait};
+
+use crate::{SOON, assert_kept_out, assert_let_in, fleet, sudo};
+
+const CONFIG: &str = "/etc/muster/agent.toml";
+const IDENTITY: &str = "/var/lib/muster-agent/courier/identity";
+const KEEPER: &str = "muster-agent.service";
+const COURIER: &str = "muster-agent-courier.service";
+
+/// How long something may take that waits for a look every ten seconds.
+const NEXT_LOOK: Duration = Duration::from_secs(30);
+
+/// Declares these people on one host, each with her key, and a role of theirs.
+fn declaration(host: &str, role: &str, people: &[Person]) -> String {
+    let mut yaml = format!("groups: {{{role}: {{}}}}\nusers:\n");
+    for Person { login, key } in people {
+        writeln!(yaml, "  {login}: {{groups: [{role}], keys: [\"{}\"]}}", key.public).unwrap();
+    }
+    yaml + &format!(
+        "roles:\n  {role}: {{sudo: [{{commands: [/usr/bin/id]}}]}}\n\
+         assignments:\n  {role}: {{group: {role}, role: {role}, hosts: muster/hostname={host}}}\n"
+    )
+}
+
+/// Returns what a host's newest receipts say that was done.
+fn outcomes(fleet: &Fleet, host: &str) -> Vec<String> {
+    let shown = fleet.ask(&["host", "show", host]).unwrap();
+    let receipts = shown.get("receipts").unwrap().as_array().unwrap();
+    let all = receipts.iter().filter_map(|receipt| receipt.get("outcomes").unwrap().as_array());
+    all.flatten().map(|outcome| outcome.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_key_and_a_rule_that_somebody_added_are_gone_at_the_next_look() {
+    let fleet = fleet();
+    let dev1 = fleet.host("dev1");
+    let [una, stranger] = ["una", "una-stranger"].map(|login| fleet.person(login).unwrap());
+    fleet.apply_ok(&declaration("dev1", "una", std::slice::from_ref(&una))).unwrap();
+    let config = dev1.read(CONFIG).unwrap();
+    let often = [b"scan_seconds = 10\n", config.as_slice()].concat();
+    dev1.write(CONFIG, &often, 0o644).unwrap();
+    dev1.run_ok(&["systemctl", "restart", KEEPER]).unwrap();
+
+    let (keys, rules) = ("/etc/ssh/muster-keys/una", "/etc/sudoers.d/50-muster-una");
+    let right = [keys, rules].map(|path| dev1.read(path).unwrap());
+    let key = [right[0].as_slice(), stranger.key.public.as_bytes(), b"\n"].concat();
+    dev1.write(keys, &key, 0o644).unwrap();
+    dev1.write(rules, b"una ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440).unwrap();
+    wait::until(NEXT_LOOK, "the files to be as they should be", || {
+        // What should not be there goes first, so a file may be missing for a moment.
+        let found = [keys, rules].map(|path| dev1.read(path).unwrap_or_default());
+        (found == right).then_some(())
+    })
+    .unwrap();
+
+    let as_una = fleet.lab().ssh("dev1", "una", &stranger.key.private);
+    assert_eq!(as_una.command("true").run().unwrap().status, 255);
+    assert_let_in(&fleet, "dev1", &una);
+    assert_eq!(sudo(&fleet, "dev1", &una, "/usr/bin/whoami").status, 1);
+    let told = wait::until(SOON, "a receipt of it", || {
+        let told = outcomes(&fleet, "dev1");
+        let of = |words: [&str; 2]| told.iter().any(|o| words.iter().all(|word| o.contains(word)));
+        (of(["keys-installed", "una"]) && of(["sudo-installed", "una"])).then_some(told)
+    });
+    told.unwrap();
+    dev1.write(CONFIG, &config, 0o644).unwrap();
+    dev1.run_ok(&["systemctl", "restart", KEEPER]).unwrap();
+}
+
+#[test]
+fn a_certificate_past_its_half_life_is_renewed_and_the_new_one_is_let_in() {
+    let fleet = fleet();
+    let dev1 = fleet.host("dev1");
+    let wes = fleet.person("wes").unwrap();
+    let old = dev1.read(IDENTITY).unwrap();
+    dev1.run_ok(&["touch", "--date", "13 hours ago", IDENTITY]).unwrap();
+    dev1.run_ok(&["systemctl", "restart", COURIER]).unwrap();
+    let new = wait::until(NEXT_LOOK, "a new certificate", || {
+        let found = dev1.read(IDENTITY).unwrap();
+        (found != old).then_some(found)
+    });
+    let new = new.unwrap();
+    fleet.wait_until_connected(&["dev1"]).unwrap();
+    let owner = dev1.run_ok(&["stat", "--format=%U %a", IDENTITY]).unwrap();
+    assert_eq!(owner, "muster-agent 600\n");
+
+    // A new session, which has nothing but the new one.
+    dev1.run_ok(&["systemctl", "restart", COURIER]).unwrap();
+    fleet.wait_until_connected(&["dev1"]).unwrap();
+    fleet.apply_ok(&declaration("dev1", "wes", std::slice::from_ref(&wes))).unwrap();
+    assert_let_in(&fleet, "dev1", &wes);
+    // It is young, so it is left alone.
+    assert_eq!(dev1.read(IDENTITY).unwrap(), new);
+}
+
+/// Returns what the system's own checkers say of the account files; sudo's must say nothing.
+fn checks(host: &Host) -> Vec<String> {
+    host.run_ok(&["visudo", "--check", "--strict"]).unwrap();
+    // Debian's own system users have homes that are not there, so these two fail by themselves.
+    let checks = ["pwck", "grpck"].map(|check| host.run(&[check, "--read-only"]).unwrap());
+    checks.iter().map(ToString::to_string).collect()
+}
+
+/// Kills the keeper once it has written its ledger and a shell has counted this far; then says
+/// whether the last file of a change, which gives its privilege, was there already.
+const KILL: &str = r#"
+    set -eu
+    ledger=/var/lib/muster-agent/keeper/ledger
+    process=$(systemctl show --property=MainPID --value muster-agent.service)
+    touch /run/before
+    echo ready
+    until [ "$ledger" -nt /run/before ]; do :; done
+    count=0
+    while [ "$count" -lt "$1" ]; do count=$((count + 1)); done
+    kill -KILL "$process"
+    if [ -e "$2" ]; then echo late; else echo midway; fi
+"#;
+
+#[test]
+fn a_keeper_that_is_killed_at_any_moment_finishes_when_it_is_back() {
+    const WAVES: u32 = 6;
+    const PEOPLE: u32 = 12;
+    let fleet = fleet();
+    let dev1 = fleet.host("dev1");
+    let before = checks(dev1);
+    let seed = std::process::id().wrapping_mul(7_919);
+    let mut midway = 0;
+    for wave in 0..WAVES {
+        // The waves spread over the time that a change takes, each at a moment that chance picks.
+        let count = wave * 20_000 + seed % 20_000;
+        let role = format!("wave{wave}");
+        let people: Vec<Person> =
+            (0..PEOPLE).map(|n| fleet.person(&format!("w{wave}p{n}")).unwrap()).collect();
+        let rules = format!("/etc/sudoers.d/50-muster-{role}");
+        let words = ["sh", "-c", KILL, "kill", &count.to_string(), &rules];
+        let mut killer = dev1.spawn(&words).unwrap();
+        killer.wait_for_line(SOON, "ready").unwrap();
+        fleet.apply_ok(&declaration("dev1", &role, &people)).unwrap();
+        let killed = killer.finish(SOON).unwrap();
+        assert!(killed.success(), "{count}: {killed}");
+        midway += u32::from(killed.stdout.contains("midway"));
+        for person in &people {
+            let there = dev1.run(&["id", &person.login]).unwrap();
+            assert!(there.success(), "{count}: {there}");
+        }
+        assert_let_in(&fleet, "dev1", people.last().unwrap());
+        assert!(sudo(&fleet, "dev1", &people[0], "/usr/bin/id").success(), "{count}");
+        assert_eq!(checks(dev1), before, "{count}");
+
+        let mut killer = dev1.spawn(&words).unwrap();
+        killer.wait_for_line(SOON, "ready").unwrap();
+        fleet.muster_ok(&["revoke", "assignment", &role, "--yes"]).unwrap();
+        let killed = killer.finish(SOON).unwrap();
+        assert!(killed.success(), "{count}: {killed}");
+        for person in [&people[0], people.last().unwrap()] {
+            assert_kept_out(&fleet, "dev1", person);
+        }
+        assert_eq!(checks(dev1), before, "{count}");
+    }
+    assert!(midway > 0, "no kill came in the middle of a change");
+}

@@ -8,9 +8,7 @@ use std::{
 
 use muster_proto::{
     bundle::MAX_BUNDLE,
-    link::LinkRef,
-    receipt::HostMode,
-    selector::Labels,
+    receipt::Standing,
     wire::{self, from_keeper, to_keeper},
 };
 use prost::Message;
@@ -30,21 +28,6 @@ pub enum ToKeeper {
     WatchSpoolAfter(u64),
 }
 
-/// Where a host stands, in its own unsigned words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// The newest trust root.
-    pub trust_version: u64,
-    /// The newest verified link.
-    pub floor: Option<LinkRef>,
-    /// The host's own labels.
-    pub labels: Labels,
-    /// Whether the host changes anything.
-    pub mode: HostMode,
-    /// Why the newest bundle was refused; empty if it was not.
-    pub refusal: String,
-}
-
 /// Why a message cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BadMessage {
@@ -59,26 +42,10 @@ pub enum BadMessage {
     Form,
 }
 
-impl Standing {
-    fn to_wire(&self) -> wire::Standing {
-        let label = |(key, value): (&str, &str)| wire::Label {
-            key: key.to_owned(),
-            value: value.to_owned(),
-        };
-        wire::Standing {
-            trust_version: self.trust_version,
-            floor: self.floor.as_ref().map(wire::LinkRef::from),
-            labels: self.labels.iter().map(label).collect(),
-            mode: wire::HostMode::from(self.mode).into(),
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            refusal: self.refusal.clone(),
-        }
-    }
-
-    /// Returns the message that tells the courier.
-    pub fn message(&self) -> Vec<u8> {
-        frame(&wire::FromKeeper { message: Some(from_keeper::Message::Standing(self.to_wire())) })
-    }
+/// Returns the message that tells the courier where the host stands.
+pub fn standing_message(standing: &Standing) -> Vec<u8> {
+    let standing = wire::Standing::from(standing);
+    frame(&wire::FromKeeper { message: Some(from_keeper::Message::Standing(standing)) })
 }
 
 /// Returns the message that hands the courier a receipt: its number and its envelope in bytes.

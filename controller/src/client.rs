@@ -8,7 +8,7 @@ use muster_proto::{
     envelope::Envelope,
     id::{Digest, HostId, Id},
     link::{LinkRef, LogHead, PublishedLink},
-    selector::Labels,
+    receipt::{HostMode, Standing},
     time::Timestamp,
     wire::{self, operators_client::OperatorsClient},
 };
@@ -304,25 +304,24 @@ impl Follow {
 }
 
 fn host(wire: wire::Host) -> Result<Host, ClientError> {
-    let standing = wire.standing.unwrap_or_default();
-    let mut labels = Labels::default();
-    for label in &standing.labels {
-        labels.insert(&label.key, &label.value).map_err(|_| ClientError::Answer("a label"))?;
-    }
+    let standing = wire.standing.map(Standing::try_from).transpose();
+    let standing = standing.map_err(|_| ClientError::Answer("where a host stands"))?;
+    let said = standing.as_ref();
+    let labels = said.map(|standing| standing.labels.clone()).unwrap_or_default();
     Ok(Host {
         labels: HostLabels { id: digest(&wire.id)?, hostname: wire.hostname, labels },
         keeper_key: key(&wire.keeper_key)?,
         connected: wire.connected,
         last_seen: Timestamp(wire.last_seen),
         joined: Timestamp(wire.joined),
-        floor: link_ref(standing.floor)?,
-        mode: match wire::HostMode::try_from(standing.mode) {
-            Ok(wire::HostMode::Observe) => "observe",
-            Ok(wire::HostMode::Enforce) => "enforce",
-            _ => "unknown",
+        floor: said.and_then(|standing| standing.floor),
+        mode: match said.map(|standing| standing.mode) {
+            Some(HostMode::Observe) => "observe",
+            Some(HostMode::Enforce) => "enforce",
+            None => "unknown",
         },
-        agent_version: standing.agent_version,
-        refusal: standing.refusal,
+        agent_version: said.map(|standing| standing.agent_version.clone()).unwrap_or_default(),
+        refusal: said.map(|standing| standing.refusal.clone()).unwrap_or_default(),
         receipts: wire.receipts,
         token_by: wire.token_by,
         pending: wire.pending,

@@ -20,6 +20,7 @@ use muster_proto::{
     bundle::Bundle,
     envelope::Envelope,
     id::{HostId, Id},
+    receipt::Standing,
     time::Timestamp,
 };
 use tokio::sync::{Mutex, broadcast, mpsc};
@@ -27,7 +28,7 @@ use tokio::sync::{Mutex, broadcast, mpsc};
 use self::member::Member;
 use crate::{
     current::{BadHistory, Current},
-    host::{Host, Standing},
+    host::Host,
     signer::Signer,
     store::{NewHost, SentTo, Store, StoreError},
 };

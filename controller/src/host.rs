@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use muster_proto::{
     crypto::MachinePublicKey,
     id::{Digest, HostId, Id},
-    link::LinkRef,
-    receipt::HostMode,
-    selector::Labels,
+    receipt::Standing,
     time::Timestamp,
 };
 
@@ -41,23 +39,6 @@ impl Host {
     pub fn is_pending(&self) -> bool {
         self.standing.is_none() && self.receipts.is_none()
     }
-}
-
-/// Where a host stands, in its own unsigned words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// The newest trust root that it knows.
-    pub trust_version: u64,
-    /// Its floor.
-    pub floor: Option<LinkRef>,
-    /// Its labels.
-    pub labels: Labels,
-    /// Whether it changes anything.
-    pub mode: HostMode,
-    /// The agent's version.
-    pub agent_version: String,
-    /// Why the newest bundle was refused; empty: it was not.
-    pub refusal: String,
 }
 
 /// What a host was shown of one id.

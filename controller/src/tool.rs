@@ -299,8 +299,12 @@ fn read_envelope(path: &Path) -> Result<Envelope, ToolError> {
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ToolError> {
     let beside = path.with_extension("new");
     let steps = || -> io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        // One that a crash left behind may be anybody's to read.
+        match fs::remove_file(&beside) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&beside, path)?;

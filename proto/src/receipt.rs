@@ -7,6 +7,7 @@ use crate::{
     id::{Digest, HostId, Id},
     link::LinkRef,
     name::Line,
+    selector::Labels,
     time::Timestamp,
 };
 
@@ -39,6 +40,23 @@ pub struct Receipt {
     pub convergence: Convergence,
     /// What was refused, found or could not be met.
     pub findings: Vec<Finding>,
+}
+
+/// Where a host stands, in its own unsigned words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The newest trust root that it knows.
+    pub trust_version: u64,
+    /// The newest verified link.
+    pub floor: Option<LinkRef>,
+    /// Its labels.
+    pub labels: Labels,
+    /// Whether it changes anything.
+    pub mode: HostMode,
+    /// The agent's version.
+    pub agent_version: String,
+    /// Why the newest bundle was refused; empty if it was not.
+    pub refusal: String,
 }
 
 /// Whether a host changes anything.

@@ -128,6 +128,6 @@ fn a_join_that_the_host_refuses_leaves_nobody_to_wait_for() {
 
     let joined = join(&fleet.token("10m").unwrap());
     assert!(joined.success(), "{joined}");
-    web1.run_ok(&["rm", "-r", "/root/again"]).unwrap();
+    web1.run_ok(&["rm", "-r", "/root/again", "/root/again.toml"]).unwrap();
     fleet.muster_ok(&["offboard", "wanda", "--yes"]).unwrap();
 }

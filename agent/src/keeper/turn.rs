@@ -9,15 +9,14 @@ use muster_proto::{
     derive::{self, Circumstances, Freshness, Statements},
     desired::{Account, DesiredState},
     envelope::Document,
-    receipt::{Convergence, Finding, HostMode, Outcome, Receipt, Trigger},
+    receipt::{Convergence, Finding, HostMode, Outcome, Receipt, Standing, Trigger},
     statement::Content,
     time::Now,
 };
 
 use super::{Agenda, Keeper, KeeperError, load_ledger};
 use crate::{
-    apply,
-    channel::{self, Standing},
+    apply, channel,
     clock::{Heard, Time},
     ends::{self, NextDates},
     host::{Host, chain, peer, state},
@@ -332,9 +331,10 @@ impl<'a, H: Host> Turn<'a, H> {
             floor: self.ledger.floor_link().and(self.ledger.floor).map(|floor| floor.link),
             labels: self.keeper.labels.clone(),
             mode: self.keeper.config.policy.mode,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             refusal: self.keeper.refusal.clone(),
         };
-        self.keeper.tell(&standing.message());
+        self.keeper.tell(&channel::standing_message(&standing));
     }
 
     fn tell_receipt(&mut self, number: u64, envelope: &[u8]) {

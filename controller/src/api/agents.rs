@@ -6,9 +6,7 @@ use muster_proto::{
     crypto::sha256,
     envelope::{Document, Envelope},
     id::HostId,
-    link::LinkRef,
-    receipt::HostMode,
-    selector::Labels,
+    receipt::Standing,
     trust::verify_enrolment,
     wire::{self, agents_server::Agents, from_agent::Message},
 };
@@ -20,7 +18,6 @@ use super::{Controller, caller::Caller, envelope, internal, told};
 use crate::{
     enrol::EnrolError,
     fleet::{self, ReceiptError},
-    host::Standing,
     store::{NewHost, TokenRefused},
 };
 
@@ -221,28 +218,15 @@ fn receipt(entry: wire::SpoolEntry) -> Result<Envelope, Status> {
     envelope(entry.receipt, "receipt")
 }
 
-fn read_standing(standing: wire::Standing) -> Result<Standing, Status> {
+/// Reads a host's own words, bounded.
+fn read_standing(wire: wire::Standing) -> Result<Standing, Status> {
     let wrong = |what: String| Status::invalid_argument(format!("the standing: {what}"));
-    if standing.labels.len() > MAX_LABELS {
-        return Err(wrong(format!("{} labels; at most {MAX_LABELS}", standing.labels.len())));
+    if wire.labels.len() > MAX_LABELS {
+        return Err(wrong(format!("{} labels; at most {MAX_LABELS}", wire.labels.len())));
     }
-    let mut labels = Labels::default();
-    for label in &standing.labels {
-        labels.insert(&label.key, &label.value).map_err(|error| wrong(error.to_string()))?;
+    let mut standing = Standing::try_from(wire).map_err(|error| wrong(error.to_string()))?;
+    for words in [&mut standing.agent_version, &mut standing.refusal] {
+        *words = words.chars().take(MAX_WORDS).collect();
     }
-    let floor = standing.floor.map(LinkRef::try_from).transpose();
-    let mode = match wire::HostMode::try_from(standing.mode) {
-        Ok(wire::HostMode::Observe) => HostMode::Observe,
-        Ok(wire::HostMode::Enforce) => HostMode::Enforce,
-        _ => return Err(wrong("the mode is missing".to_owned())),
-    };
-    let short = |text: String| text.chars().take(MAX_WORDS).collect();
-    Ok(Standing {
-        trust_version: standing.trust_version,
-        floor: floor.map_err(|error| wrong(error.to_string()))?,
-        labels,
-        mode,
-        agent_version: short(standing.agent_version),
-        refusal: short(standing.refusal),
-    })
+    Ok(standing)
 }

@@ -7,8 +7,6 @@ use muster_proto::{
     chain::BadLink,
     crypto::sha256,
     envelope::Envelope,
-    link::LinkRef,
-    receipt::HostMode,
     trust::Refused,
     wire::{self, operators_server::Operators},
 };
@@ -20,7 +18,7 @@ use super::{Controller, caller::Caller, digest, envelope, id, internal, told};
 use crate::{
     current::PublishedLink,
     fleet::{self, Goal, Progress, PublishError, RevokeError},
-    host::{Host, Standing},
+    host::Host,
     signer,
     store::Token,
 };
@@ -258,23 +256,6 @@ fn read_link(wire: wire::PublishedLink) -> Result<PublishedLink, Status> {
         .map_err(|fault| Status::invalid_argument(format!("malformed link: {fault}")))
 }
 
-fn wire_standing(standing: &Standing) -> wire::Standing {
-    let label =
-        |(key, value): (&str, &str)| wire::Label { key: key.to_owned(), value: value.to_owned() };
-    wire::Standing {
-        trust_version: standing.trust_version,
-        floor: standing.floor.as_ref().map(|floor: &LinkRef| wire::LinkRef::from(floor)),
-        labels: standing.labels.iter().map(label).collect(),
-        mode: match standing.mode {
-            HostMode::Observe => wire::HostMode::Observe,
-            HostMode::Enforce => wire::HostMode::Enforce,
-        }
-        .into(),
-        agent_version: standing.agent_version.clone(),
-        refusal: standing.refusal.clone(),
-    }
-}
-
 fn wire_host(host: &Host, connected: bool) -> wire::Host {
     wire::Host {
         id: host.id.as_bytes().to_vec(),
@@ -283,7 +264,7 @@ fn wire_host(host: &Host, connected: bool) -> wire::Host {
         connected,
         last_seen: host.last_seen.map_or(0, |time| time.0),
         joined: host.joined.0,
-        standing: host.standing.as_ref().map(wire_standing),
+        standing: host.standing.as_ref().map(wire::Standing::from),
         receipts: host.receipts.map_or(0, |(number, _)| number),
         token_by: host.token_by.clone(),
         pending: host.is_pending(),

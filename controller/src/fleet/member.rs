@@ -9,14 +9,14 @@ use muster_proto::{
     envelope::Document,
     id::Id,
     link::LinkRef,
-    receipt::Receipt,
+    receipt::{Receipt, Standing},
     time::Timestamp,
 };
 use tokio::sync::mpsc;
 
 use crate::{
     current::Current,
-    host::{self, Host, Sent, Standing},
+    host::{self, Host, Sent},
     publish::{self, HostView, LinkBundle, Mood},
     store::SentTo,
 };

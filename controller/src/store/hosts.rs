@@ -6,16 +6,13 @@ use muster_proto::{
     crypto::MachinePublicKey,
     id::{Digest, HostId},
     link::LinkRef,
-    receipt::HostMode,
+    receipt::{HostMode, Standing},
     selector::Labels,
     time::Timestamp,
 };
 
 use super::{Store, StoreError, corrupt, digest, failed, signed, time, unsigned};
-use crate::{
-    audit::Entry,
-    host::{Host, Standing},
-};
+use crate::{audit::Entry, host::Host};
 
 const OBSERVE: i64 = 1;
 const ENFORCE: i64 = 2;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use muster_controller::{
     audit::Entry,
     current::{Current, Event},
-    host::{Sent, Shown, Standing},
+    host::{Sent, Shown},
     store::{NewHost, SentTo, Store, StoreError, StoredReceipt, Token, TokenRefused},
 };
 use muster_proto::{
@@ -16,7 +16,7 @@ use muster_proto::{
     id::{Digest, Id},
     link::Target,
     merkle::Tree,
-    receipt::HostMode,
+    receipt::{HostMode, Standing},
 };
 
 use crate::{

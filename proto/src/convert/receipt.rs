@@ -6,7 +6,8 @@ use crate::{
     id::{Digest, Id},
     link::LinkRef,
     name::Line,
-    receipt::{Convergence, Enrolment, Finding, HostMode, Outcome, Receipt, Trigger},
+    receipt::{Convergence, Enrolment, Finding, HostMode, Outcome, Receipt, Standing, Trigger},
+    selector::Labels,
     time::Timestamp,
     wire,
 };
@@ -116,6 +117,42 @@ impl From<&Receipt> for wire::Receipt {
             }
             .into(),
             findings: findings.collect(),
+        }
+    }
+}
+
+impl TryFrom<wire::Standing> for Standing {
+    type Error = Fault;
+
+    fn try_from(wire: wire::Standing) -> Result<Self, Fault> {
+        let mut labels = Labels::default();
+        for label in &wire.labels {
+            labels.insert(&label.key, &label.value)?;
+        }
+        Ok(Self {
+            trust_version: wire.trust_version,
+            floor: wire.floor.map(LinkRef::try_from).transpose()?,
+            labels,
+            mode: host_mode(wire.mode)?,
+            agent_version: wire.agent_version,
+            refusal: wire.refusal,
+        })
+    }
+}
+
+impl From<&Standing> for wire::Standing {
+    fn from(standing: &Standing) -> Self {
+        let label = |(key, value): (&str, &str)| wire::Label {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        Self {
+            trust_version: standing.trust_version,
+            floor: standing.floor.as_ref().map(wire::LinkRef::from),
+            labels: standing.labels.iter().map(label).collect(),
+            mode: wire::HostMode::from(standing.mode).into(),
+            agent_version: standing.agent_version.clone(),
+            refusal: standing.refusal.clone(),
         }
     }
 }

@@ -210,7 +210,10 @@ async fn session(
     let mut client = AgentsClient::new(dial(&identity.address, identity.tls()?).await?)
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
-    renew_if_due(&identity, &mut client).await?;
+    if renew_if_due(&identity, &mut client).await? {
+        // The old one may have expired, and then nothing else is let through with it.
+        return Err(CourierError::Closed("courier has a new certificate and"));
+    }
     let (sender, receiver) = mpsc::channel::<FromAgent>(64);
     write(&mut to_keeper, to_keeper::Message::WatchSpoolAfter(0)).await?;
     let first = read(&mut from_keeper).await?;

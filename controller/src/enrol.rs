@@ -10,6 +10,7 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use muster_proto::{
@@ -23,7 +24,7 @@ use rcgen::{
     SanType, SerialNumber, string::Ia5String,
 };
 use rustls_pki_types::{
-    CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer,
+    CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime,
 };
 use time::OffsetDateTime;
 use x509_parser::{extensions::GeneralName, prelude::FromDer};
@@ -182,6 +183,18 @@ impl Ca {
         let certificate = params.signed_by(&request.public_key, &self.issuer).map_err(&doing)?;
         Ok(certificate.der().clone())
     }
+}
+
+/// Says whether a certificate has expired; one that cannot be read has.
+pub(crate) fn has_expired(certificate: &CertificateDer<'_>, now: UnixTime) -> bool {
+    last_second(certificate).is_none_or(|last| last.as_secs() < now.as_secs())
+}
+
+/// Returns the last second in which a certificate is valid.
+fn last_second(certificate: &CertificateDer<'_>) -> Option<UnixTime> {
+    let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(certificate).ok()?;
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
 }
 
 /// Returns the host that a certificate names, if it names exactly one in our form.

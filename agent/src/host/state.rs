@@ -173,9 +173,9 @@ pub fn names(path: &Path) -> Result<Vec<String>, StateError> {
     Ok(names)
 }
 
-/// Returns how long ago a file was written; none at all if that lies ahead.
+/// Returns how long ago a file was written: for ever if that lies ahead, since a clock was wrong.
 pub fn age(path: &Path) -> Result<std::time::Duration, StateError> {
     let failed = |cause| StateError::Read { path: path.to_owned(), cause };
     let written = fs::metadata(path).and_then(|found| found.modified()).map_err(failed)?;
-    Ok(written.elapsed().unwrap_or_default())
+    Ok(written.elapsed().unwrap_or(std::time::Duration::MAX))
 }

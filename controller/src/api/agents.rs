@@ -33,7 +33,7 @@ pub(crate) struct AgentsApi(pub(crate) Controller);
 
 fn calling_host<T>(request: &Request<T>) -> Result<HostId, Status> {
     match request.extensions().get::<Caller>() {
-        Some(Caller::Host(host)) => Ok(*host),
+        Some(Caller::Host(host) | Caller::HostOfOld(host)) => Ok(*host),
         _ => Err(Status::unauthenticated("a client certificate of this controller is needed")),
     }
 }

@@ -29,6 +29,9 @@ pub enum Who {
     Anybody,
     /// A host, by its certificate.
     Host,
+    /// A host, by its certificate, though it has expired: one that was away for longer than its
+    /// certificate lasts must be able to come back. Evicting it is what voids a certificate.
+    HostOfOld,
     /// An operator, by the socket's peer credentials.
     Operator,
 }
@@ -36,7 +39,7 @@ pub enum Who {
 /// Every method, and whom it serves.
 pub const METHODS: [(&str, Who); 14] = [
     ("/muster.v1.Agents/Join", Who::Anybody),
-    ("/muster.v1.Agents/Renew", Who::Host),
+    ("/muster.v1.Agents/Renew", Who::HostOfOld),
     ("/muster.v1.Agents/Session", Who::Host),
     ("/muster.v1.Operators/Status", Who::Operator),
     ("/muster.v1.Operators/TrustRoots", Who::Operator),
@@ -58,15 +61,24 @@ pub enum Caller {
     Stranger,
     /// A host, at the agents' listener.
     Host(HostId),
+    /// A host with a certificate that has expired.
+    HostOfOld(HostId),
     /// Somebody at the operators' socket who may use it, by name.
     Operator(String),
     /// Somebody at the operators' socket who may not.
     Outsider,
 }
 
-/// What a connection to the agents' listener showed: a verified certificate or none.
+/// What a connection to the agents' listener showed.
 #[derive(Clone, Copy, Debug)]
-pub struct AgentPeer(pub Option<HostId>);
+pub enum AgentPeer {
+    /// No certificate.
+    Stranger,
+    /// One of this controller's, for this host.
+    Host(HostId),
+    /// The same, and it had expired when the connection was made.
+    HostOfOld(HostId),
+}
 
 /// Who may use the operators' socket.
 #[derive(Clone, Debug, Default)]
@@ -84,11 +96,15 @@ pub fn who_may(method: &str) -> Option<Who> {
 pub fn admit(method: &str, caller: &Caller) -> Result<(), Status> {
     match (who_may(method), caller) {
         (None, _) => Err(Status::unimplemented("there is no such method")),
-        (Some(Who::Anybody), Caller::Stranger | Caller::Host(_))
+        (Some(Who::Anybody), Caller::Stranger | Caller::Host(_) | Caller::HostOfOld(_))
         | (Some(Who::Host), Caller::Host(_))
+        | (Some(Who::HostOfOld), Caller::Host(_) | Caller::HostOfOld(_))
         | (Some(Who::Operator), Caller::Operator(_)) => Ok(()),
-        (Some(Who::Host), Caller::Stranger) => {
+        (Some(Who::Host | Who::HostOfOld), Caller::Stranger) => {
             Err(Status::unauthenticated("a client certificate of this controller is needed"))
+        }
+        (Some(Who::Host), Caller::HostOfOld(_)) => {
+            Err(Status::unauthenticated("the client certificate has expired; renew it first"))
         }
         (Some(_), _) => Err(Status::permission_denied("this caller may not do that")),
     }
@@ -131,10 +147,13 @@ pub struct GateLayer {
 impl GateLayer {
     fn caller(&self, extensions: &http::Extensions) -> Caller {
         if let Some(peer) = extensions.get::<AgentPeer>() {
-            return match peer.0 {
-                Some(host) if self.bans.contains(&host) => Caller::Outsider,
-                Some(host) => Caller::Host(host),
-                None => Caller::Stranger,
+            return match *peer {
+                AgentPeer::Host(host) | AgentPeer::HostOfOld(host) if self.bans.contains(&host) => {
+                    Caller::Outsider
+                }
+                AgentPeer::Host(host) => Caller::Host(host),
+                AgentPeer::HostOfOld(host) => Caller::HostOfOld(host),
+                AgentPeer::Stranger => Caller::Stranger,
             };
         }
         let credentials = extensions.get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
@@ -239,9 +258,11 @@ mod tests {
         let gate = GateLayer { operators: OperatorRule::default(), bans };
         let mut extensions = http::Extensions::new();
         assert_eq!(gate.caller(&extensions), Caller::Outsider, "no word on who calls");
-        extensions.insert(AgentPeer(Some(host)));
-        assert_eq!(gate.caller(&extensions), Caller::Outsider);
-        extensions.insert(AgentPeer(Some(HostId::new([2; 32]))));
+        for peer in [AgentPeer::Host(host), AgentPeer::HostOfOld(host)] {
+            extensions.insert(peer);
+            assert_eq!(gate.caller(&extensions), Caller::Outsider);
+        }
+        extensions.insert(AgentPeer::Host(HostId::new([2; 32])));
         assert!(matches!(gate.caller(&extensions), Caller::Host(_)));
     }
 }

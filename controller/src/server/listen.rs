@@ -16,7 +16,10 @@ use std::{
 };
 
 use nix::unistd::Gid;
-use rustls::ServerConfig;
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, UnixTime},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -122,7 +125,7 @@ async fn shake(acceptor: &TlsAcceptor, stream: TcpStream) -> Option<Connection> 
     match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let certificates = stream.get_ref().1.peer_certificates();
-            let peer = AgentPeer(certificates.and_then(<[_]>::first).and_then(enrol::host_of));
+            let peer = peer(certificates.and_then(<[_]>::first));
             Some(Connection { stream, peer })
         }
         Ok(Err(error)) => {
@@ -130,6 +133,19 @@ async fn shake(acceptor: &TlsAcceptor, stream: TcpStream) -> Option<Connection> 
             None
         }
         Err(_) => None,
+    }
+}
+
+/// Returns what a certificate shows that the handshake has verified.
+fn peer(certificate: Option<&CertificateDer<'_>>) -> AgentPeer {
+    let host =
+        certificate.and_then(|certificate| Some((certificate, enrol::host_of(certificate)?)));
+    match host {
+        None => AgentPeer::Stranger,
+        Some((certificate, host)) if enrol::has_expired(certificate, UnixTime::now()) => {
+            AgentPeer::HostOfOld(host)
+        }
+        Some((_, host)) => AgentPeer::Host(host),
     }
 }
 

@@ -44,6 +44,7 @@ fn every_caller_may_what_the_table_says_and_nothing_else() {
     let callers = [
         Caller::Stranger,
         Caller::Host(Digest::new([1; 32])),
+        Caller::HostOfOld(Digest::new([1; 32])),
         Caller::Operator("ana".to_owned()),
         Caller::Outsider,
     ];
@@ -51,10 +52,12 @@ fn every_caller_may_what_the_table_says_and_nothing_else() {
         let who = who_may(&method).unwrap();
         for caller in &callers {
             let expected = match (who, caller) {
-                (Who::Anybody, Caller::Stranger | Caller::Host(_))
+                (Who::Anybody, Caller::Stranger | Caller::Host(_) | Caller::HostOfOld(_))
                 | (Who::Host, Caller::Host(_))
+                | (Who::HostOfOld, Caller::Host(_) | Caller::HostOfOld(_))
                 | (Who::Operator, Caller::Operator(_)) => None,
-                (Who::Host, Caller::Stranger) => Some(Code::Unauthenticated),
+                (Who::Host | Who::HostOfOld, Caller::Stranger)
+                | (Who::Host, Caller::HostOfOld(_)) => Some(Code::Unauthenticated),
                 _ => Some(Code::PermissionDenied),
             };
             let found = admit(&method, caller).err().map(|status| status.code());

@@ -15,6 +15,7 @@ use muster_proto::{
 };
 use rcgen::{CertificateParams, DnType, KeyPair, SanType, string::Ia5String};
 use tokio::net::TcpStream;
+use tonic::Code;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{
@@ -112,6 +113,35 @@ async fn a_certificate_of_another_ca_does_not_open_the_door() {
         let renew = wire::RenewRequest { certificate_request: request.der().to_vec() };
         assert!(soon(AgentsClient::new(channel).renew(renew)).await.is_err());
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_that_was_away_for_longer_than_its_certificate_lasts_may_renew_it_and_nothing_else()
+{
+    let world = World::new();
+    let server = Running::start(&world).await;
+    let (host, stranger) = (Host::new(&world, &[]), Host::new(&world, &[]));
+    server.join(&host, server.token(60).await).await.unwrap();
+    let ca = Ca::open(&server.data()).unwrap();
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let request = CertificateParams::default().serialize_request(&key).unwrap().der().to_vec();
+    let renew = || wire::RenewRequest { certificate_request: request.clone() };
+    let month = Timestamp(wall() - 30 * 86_400);
+    let with = async |host: &Host, at| {
+        let certificate = ca.agent_certificate(&request, host.id(), at).unwrap().to_vec();
+        AgentsClient::new(soon(server.channel(Some((certificate, &key)))).await.unwrap())
+    };
+
+    let unknown = soon(with(&stranger, month).await.renew(renew())).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::PermissionDenied);
+    let mut old = with(&host, month).await;
+    let session = soon(old.session(tokio_stream::empty())).await.unwrap_err();
+    assert_eq!(session.code(), Code::Unauthenticated, "{session}");
+    assert!(session.message().contains("expired"), "{session}");
+    let new = soon(old.renew(renew())).await.unwrap().into_inner().certificate;
+    let channel = soon(server.channel(Some((new, &key)))).await.unwrap();
+    assert!(soon(AgentsClient::new(channel).session(tokio_stream::empty())).await.is_ok());
     server.stop().await;
 }
 

@@ -120,6 +120,11 @@ impl Running {
         OperatorsClient::new(channel)
     }
 
+    /// Where the server keeps its files.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
     fn ca(&self) -> CertificateDer<'static> {
         CertificateDer::from(std::fs::read(self.dir.path().join("data/ca.der")).unwrap())
     }

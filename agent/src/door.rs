@@ -71,7 +71,7 @@ pub fn open(path: &Path, courier: (u32, u32), events: SyncSender<Event>) -> io::
                 Ok((found, _)) => tracing::warn!(uid = found, "turned away at the keeper's socket"),
                 Err(error) => {
                     tracing::warn!(%error, "cannot take a connection at the keeper's socket");
-                    pause();
+                    peer::pause();
                 }
             }
         }
@@ -81,12 +81,6 @@ pub fn open(path: &Path, courier: (u32, u32), events: SyncSender<Event>) -> io::
 
 /// Bytes of stack for a thread that reads messages.
 const STACK: usize = 256 << 10;
-
-/// What has run out is not there again at once.
-#[expect(clippy::disallowed_methods, reason = "a failing accept must not spin")]
-fn pause() {
-    thread::sleep(Duration::from_secs(1));
-}
 
 /// The connection that is served, and who reads from it.
 struct Served {

@@ -178,11 +178,11 @@ fn keep(cli: &Cli) -> Result<()> {
     let mut keeper = Keeper::open(config, &cli.state.join("keeper"), host)?;
     // Nothing piles up in memory: a courier that brings more than is taken has to wait.
     let (sender, receiver) = mpsc::sync_channel(1);
-    let ring = sender.clone();
+    let waker = sender.clone();
     // A full queue wakes the keeper as well.
-    let rang =
-        move || !matches!(ring.try_send(door::Event::Time), Err(TrySendError::Disconnected(_)));
-    let timer = Timer::start(rang).context("cannot start a timer")?;
+    let wake =
+        move || !matches!(waker.try_send(door::Event::Time), Err(TrySendError::Disconnected(_)));
+    let timer = Timer::start(wake).context("cannot start a timer")?;
     door::open(Path::new(channel::SOCKET), account, sender)
         .with_context(|| format!("cannot listen at `{}`", channel::SOCKET))?;
     notify::ready();

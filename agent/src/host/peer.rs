@@ -31,6 +31,13 @@ pub fn allow(path: &std::path::Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
 }
 
+/// Waits a moment after a connection could not be taken: what has run out, such as descriptors, is
+/// not there again at once, and asking without a pause would keep a processor busy.
+#[expect(clippy::disallowed_methods, reason = "a failing accept must not spin")]
+pub fn pause() {
+    std::thread::sleep(std::time::Duration::from_secs(1));
+}
+
 /// Says whether this process is root.
 pub fn is_root() -> bool {
     Uid::effective().is_root()

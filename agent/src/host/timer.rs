@@ -22,13 +22,13 @@ pub struct Timer {
 const STACK: usize = 64 << 10;
 
 impl Timer {
-    /// Starts a timer; `ring` says whether anybody still listens.
-    pub fn start(ring: impl Fn() -> bool + Send + 'static) -> io::Result<Self> {
+    /// Starts a timer; `wake` says whether anybody still listens.
+    pub fn start(wake: impl Fn() -> bool + Send + 'static) -> io::Result<Self> {
         let timer = Arc::new(TimerFd::new(ClockId::CLOCK_REALTIME, TimerFlags::TFD_CLOEXEC)?);
         let waiting = Arc::clone(&timer);
         thread::Builder::new().name("timer".to_owned()).stack_size(STACK).spawn(move || {
             // It also returns when the clock was set.
-            while waiting.wait().is_ok() && ring() {}
+            while waiting.wait().is_ok() && wake() {}
         })?;
         Ok(Self { timer })
     }

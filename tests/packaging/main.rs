@@ -1,10 +1,12 @@
 //! The units shown to be sound, as closed as they claim to be, and not so closed that the keeper
-//! could not do its work. Runs on a real host with stand-ins for the programs. Needs root.
+//! could not do its work, on a real host with stand-ins for the programs; and the demo, which is
+//! the first thing that anybody runs. Needs root.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 #![expect(clippy::disallowed_methods, reason = "a stand-in is made here and installed there")]
+#![expect(clippy::disallowed_types, reason = "the demo is a program of its own")]
 
-use std::fs;
+use std::{fs, process::Command};
 
 use muster_tests::{Host, Lab, Package};
 
@@ -154,4 +156,20 @@ fn the_controller_has_its_two_directories_and_no_more() {
     );
     assert!(journal.contains("all done"), "{journal}");
     assert_eq!(ctl.run_ok(&["stat", "--format=%U %a", "/var/lib/muster"]).unwrap(), "muster 700\n");
+}
+
+#[test]
+fn the_demo_tells_its_story_to_the_end() {
+    let fleet = format!("demo-{}", std::process::id());
+    let demo = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/demo"))
+        .arg("--once")
+        .env("MUSTER_DEMO_FLEET", &fleet)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&demo.stdout);
+    let errors = String::from_utf8_lossy(&demo.stderr);
+    assert!(demo.status.success(), "{told}\n{errors}");
+    // It says so only behind its last step.
+    assert!(told.ends_with("everything was as it should be\n"), "{told}");
+    assert!(!fs::exists(format!("/run/muster-lab/{fleet}")).unwrap(), "its fleet is still up");
 }

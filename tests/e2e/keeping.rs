@@ -111,7 +111,11 @@ fn checks(host: &Host) -> Vec<String> {
 const KILL: &str = r#"
     set -eu
     ledger=/var/lib/muster-agent/keeper/ledger
-    process=$(systemctl show --property=MainPID --value muster-agent.service)
+    process=0
+    # There is none until systemd has started it again after the kill before.
+    until [ "$process" -gt 0 ]; do
+        process=$(systemctl show --property=MainPID --value muster-agent.service)
+    done
     touch /run/before
     echo ready
     until [ "$ledger" -nt /run/before ]; do :; done

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -55,6 +55,12 @@ impl fmt::Display for Output {
         }
         Ok(())
     }
+}
+
+/// Puts `command` into a process group of its own, so that one that signals its group, in a host's
+/// namespaces or not, ends nobody else.
+pub(crate) fn apart(command: &mut Command) -> &mut Command {
+    command.process_group(0)
 }
 
 /// Runs `command` with nothing on its standard input.
@@ -112,7 +118,7 @@ fn show(command: &Command) -> String {
 
 fn collect(mut command: Command, stdin: &[u8]) -> anyhow::Result<std::process::Output> {
     let shown = show(&command);
-    let mut child = command
+    let mut child = apart(&mut command)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::{Output, process, wait};
+use crate::{Output, command, process, wait};
 
 /// A running command, which is ended when this is dropped.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ struct Stream {
 impl Running {
     /// Starts `command`, keeping a pipe to its standard input open.
     pub fn start(mut command: Command) -> anyhow::Result<Self> {
-        let mut child = command
+        let mut child = command::apart(&mut command)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -109,15 +109,24 @@ fn token_text(token: Option<&str>, file: Option<&Path>) -> Result<String> {
         (None, Some(path)) if path.as_os_str() == "-" => {
             let mut text = String::new();
             io::stdin().take(8_192).read_to_string(&mut text).context("cannot read the token")?;
-            Ok(text)
+            Ok(without_newline(text))
         }
         (None, Some(path)) => {
             let bytes = state::read(path)?;
             let bytes = bytes.with_context(|| format!("`{}` is not there", path.display()))?;
-            String::from_utf8(bytes).context("the token's file is not text")
+            let text = String::from_utf8(bytes).context("the token's file is not text")?;
+            Ok(without_newline(text))
         }
         (None, None) => bail!("a token is needed"),
     }
+}
+
+/// A file that `muster host token` was written into ends its line, which is no part of the token.
+fn without_newline(mut text: String) -> String {
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    text
 }
 
 fn join_fleet(cli: &Cli, token: &str, enforce: bool, break_glass: &[String]) -> Result<()> {

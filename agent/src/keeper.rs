@@ -15,7 +15,6 @@ use std::{
 use muster_proto::{
     crypto::{BadMachineKey, MachineKey},
     receipt::{Convergence, Finding, Outcome, Trigger},
-    selector::Labels,
 };
 
 use self::{agenda::Agenda, turn::Turn};
@@ -29,7 +28,7 @@ use crate::{
         state::{self, StateError},
         timer::Timer,
     },
-    labels,
+    labels::HostLabels,
     ledger::{BadLedger, Ledger},
     plan::Plan,
     receipt::Spool,
@@ -72,8 +71,7 @@ pub struct Keeper<H> {
     clock: Clock,
     ends: Ends,
     agenda: Agenda,
-    labels: Labels,
-    label_findings: Vec<Finding>,
+    labels: HostLabels,
     refusal: String,
     findings: BTreeSet<Finding>,
     failed: Vec<Outcome>,
@@ -94,7 +92,6 @@ impl<H: Host> Keeper<H> {
         let ledger = load_ledger(directory)?;
         let path = directory.join("key.der");
         let key = state::read(&path)?.ok_or(KeeperError::NoLedger(path))?;
-        let (labels, label_findings) = labels::load(Path::new("/"))?;
         let clocks = peer::clocks();
         Ok(Self {
             clock: Clock::restored(ledger.time, clocks),
@@ -105,8 +102,7 @@ impl<H: Host> Keeper<H> {
             directory: directory.to_owned(),
             config,
             host,
-            labels,
-            label_findings,
+            labels: HostLabels::load(Path::new("/"))?,
             refusal: String::new(),
             findings: BTreeSet::new(),
             failed: Vec::new(),
@@ -133,7 +129,7 @@ impl<H: Host> Keeper<H> {
                 Event::Watch(after) => self.turn(|turn| turn.welcome(after))?,
                 Event::Deliver(bytes) => self.turn(|turn| turn.deliver(&bytes))?,
                 Event::Time => self.turn(|turn| {
-                    turn.load_labels()?;
+                    turn.load_labels();
                     turn.converge(trigger, false)
                 })?,
             }
@@ -154,13 +150,6 @@ impl<H: Host> Keeper<H> {
         let mut turn = Turn::begin(self)?;
         work(&mut turn)?;
         turn.end()
-    }
-
-    /// Reads the labels again, and says whether they have changed.
-    fn load_labels(&mut self) -> Result<bool, KeeperError> {
-        let before = std::mem::take(&mut self.labels);
-        (self.labels, self.label_findings) = labels::load(Path::new("/"))?;
-        Ok(self.labels != before)
     }
 
     fn tell(&mut self, message: &[u8]) {

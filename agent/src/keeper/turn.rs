@@ -2,7 +2,7 @@
 //! that knows the order. A turn begins by reading the ledger and ends by dropping it, so that a host
 //! with a thousand accounts holds none of them in memory while nothing happens.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use muster_proto::{
     bundle::{self, Anchor, Bundle, BundleRefused, VerifiedBundle},
@@ -65,21 +65,21 @@ impl<'a, H: Host> Turn<'a, H> {
     }
 
     /// Reads the labels again, and says so if they have changed.
-    pub(super) fn load_labels(&mut self) -> Result<(), KeeperError> {
-        if self.keeper.load_labels()? {
+    pub(super) fn load_labels(&mut self) {
+        if self.keeper.labels.reload(Path::new("/")) {
             self.tell_standing();
         }
         Ok(())
     }
 
     pub(super) fn deliver(&mut self, bytes: &[u8]) -> Result<(), KeeperError> {
-        self.load_labels()?;
+        self.load_labels();
         let known = self.ledger.known_ids();
         let anchor = Anchor {
             host: self.ledger.host,
             trust: self.ledger.trust(),
             floor: self.ledger.floor,
-            labels: &self.keeper.labels,
+            labels: &self.keeper.labels.labels,
             known: &known,
         };
         match bundle::verify(bytes, &anchor) {
@@ -221,7 +221,7 @@ impl<'a, H: Host> Turn<'a, H> {
         let revocations = self.ledger.revocations();
         let circumstances = Circumstances {
             host: self.ledger.host,
-            labels: &self.keeper.labels,
+            labels: &self.keeper.labels.labels,
             revocations: &revocations,
             // What has ended is told by `ends`, which knows more than a date.
             now: Now { latest: time.sure, earliest: time.now.earliest },
@@ -259,7 +259,7 @@ impl<'a, H: Host> Turn<'a, H> {
             time.sure,
         );
         let mut findings: BTreeSet<Finding> = plan.findings.iter().cloned().collect();
-        findings.extend(self.keeper.label_findings.iter().cloned());
+        findings.extend(self.keeper.labels.findings.iter().cloned());
         findings.extend(self.unproved(&circumstances));
         findings.extend(ends.findings(time));
         self.unsaved |= ends.ended != self.ledger.passed;
@@ -329,7 +329,7 @@ impl<'a, H: Host> Turn<'a, H> {
         let standing = Standing {
             trust_version: self.ledger.trust().version,
             floor: self.ledger.floor_link().and(self.ledger.floor).map(|floor| floor.link),
-            labels: self.keeper.labels.clone(),
+            labels: self.keeper.labels.labels.clone(),
             mode: self.keeper.config.policy.mode,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             refusal: self.keeper.refusal.clone(),

@@ -14,6 +14,7 @@ mod observe;
 pub mod peer;
 mod program;
 mod rooted;
+mod security;
 mod sessions;
 mod ssh;
 pub mod state;

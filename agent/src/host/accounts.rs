@@ -10,8 +10,9 @@ use crate::{
 
 use super::{
     Report, chain,
-    files::{Dir, FileError, LEFTOVER, Looks, Temp, copy_security, random},
+    files::{Dir, FileError, LEFTOVER, Looks, Temp, random},
     lock::{self, LockError},
+    security::copy_security,
 };
 
 #[derive(Debug, thiserror::Error)]

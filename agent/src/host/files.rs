@@ -227,7 +227,7 @@ impl Dir {
         Ok(Some((bytes, found)))
     }
 
-    fn open_file(&self, name: &str) -> Result<Option<File>, FileError> {
+    pub(super) fn open_file(&self, name: &str) -> Result<Option<File>, FileError> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         match fcntl::openat(&*self.fd, name, flags, Mode::empty()) {
             Ok(fd) => Ok(Some(File::from(fd))),
@@ -421,20 +421,6 @@ pub fn sync_file_systems(dirs: &[Dir]) -> Result<(), FileError> {
             unistd::syncfs(&*dir.fd).map_err(|source| system("sync", dir.path.clone(), source))?;
             synced.push(device);
         }
-    }
-    Ok(())
-}
-
-/// Gives a new file the labels and access lists of the one that it replaces.
-pub fn copy_security(from: &Dir, name: &str, to: &File) -> Result<(), FileError> {
-    let Some(old) = from.open_file(name)? else { return Ok(()) };
-    for attribute in ["security.selinux", "system.posix_acl_access"] {
-        let mut value = [0_u8; 4_096];
-        let Ok(length) = rustix::fs::fgetxattr(&old, attribute, &mut value) else { continue };
-        let value = value.get(..length).unwrap_or_default();
-        rustix::fs::fsetxattr(to, attribute, value, rustix::fs::XattrFlags::empty()).map_err(
-            |error| system("label", from.show(name), Errno::from_raw(error.raw_os_error())),
-        )?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use super::{
 };
 
 const PREFIX: &str = ".muster-new-";
+/// How many directories may lie in each other in `/etc/skel`.
 const MOST_DEPTH: usize = 16;
 
 /// Homes of one directory that are built but not in place.
@@ -108,9 +109,13 @@ impl Skeleton {
             let kind = found.st_mode & SFlag::S_IFMT.bits();
             let node = if kind == SFlag::S_IFREG.bits() {
                 dir.read(&name)?.map(|(bytes, _)| Node::File(bytes, mode))
-            } else if kind == SFlag::S_IFDIR.bits() && depth > 0 {
+            } else if kind == SFlag::S_IFDIR.bits() {
+                let problem = "more than 16 directories deep, and no home is made without it";
+                let path = || dir.show(&name);
+                let depth = depth.checked_sub(1);
+                let depth = depth.ok_or_else(|| FileError::Unsafe { path: path(), problem })?;
                 let below = dir.walk(&name)?;
-                let below = below.map(|below| Self::read(&below, depth - 1)).transpose()?;
+                let below = below.map(|below| Self::read(&below, depth)).transpose()?;
                 below.map(|below| Node::Directory(below, mode))
             } else if kind == SFlag::S_IFLNK.bits() {
                 readlinkat(dir, name.as_str()).ok().map(Node::Link)

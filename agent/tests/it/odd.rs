@@ -68,3 +68,21 @@ fn a_home_that_cannot_be_built_says_why() {
         applied.outcomes.iter().filter_map(|outcome| outcome.failure.as_deref()).collect();
     assert!(failures.iter().any(|reason| reason.contains("etc/skel")), "{failures:?}");
 }
+
+#[test]
+fn a_skeleton_that_is_too_deep_is_said_and_one_at_the_bound_is_copied_whole() {
+    need_root();
+    let root = Root::new();
+    let depth = |depth: usize| vec!["d"; depth].join("/");
+    fs::create_dir_all(root.path(&format!("etc/skel/{}", depth(16)))).unwrap();
+    let mut owned = Ownership::default();
+    converge(&mut root.host(), &ana(), &mut owned);
+    assert!(root.path(&format!("home/ana/{}", depth(16))).is_dir());
+
+    fs::create_dir(root.path(&format!("etc/skel/{}", depth(17)))).unwrap();
+    let (_, applied) = converge(&mut root.host(), &ana().user("ben", 2_002), &mut owned);
+    let failures: Vec<&str> =
+        applied.outcomes.iter().filter_map(|outcome| outcome.failure.as_deref()).collect();
+    assert!(failures.iter().any(|reason| reason.contains("16 directories")), "{failures:?}");
+    assert!(!root.path("home/ben").exists());
+}

@@ -49,10 +49,10 @@ pub fn standing_message(standing: &Standing) -> Vec<u8> {
 }
 
 /// Returns the message that hands the courier a receipt: its number and its envelope in bytes.
-pub fn spool_message(number: u64, envelope: &[u8]) -> Option<Vec<u8>> {
-    let receipt = Some(wire::Envelope::decode(envelope).ok()?);
+pub fn spool_message(number: u64, envelope: &[u8]) -> Result<Vec<u8>, prost::DecodeError> {
+    let receipt = Some(wire::Envelope::decode(envelope)?);
     let entry = wire::SpoolEntry { number, receipt };
-    Some(frame(&wire::FromKeeper { message: Some(from_keeper::Message::Spool(entry)) }))
+    Ok(frame(&wire::FromKeeper { message: Some(from_keeper::Message::Spool(entry)) }))
 }
 
 /// Puts a message behind its length.

@@ -75,6 +75,8 @@ pub struct Keeper<H> {
     refusal: String,
     findings: BTreeSet<Finding>,
     failed: Vec<Outcome>,
+    /// Receipts in the spool that are receipts no more.
+    damaged: BTreeSet<u64>,
     courier: Option<Courier>,
     convergence: Convergence,
 }
@@ -106,6 +108,7 @@ impl<H: Host> Keeper<H> {
             refusal: String::new(),
             findings: BTreeSet::new(),
             failed: Vec::new(),
+            damaged: BTreeSet::new(),
             courier: None,
             convergence: Convergence::Done,
         })

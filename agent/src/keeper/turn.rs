@@ -69,7 +69,6 @@ impl<'a, H: Host> Turn<'a, H> {
         if self.keeper.labels.reload(Path::new("/")) {
             self.tell_standing();
         }
-        Ok(())
     }
 
     pub(super) fn deliver(&mut self, bytes: &[u8]) -> Result<(), KeeperError> {
@@ -127,6 +126,7 @@ impl<'a, H: Host> Turn<'a, H> {
         }
         if let Some(acknowledgement) = &bundle.acknowledgement {
             self.keeper.spool.acknowledged(acknowledgement.number)?;
+            self.keeper.damaged.retain(|number| *number > acknowledgement.number);
         }
         // A heartbeat says nothing of what was refused; a link that is believed does.
         if !self.keeper.refusal.is_empty() && bundle.link.is_some() && set_aside.is_empty() {
@@ -260,6 +260,11 @@ impl<'a, H: Host> Turn<'a, H> {
         );
         let mut findings: BTreeSet<Finding> = plan.findings.iter().cloned().collect();
         findings.extend(self.keeper.labels.findings.iter().cloned());
+        findings.extend(self.keeper.damaged.iter().map(|number| Finding {
+            kind: "receipt-damaged".to_owned(),
+            subject: number.to_string(),
+            detail: "it lies in the spool and cannot be read: nobody else will have it".to_owned(),
+        }));
         findings.extend(self.unproved(&circumstances));
         findings.extend(ends.findings(time));
         self.unsaved |= ends.ended != self.ledger.passed;
@@ -338,8 +343,12 @@ impl<'a, H: Host> Turn<'a, H> {
     }
 
     fn tell_receipt(&mut self, number: u64, envelope: &[u8]) {
-        if let Some(message) = channel::spool_message(number, envelope) {
-            self.keeper.tell(&message);
+        match channel::spool_message(number, envelope) {
+            Ok(message) => self.keeper.tell(&message),
+            Err(error) => {
+                tracing::error!(number, error = %chain(&error), "a receipt in the spool is damaged");
+                self.keeper.damaged.insert(number);
+            }
         }
     }
 }

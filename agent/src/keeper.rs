@@ -116,7 +116,7 @@ impl<H: Host> Keeper<H> {
 
     /// Works until the door closes for good.
     pub fn run(&mut self, events: &Receiver<Event>, timer: &Timer) -> Result<(), KeeperError> {
-        self.turn(|turn| turn.converge(Trigger::Start, true))?;
+        self.turn(|turn| turn.converge(Trigger::Start))?;
         loop {
             let (wait, trigger) = self.next_look();
             // What is due comes before what has arrived.
@@ -133,7 +133,7 @@ impl<H: Host> Keeper<H> {
                 Event::Deliver(bytes) => self.turn(|turn| turn.deliver(&bytes))?,
                 Event::Time => self.turn(|turn| {
                     turn.load_labels();
-                    turn.converge(trigger, false)
+                    turn.converge(trigger)
                 })?,
             }
         }

@@ -3,6 +3,7 @@ use proptest::{collection::vec, prelude::*};
 use super::{Edit, Misfit, Table, Value, group, shadow, sudoers};
 use muster_proto::{
     name::{AbsolutePath, Login, ObjectName, UnixGroupName},
+    statement::PasswordPolicy,
     sudo::{RunAs, RunAsUser, SudoCommand, SudoPassword, SudoRule},
 };
 
@@ -71,13 +72,14 @@ fn unlocking_never_leaves_an_empty_password() {
 #[test]
 fn key_only_accounts_are_never_locked_out_by_ageing() {
     let before = table("ana:!$6$hash:0:7:90:7:14:1:\n");
-    let edits = shadow::opening("ana", before.get("ana").unwrap(), false, Some(90), 20_000);
+    let edits = shadow::opening("ana", before.get("ana").unwrap(), None, 20_000);
     assert_eq!(before.splice(&edits).unwrap(), b"ana:*:20000:::7:::\n");
-    let edits = shadow::opening("ana", before.get("ana").unwrap(), true, Some(90), 20_000);
+    let policy = Some(PasswordPolicy { max_days: Some(90), min_length: 12 });
+    let edits = shadow::opening("ana", before.get("ana").unwrap(), policy, 20_000);
     let after = before.splice(&edits).unwrap();
     assert_eq!(after, b"ana:$6$hash:20000::90:7:::\n");
     let after = Table::parse(after).unwrap();
-    let again = shadow::opening("ana", after.get("ana").unwrap(), true, Some(90), 20_500);
+    let again = shadow::opening("ana", after.get("ana").unwrap(), policy, 20_500);
     assert!(again.is_empty(), "{again:?}");
 }
 

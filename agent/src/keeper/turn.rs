@@ -145,7 +145,7 @@ impl<'a, H: Host> Turn<'a, H> {
             self.keeper.clock.forget_said();
         }
         self.save()?;
-        self.converge(Trigger::Bundle, true)?;
+        self.converge(Trigger::Bundle)?;
         // One says it for all: whoever sends thousands shall not fill the spool with them.
         if let Some(refused) = set_aside.first() {
             return self.refuse(refused, &[]);
@@ -154,12 +154,9 @@ impl<'a, H: Host> Turn<'a, H> {
         Ok(())
     }
 
-    /// Looks at the host and makes it as it should be.
-    pub(super) fn converge(
-        &mut self,
-        trigger: Trigger,
-        always_report: bool,
-    ) -> Result<(), KeeperError> {
+    /// Looks at the host and makes it as it should be. A start and a bundle are waited for and so
+    /// always answered; other looks have something to say only if something is new.
+    pub(super) fn converge(&mut self, trigger: Trigger) -> Result<(), KeeperError> {
         let clocks = peer::clocks();
         let time = self.keeper.clock.read(clocks);
         let mut look = self.look(&time)?;
@@ -192,7 +189,8 @@ impl<'a, H: Host> Turn<'a, H> {
             || failed != self.keeper.failed;
         self.keeper.findings.clone_from(&look.findings);
         self.keeper.failed = failed;
-        if changed || always_report || !self.ledger.unreported.is_empty() {
+        let is_awaited = matches!(trigger, Trigger::Start | Trigger::Bundle);
+        if changed || is_awaited || !self.ledger.unreported.is_empty() {
             let findings = look.findings.into_iter().collect();
             self.report(trigger, outcomes, convergence, findings)?;
         }

@@ -283,6 +283,19 @@ impl fmt::Debug for Entry<'_> {
     }
 }
 
+/// Returns the lines of `wanted` that `present` holds already, under the same head; nothing if there
+/// are none below it.
+fn shared_lines(present: &[u8], head: &str, wanted: &str) -> Option<String> {
+    let present: BTreeSet<&[u8]> = present.split(|byte| *byte == b'\n').collect();
+    let body = wanted.strip_prefix(head).unwrap_or(wanted);
+    let mut text = String::from(head);
+    for line in body.lines().filter(|line| present.contains(line.as_bytes())) {
+        text.push_str(line);
+        text.push('\n');
+    }
+    (text.len() > head.len()).then_some(text)
+}
+
 /// Returns how long the name of an entry is, 0 for all other lines.
 fn name_length(line: &[u8]) -> usize {
     match line.first() {

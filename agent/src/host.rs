@@ -29,6 +29,7 @@ use self::{
     rooted::Staged,
 };
 use crate::{
+    format::{self, sudoers},
     observed::{ObservedState, Scope},
     plan::Action,
 };
@@ -133,7 +134,12 @@ impl Linux {
         if let Some(etc) = root.walk("etc")? {
             lock::clear_stale(&etc, &accounts::FILES, lock::boot_time(root)?)?;
         }
-        let places = ["etc", "etc/sudoers.d", "etc/ssh/muster-keys", "etc/ssh/sshd_config.d"];
+        let places = [
+            "/etc",
+            sudoers::DIRECTORY,
+            format::ssh::KEYS_DIRECTORY,
+            format::ssh::DROP_IN_DIRECTORY,
+        ];
         for place in places {
             if let Some(dir) = root.walk(place)? {
                 dir.remove_leftovers()?;

@@ -77,13 +77,7 @@ fn kind(key: &SshPublicKey) -> &str {
 
 /// Returns the lines of `wanted` that `present` holds already, or nothing if there are none.
 pub fn common_keys(present: &[u8], wanted: &str) -> Option<String> {
-    let present: BTreeSet<&[u8]> = present.split(|byte| *byte == b'\n').collect();
-    let mut text = String::new();
-    for line in wanted.lines().filter(|line| present.contains(line.as_bytes())) {
-        text.push_str(line);
-        text.push('\n');
-    }
-    (!text.is_empty()).then_some(text)
+    super::shared_lines(present, "", wanted)
 }
 
 /// Says whether a key that `present` lets in is missing from `wanted`.

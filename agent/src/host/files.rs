@@ -194,7 +194,7 @@ impl Dir {
         let Some(file) = self.open_file(name)? else { return Ok(None) };
         let found =
             stat::fstat(&file).map_err(|source| system("look at", self.show(name), source))?;
-        let problem = if found.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
+        let problem = if !is_regular(&found) {
             Some("not a regular file")
         } else if found.st_size > MOST_BYTES {
             Some("larger than 64 MiB")
@@ -346,6 +346,19 @@ impl Dir {
         self.faults.pass(&format!("after {to}"))
     }
 
+    /// Makes a file what it was before: with this text, or not there. Durable once the directory is
+    /// synced.
+    pub fn put_back(
+        &self,
+        name: &str,
+        looks: Looks,
+        before: Option<&[u8]>,
+    ) -> Result<(), FileError> {
+        let Some(text) = before else { return self.remove(name) };
+        let temp = self.write_temp(name, looks, text)?;
+        self.rename(&temp.name, self, name)
+    }
+
     /// Removes a file; one that is missing is fine.
     pub fn remove(&self, name: &str) -> Result<(), FileError> {
         self.faults.pass(&format!("remove {name}"))?;
@@ -360,9 +373,8 @@ impl Dir {
         let Some(dir) = self.walk(name)? else { return Ok(()) };
         for entry in dir.names()? {
             let found = dir.stat(&entry)?;
-            let is_dir = found
-                .is_some_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits());
-            if is_dir { dir.remove_tree(&entry)? } else { dir.remove(&entry)? }
+            let below = found.as_ref().is_some_and(is_directory);
+            if below { dir.remove_tree(&entry)? } else { dir.remove(&entry)? }
         }
         self.faults.pass("remove tree")?;
         unistd::unlinkat(&*self.fd, name, UnlinkatFlags::RemoveDir)
@@ -372,10 +384,8 @@ impl Dir {
     /// Removes what an earlier life left unfinished here.
     pub fn remove_leftovers(&self) -> Result<(), FileError> {
         for name in self.names()?.iter().filter(|name| name.starts_with(LEFTOVER)) {
-            let file = self.stat(name)?.is_some_and(|found| {
-                found.st_uid == 0 && found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
-            });
-            if file {
+            let found = self.stat(name)?;
+            if found.is_some_and(|found| found.st_uid == 0 && is_regular(&found)) {
                 self.remove(name)?;
             }
         }
@@ -423,6 +433,16 @@ pub fn sync_file_systems(dirs: &[Dir]) -> Result<(), FileError> {
         }
     }
     Ok(())
+}
+
+/// Says whether this is a file with content of its own.
+pub fn is_regular(found: &FileStat) -> bool {
+    found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
+}
+
+/// Says whether this is a directory and no link to one.
+pub fn is_directory(found: &FileStat) -> bool {
+    found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits()
 }
 
 /// Returns sixteen hexadecimal digits that nobody can guess.

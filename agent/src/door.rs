@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     channel::{self, BadMessage, ToKeeper},
-    host::{chain, peer, state},
+    host::{chain, clocks, peer, state},
 };
 
 /// What the keeper is woken by.
@@ -58,8 +58,8 @@ impl Drop for Courier {
 pub fn open(path: &Path, courier: (u32, u32), events: SyncSender<Event>) -> io::Result<()> {
     state::remove(path).map_err(io::Error::other)?;
     let listener = UnixListener::bind(path)?;
-    peer::give(path, 0, courier.1)?;
-    peer::allow(path, 0o660)?;
+    state::give(path, 0, courier.1)?;
+    state::allow(path, 0o660)?;
     let uid = courier.0;
     thread::Builder::new().name("door".to_owned()).stack_size(STACK).spawn(move || {
         let mut served = None;
@@ -72,7 +72,7 @@ pub fn open(path: &Path, courier: (u32, u32), events: SyncSender<Event>) -> io::
                 Err(error) => {
                     let error = chain(&error);
                     tracing::warn!(%error, "cannot take a connection at the keeper's socket");
-                    peer::pause();
+                    clocks::pause();
                 }
             }
         }

@@ -146,11 +146,6 @@ impl Table {
         (0..self.lines.len()).filter_map(|at| self.entry(at))
     }
 
-    /// Says whether the last line lacks its newline.
-    pub fn lacks_final_newline(&self) -> bool {
-        self.text.last().is_some_and(|byte| *byte != b'\n')
-    }
-
     /// Returns the text with the edits made.
     pub fn splice(&self, edits: &[Edit]) -> Result<Vec<u8>, Misfit> {
         let mut changed: BTreeMap<usize, Vec<u8>> = BTreeMap::new();

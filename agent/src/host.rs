@@ -4,6 +4,7 @@
 //! following links.
 
 mod accounts;
+pub mod clocks;
 pub mod files;
 mod homes;
 mod jobs;

@@ -144,7 +144,7 @@ pub async fn join(state: &Path, token: &JoinToken, now: Timestamp) -> Result<Dig
 
 fn give(path: &Path, (uid, gid): (u32, u32)) -> Result<(), JoinError> {
     let named = |cause| JoinError::Give { path: path.display().to_string(), cause };
-    peer::give(path, uid, gid).map_err(named)
+    state::give(path, uid, gid).map_err(named)
 }
 
 fn hostname() -> Result<Line, JoinError> {

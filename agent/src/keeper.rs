@@ -24,7 +24,7 @@ use crate::{
     door::{Courier, Event},
     ends::{Ends, NextDates},
     host::{
-        Host, ObserveError, peer,
+        Host, ObserveError, clocks,
         state::{self, StateError},
         timer::Timer,
     },
@@ -94,7 +94,7 @@ impl<H: Host> Keeper<H> {
         let ledger = load_ledger(directory)?;
         let path = directory.join("key.der");
         let key = state::read(&path)?.ok_or(KeeperError::NoLedger(path))?;
-        let clocks = peer::clocks();
+        let clocks = clocks::read();
         Ok(Self {
             clock: Clock::restored(ledger.time, clocks),
             ends: Ends { ended: ledger.passed, ..Ends::default() },
@@ -140,7 +140,7 @@ impl<H: Host> Keeper<H> {
     }
 
     fn next_look(&mut self) -> (u64, Trigger) {
-        let clocks = peer::clocks();
+        let clocks = clocks::read();
         let retrying = self.convergence == Convergence::Retrying;
         let every = if retrying { RETRY_SECONDS } else { self.config.scan_seconds };
         self.agenda.wait(every, &self.clock.read(clocks), clocks.boot)
@@ -174,7 +174,7 @@ pub fn preview<H: Host>(
     host: H,
 ) -> Result<(Ledger, Plan, Vec<Finding>), KeeperError> {
     let mut keeper = Keeper::open(config, directory, host)?;
-    let time = keeper.clock.read(peer::clocks());
+    let time = keeper.clock.read(clocks::read());
     let mut turn = Turn::begin(&mut keeper)?;
     let look = turn.look(&time)?;
     Ok((turn.ledger, look.plan, look.findings.into_iter().collect()))

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use muster_agent::{
     channel, config, courier, door,
-    host::{self, Linux, notify, peer, state, timer::Timer},
+    host::{self, Linux, clocks, notify, peer, state, timer::Timer},
     join,
     keeper::{self, Keeper},
 };
@@ -158,7 +158,7 @@ fn join_fleet(cli: &Cli, token: &str, enforce: bool, break_glass: &[String]) -> 
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let host = runtime.block_on(join::join(&cli.state, &token, peer::clocks().wall))?;
+    let host = runtime.block_on(join::join(&cli.state, &token, clocks::read().wall))?;
     if !present {
         state::make_directory(cli.config.parent().unwrap_or(Path::new("/")), 0o755)?;
         state::replace(&cli.config, text.as_bytes(), 0o644)?;

@@ -4,11 +4,11 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-use nix::unistd::geteuid;
+use nix::unistd::{Gid, Uid, chown, geteuid};
 
 /// Where the agent keeps what it must not forget.
 pub const DIRECTORY: &str = "/var/lib/muster-agent";
@@ -139,6 +139,16 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StateError> {
         let _ = fs::remove_file(&beside);
         failed(cause)
     })
+}
+
+/// Gives a file of the agent's own to an account; only in directories that root alone can write.
+pub fn give(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    Ok(chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
+}
+
+/// Sets the mode of a file of the agent's own; only in directories that root alone can write.
+pub fn allow(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
 /// Removes a file that may be gone already.

@@ -19,7 +19,7 @@ use crate::{
     apply, channel,
     clock::{Heard, Time},
     ends::{self, NextDates},
-    host::{Host, chain, peer, state},
+    host::{Host, chain, clocks, state},
     ledger::Ledger,
     observed::Scope,
     plan::{self, Plan},
@@ -113,7 +113,7 @@ impl<'a, H: Host> Turn<'a, H> {
 
     fn take(&mut self, mut bundle: VerifiedBundle) -> Result<(), KeeperError> {
         let set_aside = std::mem::take(&mut bundle.set_aside);
-        let clocks = peer::clocks();
+        let clocks = clocks::read();
         if let Some(found) = &bundle.link {
             self.keeper.clock.swear(found.link.time, clocks);
         }
@@ -157,7 +157,7 @@ impl<'a, H: Host> Turn<'a, H> {
     /// Looks at the host and makes it as it should be. A start and a bundle are waited for and so
     /// always answered; other looks have something to say only if something is new.
     pub(super) fn converge(&mut self, trigger: Trigger) -> Result<(), KeeperError> {
-        let clocks = peer::clocks();
+        let clocks = clocks::read();
         let time = self.keeper.clock.read(clocks);
         let mut look = self.look(&time)?;
         self.keeper.agenda = Agenda {
@@ -303,7 +303,7 @@ impl<'a, H: Host> Turn<'a, H> {
             host: self.ledger.host,
             number,
             previous,
-            time: peer::clocks().wall,
+            time: clocks::read().wall,
             floor: self.ledger.floor_link().and(self.ledger.floor).map(|floor| floor.link),
             trust_version: self.ledger.trust().version,
             mode: self.keeper.config.policy.mode,
@@ -321,7 +321,7 @@ impl<'a, H: Host> Turn<'a, H> {
     }
 
     fn save(&mut self) -> Result<(), KeeperError> {
-        self.ledger.time = self.keeper.clock.remembered(peer::clocks());
+        self.ledger.time = self.keeper.clock.remembered(clocks::read());
         let bytes = self.ledger.encode();
         state::replace(&self.keeper.directory.join("ledger"), &bytes, 0o600)?;
         self.unsaved = false;

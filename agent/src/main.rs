@@ -151,7 +151,7 @@ fn join_fleet(cli: &Cli, token: &str, enforce: bool, break_glass: &[String]) -> 
         config::Config::parse(&text, &cli.config)?
     };
     for login in &config.policy.break_glass {
-        if peer::account(login)?.is_none() {
+        if peer::account(login.as_str())?.is_none() {
             bail!(
                 "`{login}`, the way in for an emergency, is no account of this host: make it first"
             );

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use muster_agent::{host::files::Faults, ownership::Ownership, plan::plan};
+use muster_agent::{host::files::Faults, ownership::Ownership, plan::plan, policy::AccountName};
 
 use crate::world::{
     Desired, NOW, PASSWD, Root, by_word, converge, findings, look, need_root, policy,
@@ -48,14 +48,17 @@ fn a_place_of_jobs_that_is_a_link_is_said_when_somebody_leaves() {
 }
 
 #[test]
-fn a_break_glass_account_that_is_not_there_is_said() {
+fn an_account_that_the_host_protects_and_does_not_have_is_said() {
     need_root();
     let root = Root::new();
     let (observed, _) = look(&mut root.host(), &Desired::default(), &Ownership::default());
     let mut policy = policy();
-    policy.break_glass = ["eve".to_owned(), "ops".to_owned()].into();
+    let names = |names: [&str; 2]| names.map(|name| AccountName::parse(name).unwrap()).into();
+    policy.break_glass = names(["eve", "ops"]);
+    policy.protected = names(["bin", "oracle"]);
     let plan = plan(&observed, &Desired::default().0, &Ownership::default(), &policy, NOW);
-    assert_eq!(findings(&plan), [("break-glass", "ops")].into());
+    let told = [("break-glass", "ops"), ("protected-missing", "oracle")];
+    assert_eq!(findings(&plan), told.into());
 }
 
 #[test]

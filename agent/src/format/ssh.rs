@@ -179,6 +179,16 @@ mod tests {
     }
 
     #[test]
+    fn a_line_holds_as_many_networks_as_the_bound_and_one_more_begins_another() {
+        let lines = |count: usize| {
+            let networks = from((0..count).map(|at| format!("10.0.{at}.0/24")));
+            key_file(&[(key("ssh-ed25519", 32), networks)].into()).lines().count()
+        };
+        assert_eq!(lines(MOST_NETWORKS_PER_LINE), 1);
+        assert_eq!(lines(MOST_NETWORKS_PER_LINE + 1), 2);
+    }
+
+    #[test]
     fn lines_stay_shorter_than_sshd_reads() {
         let many = from((0..=255).map(|at| format!("2001:db8:1111:2222:3333:4444:5555:{at:04x}")));
         let text = key_file(&[(key("ssh-ed25519", 32), many)].into());

@@ -1,6 +1,6 @@
 use proptest::{collection::vec, prelude::*};
 
-use super::{Edit, Misfit, Table, Value, group, shadow, sudoers};
+use super::{BadTable, Edit, MOST_BYTES, Misfit, Table, Value, group, shadow, sudoers};
 use muster_proto::{
     name::{AbsolutePath, Login, ObjectName, UnixGroupName},
     statement::PasswordPolicy,
@@ -163,4 +163,11 @@ proptest! {
         prop_assert_eq!(others(&made), others(&text));
         prop_assert!(made.ends_with(b"\n"));
     }
+}
+
+#[test]
+fn a_table_may_be_as_large_as_the_bound_and_not_a_byte_larger() {
+    let text = |length: usize| vec![b'\n'; length];
+    assert!(Table::parse(vec![b'a'; MOST_BYTES]).is_ok());
+    assert_eq!(Table::parse(text(MOST_BYTES + 1)), Err(BadTable::Large));
 }

@@ -470,3 +470,21 @@ fn set_looks<Fd: AsFd>(fd: Fd, looks: Looks, path: impl Fn() -> String) -> Resul
 fn system(doing: &'static str, path: String, source: Errno) -> FileError {
     FileError::System { doing, path, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_whole_up_to_the_bound_and_not_at_all_beyond() {
+        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        let dir = Dir::open(folder.path(), Arc::new(Faults::none())).unwrap();
+        let most = u64::try_from(MOST_BYTES).unwrap();
+        File::create(folder.path().join("most")).unwrap().set_len(most).unwrap();
+        File::create(folder.path().join("more")).unwrap().set_len(most + 1).unwrap();
+        let (bytes, _) = dir.read("most").unwrap().unwrap();
+        assert_eq!(u64::try_from(bytes.len()), Ok(most));
+        let more = dir.read("more");
+        assert!(matches!(more, Err(FileError::Unsafe { .. })), "{more:?}");
+    }
+}

@@ -189,3 +189,37 @@ pub fn age(path: &Path) -> Result<std::time::Duration, StateError> {
     let written = fs::metadata(path).and_then(|found| found.modified()).map_err(failed)?;
     Ok(written.elapsed().unwrap_or(std::time::Duration::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that is all holes, so that it takes no room.
+    fn sparse(directory: &Path, length: u64) -> PathBuf {
+        let path = directory.join(length.to_string());
+        replace(&path, b"", 0o600).unwrap();
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(length).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_state_file_is_read_whole_up_to_its_bound_and_not_in_part_beyond() {
+        let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+        let read = |length| read(&sparse(directory.path(), length));
+        let length = |bytes: Vec<u8>| u64::try_from(bytes.len()).unwrap();
+        assert_eq!(length(read(MAX_STATE).unwrap().unwrap()), MAX_STATE);
+        assert!(matches!(read(MAX_STATE + 1), Err(StateError::Read { .. })));
+    }
+
+    #[test]
+    fn a_text_is_read_whole_up_to_its_bound_and_not_in_part_beyond() {
+        let directory = tempfile::tempdir().unwrap();
+        let (most, more) =
+            (sparse(directory.path(), MAX_TEXT), sparse(directory.path(), MAX_TEXT + 1));
+        let length = |text: String| u64::try_from(text.len()).unwrap();
+        assert_eq!(length(read_text(&most).unwrap()), MAX_TEXT);
+        assert!(read_text(&more).is_err());
+        assert_eq!(read_text_of_root(&most).unwrap().map(length), Ok(MAX_TEXT));
+        assert_eq!(read_text_of_root(&more).unwrap(), Err(NotRoots::TooLong));
+    }
+}

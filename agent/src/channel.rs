@@ -17,7 +17,7 @@ use prost::Message;
 pub const SOCKET: &str = "/run/muster-agent/keeper.sock";
 
 /// The most bytes that a message may have.
-const MAX_MESSAGE: usize = MAX_BUNDLE + 1_024;
+pub(crate) const MAX_MESSAGE: usize = MAX_BUNDLE + 1_024;
 
 /// What the courier tells the keeper.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,10 +49,10 @@ pub fn standing_message(standing: &Standing) -> Vec<u8> {
 }
 
 /// Returns the message that hands the courier a receipt: its number and its envelope in bytes.
-pub fn spool_message(number: u64, envelope: &[u8]) -> Option<Vec<u8>> {
-    let receipt = Some(wire::Envelope::decode(envelope).ok()?);
+pub fn spool_message(number: u64, envelope: &[u8]) -> Result<Vec<u8>, prost::DecodeError> {
+    let receipt = Some(wire::Envelope::decode(envelope)?);
     let entry = wire::SpoolEntry { number, receipt };
-    Some(frame(&wire::FromKeeper { message: Some(from_keeper::Message::Spool(entry)) }))
+    Ok(frame(&wire::FromKeeper { message: Some(from_keeper::Message::Spool(entry)) }))
 }
 
 /// Puts a message behind its length.
@@ -88,4 +88,17 @@ pub fn receive(stream: &mut UnixStream) -> Result<ToKeeper, BadMessage> {
 /// Writes a framed message to the courier.
 pub fn send(stream: &mut UnixStream, message: &[u8]) -> io::Result<()> {
     stream.write_all(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_may_be_as_long_as_the_bound_and_not_a_byte_longer() {
+        let head = |length: usize| u32::try_from(length).unwrap().to_be_bytes();
+        assert_eq!(body_length(head(MAX_MESSAGE)).unwrap(), MAX_MESSAGE);
+        let longer = body_length(head(MAX_MESSAGE + 1));
+        assert!(matches!(longer, Err(BadMessage::TooLong(_))), "{longer:?}");
+    }
 }

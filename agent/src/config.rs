@@ -13,7 +13,7 @@ use muster_proto::{
 };
 use serde::Deserialize;
 
-use crate::policy::HostPolicy;
+use crate::policy::{AccountName, HostPolicy};
 
 /// Where the configuration is.
 pub const PATH: &str = "/etc/muster/agent.toml";
@@ -136,6 +136,18 @@ impl Config {
                 ));
             }
         }
+        let mut names = |key: &str, texts: Vec<String>| {
+            let mut names = BTreeSet::new();
+            for text in texts {
+                match AccountName::parse(&text) {
+                    Ok(name) => drop(names.insert(name)),
+                    Err(fault) => faults.push(format!("{key}: {fault}")),
+                }
+            }
+            names
+        };
+        let protected = names("protected", raw.protected);
+        let break_glass = names("break_glass", raw.break_glass);
         let mut refused_roles = BTreeSet::new();
         for role in raw.refused_roles {
             match ObjectName::parse(&role) {
@@ -153,8 +165,8 @@ impl Config {
                     mode,
                     default_shell,
                     home_base,
-                    protected: raw.protected.into_iter().collect(),
-                    break_glass: raw.break_glass.into_iter().collect(),
+                    protected,
+                    break_glass,
                     uid_ranges,
                     refused_roles,
                 };
@@ -177,4 +189,34 @@ pub fn initial(mode: HostMode, break_glass: &[String]) -> String {
          mode = \"{mode}\"\nbreak_glass = {}\n",
         toml::Value::Array(logins)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<String> {
+        match Config::parse(text, Path::new("agent.toml")) {
+            Ok(_) => Vec::new(),
+            Err(BadConfig::Values { faults, .. }) => faults,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn seconds_between_scans_are_taken_up_to_both_bounds_and_no_further() {
+        for (seconds, good) in [(9, false), (10, true), (86_400, true), (86_401, false)] {
+            let found = faults(&format!("scan_seconds = {seconds}"));
+            assert_eq!(found.is_empty(), good, "{seconds}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_accounts_that_cannot_be_are_told_all_at_once() {
+        assert_eq!(faults("protected = [\"_apt\", \"John.Doe\"]"), [""; 0]);
+        let found = faults("protected = [\"ops,eve\", \"ok\"]\nbreak_glass = [\"rescue \"]");
+        let [protected, break_glass] = &found[..] else { panic!("{found:?}") };
+        assert!(protected.starts_with("protected: `ops,eve`"), "{protected}");
+        assert!(break_glass.starts_with("break_glass: `rescue `"), "{break_glass}");
+    }
 }

@@ -1,6 +1,8 @@
 //! The unprivileged process: it talks to the network and knows no host. What it carries is signed
 //! elsewhere and believed elsewhere; a courier that lies can only withhold.
 
+mod back_off;
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -28,6 +30,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 
+use self::back_off::BackOff;
 use crate::{
     channel::{self, BadMessage},
     host::{
@@ -44,12 +47,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Seconds between keep-alives on a quiet connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-
-/// Shortest and longest waits between attempts.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
-
-/// The most bytes that a message may have.
-const MAX_MESSAGE: usize = muster_proto::bundle::MAX_BUNDLE + 1_024;
 
 /// Why a session ended or did not begin.
 #[derive(Debug, thiserror::Error)]
@@ -87,9 +84,15 @@ pub enum CourierError {
     /// The controller refused or went away.
     #[error("the controller ended the session: {}", .0.message())]
     Refused(Box<tonic::Status>),
-    /// The other side closed.
-    #[error("the {0} closed the connection")]
-    Closed(&'static str),
+    /// The controller says nothing.
+    #[error("the controller does not answer")]
+    Silent,
+    /// The controller closed.
+    #[error("the controller closed the connection")]
+    Closed,
+    /// There is a new certificate, and the next session begins with it.
+    #[error("the certificate was renewed")]
+    Renewed,
     /// A new certificate could not be asked for.
     #[error("cannot make a request for a new certificate")]
     Renew(#[from] rcgen::Error),
@@ -165,39 +168,41 @@ pub async fn dial(address: &str, tls: ClientConfig) -> Result<Channel, CourierEr
             let address = address.to_owned();
             channel.map_err(|cause| CourierError::Connect { address, cause })
         }
-        Err(_) => Err(CourierError::Closed("controller did not answer and")),
+        Err(_) => Err(CourierError::Silent),
     }
 }
 
 /// Carries between controller and keeper for ever; waits a little longer after each failure.
 pub async fn run(directory: &Path, socket: &Path) -> Result<(), CourierError> {
     let random = SystemRandom::new();
-    let mut wait = BACK_OFF.0;
+    let mut back_off = BackOff::default();
     loop {
         let identity = Identity::load(directory)?;
         let mut established = false;
         let Err(error) = session(identity, socket, &mut established).await;
         if established {
-            wait = BACK_OFF.0;
+            back_off.reset();
         }
-        let pause = jitter(&random, wait);
+        if let CourierError::Renewed = error {
+            tracing::info!("certificate renewed; the next session begins with it");
+            continue;
+        }
+        let pause = back_off.pause(chance(&random));
         tracing::warn!(
             error = %chain(&error),
             retry_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
             "session ended"
         );
         tokio::time::sleep(pause).await;
-        wait = (wait * 2).min(BACK_OFF.1);
     }
 }
 
-/// Between half and all of the wait, so that a fleet does not come back in step.
-fn jitter(random: &SystemRandom, wait: Duration) -> Duration {
+/// Returns a random byte; the largest, for the longest pause, where there is none.
+fn chance(random: &SystemRandom) -> u8 {
     let mut byte = [0];
-    if random.fill(&mut byte).is_err() {
-        return wait;
-    }
-    wait / 2 + wait / 2 * u32::from(byte[0]) / 255
+    let filled = random.fill(&mut byte);
+    let [byte] = byte;
+    if filled.is_ok() { byte } else { u8::MAX }
 }
 
 async fn session(
@@ -208,11 +213,11 @@ async fn session(
     let keeper = UnixStream::connect(socket).await.map_err(CourierError::Keeper)?;
     let (mut from_keeper, mut to_keeper) = keeper.into_split();
     let mut client = AgentsClient::new(dial(&identity.address, identity.tls()?).await?)
-        .max_decoding_message_size(MAX_MESSAGE)
-        .max_encoding_message_size(MAX_MESSAGE);
+        .max_decoding_message_size(channel::MAX_MESSAGE)
+        .max_encoding_message_size(channel::MAX_MESSAGE);
     if renew_if_due(&identity, &mut client).await? {
         // The old one may have expired, and then nothing else is let through with it.
-        return Err(CourierError::Closed("courier has a new certificate and"));
+        return Err(CourierError::Renewed);
     }
     let (sender, receiver) = mpsc::channel::<FromAgent>(64);
     write(&mut to_keeper, to_keeper::Message::WatchSpoolAfter(0)).await?;
@@ -221,7 +226,7 @@ async fn session(
     let outgoing = tokio_stream::wrappers::ReceiverStream::new(receiver);
     let mut incoming = timeout(PATIENCE, client.session(outgoing))
         .await
-        .map_err(|_| CourierError::Closed("controller did not answer and"))??
+        .map_err(|_| CourierError::Silent)??
         .into_inner();
     *established = true;
     tracing::info!(controller = %identity.address, "session begun");
@@ -229,7 +234,7 @@ async fn session(
         loop {
             let message = read(&mut from_keeper).await?;
             if sender.send(message).await.is_err() {
-                return Err(CourierError::Closed("controller"));
+                return Err(CourierError::Closed);
             }
         }
     };
@@ -237,16 +242,10 @@ async fn session(
         while let Some(message) = incoming.message().await? {
             write(&mut to_keeper, to_keeper::Message::Deliver(message.bundle)).await?;
         }
-        Err(CourierError::Closed("controller"))
+        Err(CourierError::Closed)
     };
-    let renewal = async {
-        loop {
-            tokio::time::sleep(RENEW_CHECK).await;
-            if renew_if_due(&identity, &mut client.clone()).await? {
-                return Err(CourierError::Closed("courier has a new certificate and"));
-            }
-        }
-    };
+    let renew = async || renew_if_due(&identity, &mut client.clone()).await;
+    let renewal = async { Err(until_renewed(RENEW_CHECK, renew).await) };
     tokio::select! { end = upward => end, end = downward => end, end = renewal => end }
 }
 
@@ -299,7 +298,7 @@ pub async fn join(
     };
     let reply = timeout(PATIENCE, client.join(request))
         .await
-        .map_err(|_| CourierError::Closed("controller did not answer and"))??
+        .map_err(|_| CourierError::Silent)??
         .into_inner();
     let trust_roots = reply.trust_roots.into_iter().map(Envelope::try_from);
     Ok(Admission {
@@ -328,11 +327,26 @@ async fn renew_if_due(
     let reply =
         timeout(PATIENCE, client.renew(wire::RenewRequest { certificate_request: request }))
             .await
-            .map_err(|_| CourierError::Closed("controller did not answer and"))??
+            .map_err(|_| CourierError::Silent)??
             .into_inner();
     state::replace(&path, &join_identity(&key, &reply.certificate), 0o600)?;
-    tracing::info!("certificate renewed");
     Ok(true)
+}
+
+/// Tries every so often, and returns why the session has to end: there is a new certificate, or
+/// none could be had.
+async fn until_renewed(
+    every: Duration,
+    mut renew: impl AsyncFnMut() -> Result<bool, CourierError>,
+) -> CourierError {
+    loop {
+        tokio::time::sleep(every).await;
+        match renew().await {
+            Ok(false) => {}
+            Ok(true) => return CourierError::Renewed,
+            Err(error) => return error,
+        }
+    }
 }
 
 /// Puts key and certificate into one file, so that no crash leaves a pair that does not fit.
@@ -352,4 +366,37 @@ pub fn certificate_request() -> Result<(Vec<u8>, Vec<u8>), rcgen::Error> {
     let key = rcgen::KeyPair::generate()?;
     let request = rcgen::CertificateParams::default().serialize_request(&key)?;
     Ok((key.serialize_der(), request.der().to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_proto::bundle::MAX_BUNDLE;
+
+    use super::*;
+
+    #[test]
+    fn a_session_looks_until_there_is_a_new_certificate_and_ends_for_that_reason() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let end = |answers: Vec<Result<bool, CourierError>>| {
+            let mut answers = answers.into_iter();
+            let renew = async || answers.next().unwrap();
+            let end = runtime.block_on(until_renewed(Duration::ZERO, renew));
+            (end, answers.count())
+        };
+        let (renewed, left) = end(vec![Ok(false), Ok(false), Ok(true), Ok(false)]);
+        assert!(matches!(renewed, CourierError::Renewed), "{renewed:?}");
+        assert_eq!(left, 1);
+        let (failed, left) = end(vec![Ok(false), Err(CourierError::Silent), Ok(true)]);
+        assert!(matches!(failed, CourierError::Silent), "{failed:?}");
+        assert_eq!(left, 1);
+    }
+
+    #[test]
+    fn the_largest_bundle_fits_into_a_message_on_both_sides() {
+        let bundle = || vec![0; MAX_BUNDLE];
+        let down = wire::ToAgent { bundle: bundle() };
+        assert!(down.encoded_len() <= channel::MAX_MESSAGE);
+        let deliver = Some(to_keeper::Message::Deliver(bundle()));
+        assert!(ToKeeper { message: deliver }.encoded_len() <= channel::MAX_MESSAGE);
+    }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     channel::{self, BadMessage, ToKeeper},
-    host::{peer, state},
+    host::{chain, clocks, peer, state},
 };
 
 /// What the keeper is woken by.
@@ -58,8 +58,8 @@ impl Drop for Courier {
 pub fn open(path: &Path, courier: (u32, u32), events: SyncSender<Event>) -> io::Result<()> {
     state::remove(path).map_err(io::Error::other)?;
     let listener = UnixListener::bind(path)?;
-    peer::give(path, 0, courier.1)?;
-    peer::allow(path, 0o660)?;
+    state::give(path, 0, courier.1)?;
+    state::allow(path, 0o660)?;
     let uid = courier.0;
     thread::Builder::new().name("door".to_owned()).stack_size(STACK).spawn(move || {
         let mut served = None;
@@ -70,8 +70,9 @@ pub fn open(path: &Path, courier: (u32, u32), events: SyncSender<Event>) -> io::
                 }
                 Ok((found, _)) => tracing::warn!(uid = found, "turned away at the keeper's socket"),
                 Err(error) => {
+                    let error = chain(&error);
                     tracing::warn!(%error, "cannot take a connection at the keeper's socket");
-                    peer::pause();
+                    clocks::pause();
                 }
             }
         }
@@ -110,7 +111,7 @@ fn serve(
                 Ok(ToKeeper::WatchSpoolAfter(number)) => Event::Watch(number),
                 Err(BadMessage::Io(_)) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "the courier was turned away");
+                    tracing::warn!(error = %chain(&error), "the courier was turned away");
                     let _ = stream.shutdown(Shutdown::Both);
                     return;
                 }
@@ -123,7 +124,7 @@ fn serve(
     match thread::Builder::new().name("courier".to_owned()).stack_size(STACK).spawn(read) {
         Ok(reader) => Some(Served { stream: held, reader }),
         Err(error) => {
-            tracing::warn!(%error, "cannot listen to the courier");
+            tracing::warn!(error = %chain(&error), "cannot listen to the courier");
             None
         }
     }
@@ -133,6 +134,7 @@ fn serve(
 mod tests {
     use std::{
         io::{Read, Write},
+        os::unix::fs::PermissionsExt,
         sync::mpsc::{Receiver, sync_channel},
     };
 
@@ -166,6 +168,26 @@ mod tests {
         let mut stream = UnixStream::connect(&path).unwrap();
         drop(came(&events));
         assert!(is_closed(&mut stream));
+    }
+
+    #[test]
+    fn a_process_of_another_account_is_turned_away_unheard() {
+        let (directory, path, events) = door();
+        // It gets as far as the socket itself, which its Unix group lets it connect to.
+        let open = std::fs::Permissions::from_mode(0o711);
+        std::fs::set_permissions(directory.path(), open).unwrap();
+        let place = path.clone();
+        let stranger = thread::spawn(move || {
+            let nobody = rustix::process::Uid::from_raw(65_534);
+            // In Linux a thread can be somebody else than its process.
+            rustix::thread::set_thread_uid(nobody).expect("this test needs root");
+            let mut stream = UnixStream::connect(&place).unwrap();
+            is_closed(&mut stream)
+        });
+        assert!(stranger.join().unwrap());
+        assert!(events.try_recv().is_err(), "somebody heard it");
+        let _courier = UnixStream::connect(&path).unwrap();
+        drop(came(&events));
     }
 
     #[test]

@@ -146,11 +146,6 @@ impl Table {
         (0..self.lines.len()).filter_map(|at| self.entry(at))
     }
 
-    /// Says whether the last line lacks its newline.
-    pub fn lacks_final_newline(&self) -> bool {
-        self.text.last().is_some_and(|byte| *byte != b'\n')
-    }
-
     /// Returns the text with the edits made.
     pub fn splice(&self, edits: &[Edit]) -> Result<Vec<u8>, Misfit> {
         let mut changed: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
@@ -281,6 +276,19 @@ impl fmt::Debug for Entry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Entry({})", String::from_utf8_lossy(self.field(0)))
     }
+}
+
+/// Returns the lines of `wanted` that `present` holds already, under the same head; nothing if there
+/// are none below it.
+fn shared_lines(present: &[u8], head: &str, wanted: &str) -> Option<String> {
+    let present: BTreeSet<&[u8]> = present.split(|byte| *byte == b'\n').collect();
+    let body = wanted.strip_prefix(head).unwrap_or(wanted);
+    let mut text = String::from(head);
+    for line in body.lines().filter(|line| present.contains(line.as_bytes())) {
+        text.push_str(line);
+        text.push('\n');
+    }
+    (text.len() > head.len()).then_some(text)
 }
 
 /// Returns how long the name of an entry is, 0 for all other lines.

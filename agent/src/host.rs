@@ -4,6 +4,7 @@
 //! following links.
 
 mod accounts;
+pub mod clocks;
 pub mod files;
 mod homes;
 mod jobs;
@@ -14,6 +15,7 @@ mod observe;
 pub mod peer;
 mod program;
 mod rooted;
+mod security;
 mod sessions;
 mod ssh;
 pub mod state;
@@ -28,6 +30,7 @@ use self::{
     rooted::Staged,
 };
 use crate::{
+    format::{self, sudoers},
     observed::{ObservedState, Scope},
     plan::Action,
 };
@@ -132,7 +135,12 @@ impl Linux {
         if let Some(etc) = root.walk("etc")? {
             lock::clear_stale(&etc, &accounts::FILES, lock::boot_time(root)?)?;
         }
-        let places = ["etc", "etc/sudoers.d", "etc/ssh/muster-keys", "etc/ssh/sshd_config.d"];
+        let places = [
+            "/etc",
+            sudoers::DIRECTORY,
+            format::ssh::KEYS_DIRECTORY,
+            format::ssh::DROP_IN_DIRECTORY,
+        ];
         for place in places {
             if let Some(dir) = root.walk(place)? {
                 dir.remove_leftovers()?;

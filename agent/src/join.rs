@@ -28,7 +28,7 @@ use crate::{
         peer,
         state::{self, StateError},
     },
-    ledger::{BadLedger, Ledger},
+    ledger::{BadTrustRoots, Ledger},
     receipt,
 };
 
@@ -44,6 +44,9 @@ pub enum JoinError {
     /// There is no account for the courier.
     #[error("the system has no account `{COURIER_ACCOUNT}`; the package makes it with sysusers.d")]
     NoAccount,
+    /// Nobody knows whether there is one.
+    #[error("cannot look the account `{COURIER_ACCOUNT}` up")]
+    Accounts(#[source] std::io::Error),
     /// The token is too old.
     #[error("the token expired at {0}; ask for a new one with `muster host token`")]
     Expired(Timestamp),
@@ -55,7 +58,7 @@ pub enum JoinError {
     Pins(&'static str),
     /// Its trust roots are not believed.
     #[error("cannot believe the controller's trust roots")]
-    Trust(#[from] BadLedger),
+    Trust(#[from] BadTrustRoots),
     /// A key could not be made.
     #[error("cannot make this host's keys")]
     Key(#[from] BadMachineKey),
@@ -93,7 +96,8 @@ pub async fn join(state: &Path, token: &JoinToken, now: Timestamp) -> Result<Dig
             .map_or_else(|_| "(a damaged ledger)".to_owned(), |ledger| ledger.lineage.short());
         return Err(JoinError::Joined(fleet));
     }
-    let account = peer::account(COURIER_ACCOUNT).ok().flatten().ok_or(JoinError::NoAccount)?;
+    let account = peer::account(COURIER_ACCOUNT).map_err(JoinError::Accounts)?;
+    let account = account.ok_or(JoinError::NoAccount)?;
     if token.expires < now {
         return Err(JoinError::Expired(token.expires));
     }
@@ -140,7 +144,7 @@ pub async fn join(state: &Path, token: &JoinToken, now: Timestamp) -> Result<Dig
 
 fn give(path: &Path, (uid, gid): (u32, u32)) -> Result<(), JoinError> {
     let named = |cause| JoinError::Give { path: path.display().to_string(), cause };
-    peer::give(path, uid, gid).map_err(named)
+    state::give(path, uid, gid).map_err(named)
 }
 
 fn hostname() -> Result<Line, JoinError> {

@@ -15,7 +15,6 @@ use std::{
 use muster_proto::{
     crypto::{BadMachineKey, MachineKey},
     receipt::{Convergence, Finding, Outcome, Trigger},
-    selector::Labels,
 };
 
 use self::{agenda::Agenda, turn::Turn};
@@ -25,11 +24,11 @@ use crate::{
     door::{Courier, Event},
     ends::{Ends, NextDates},
     host::{
-        Host, ObserveError, peer,
+        Host, ObserveError, clocks,
         state::{self, StateError},
         timer::Timer,
     },
-    labels,
+    labels::HostLabels,
     ledger::{BadLedger, Ledger},
     plan::Plan,
     receipt::Spool,
@@ -72,11 +71,12 @@ pub struct Keeper<H> {
     clock: Clock,
     ends: Ends,
     agenda: Agenda,
-    labels: Labels,
-    label_findings: Vec<Finding>,
+    labels: HostLabels,
     refusal: String,
     findings: BTreeSet<Finding>,
     failed: Vec<Outcome>,
+    /// Receipts in the spool that are receipts no more.
+    damaged: BTreeSet<u64>,
     courier: Option<Courier>,
     convergence: Convergence,
 }
@@ -94,8 +94,7 @@ impl<H: Host> Keeper<H> {
         let ledger = load_ledger(directory)?;
         let path = directory.join("key.der");
         let key = state::read(&path)?.ok_or(KeeperError::NoLedger(path))?;
-        let (labels, label_findings) = labels::load(Path::new("/"))?;
-        let clocks = peer::clocks();
+        let clocks = clocks::read();
         Ok(Self {
             clock: Clock::restored(ledger.time, clocks),
             ends: Ends { ended: ledger.passed, ..Ends::default() },
@@ -105,11 +104,11 @@ impl<H: Host> Keeper<H> {
             directory: directory.to_owned(),
             config,
             host,
-            labels,
-            label_findings,
+            labels: HostLabels::load(Path::new("/"))?,
             refusal: String::new(),
             findings: BTreeSet::new(),
             failed: Vec::new(),
+            damaged: BTreeSet::new(),
             courier: None,
             convergence: Convergence::Done,
         })
@@ -117,7 +116,7 @@ impl<H: Host> Keeper<H> {
 
     /// Works until the door closes for good.
     pub fn run(&mut self, events: &Receiver<Event>, timer: &Timer) -> Result<(), KeeperError> {
-        self.turn(|turn| turn.converge(Trigger::Start, true))?;
+        self.turn(|turn| turn.converge(Trigger::Start))?;
         loop {
             let (wait, trigger) = self.next_look();
             // What is due comes before what has arrived.
@@ -133,15 +132,15 @@ impl<H: Host> Keeper<H> {
                 Event::Watch(after) => self.turn(|turn| turn.welcome(after))?,
                 Event::Deliver(bytes) => self.turn(|turn| turn.deliver(&bytes))?,
                 Event::Time => self.turn(|turn| {
-                    turn.load_labels()?;
-                    turn.converge(trigger, false)
+                    turn.load_labels();
+                    turn.converge(trigger)
                 })?,
             }
         }
     }
 
     fn next_look(&mut self) -> (u64, Trigger) {
-        let clocks = peer::clocks();
+        let clocks = clocks::read();
         let retrying = self.convergence == Convergence::Retrying;
         let every = if retrying { RETRY_SECONDS } else { self.config.scan_seconds };
         self.agenda.wait(every, &self.clock.read(clocks), clocks.boot)
@@ -154,13 +153,6 @@ impl<H: Host> Keeper<H> {
         let mut turn = Turn::begin(self)?;
         work(&mut turn)?;
         turn.end()
-    }
-
-    /// Reads the labels again, and says whether they have changed.
-    fn load_labels(&mut self) -> Result<bool, KeeperError> {
-        let before = std::mem::take(&mut self.labels);
-        (self.labels, self.label_findings) = labels::load(Path::new("/"))?;
-        Ok(self.labels != before)
     }
 
     fn tell(&mut self, message: &[u8]) {
@@ -182,7 +174,7 @@ pub fn preview<H: Host>(
     host: H,
 ) -> Result<(Ledger, Plan, Vec<Finding>), KeeperError> {
     let mut keeper = Keeper::open(config, directory, host)?;
-    let time = keeper.clock.read(peer::clocks());
+    let time = keeper.clock.read(clocks::read());
     let mut turn = Turn::begin(&mut keeper)?;
     let look = turn.look(&time)?;
     Ok((turn.ledger, look.plan, look.findings.into_iter().collect()))

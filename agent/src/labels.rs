@@ -1,16 +1,58 @@
 //! The labels that a host judges selectors by: root-owned files and a closed list of local facts.
 //! Never from the controller, DHCP or cloud metadata.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use muster_proto::{receipt::Finding, selector::Labels};
 
-use crate::host::state::{self, StateError};
+use crate::host::{
+    chain,
+    state::{self, StateError},
+};
 
 /// Where an administrator of the host writes `key=value` lines.
 pub const DIRECTORY: &str = "/etc/muster/labels.d";
 /// What begins the names of facts, which no file can set.
 const FACTS: &str = "muster/";
+
+/// The labels that hold on this host, and what is wrong with how they are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostLabels {
+    /// What selectors are judged by.
+    pub labels: Labels,
+    /// What is to be reported.
+    pub findings: Vec<Finding>,
+}
+
+impl HostLabels {
+    /// Reads labels and facts below a root.
+    pub fn load(root: &Path) -> Result<Self, StateError> {
+        let (labels, findings) = load(root)?;
+        Ok(Self { labels, findings })
+    }
+
+    /// Reads them again, and says whether they have changed. Where that fails those from before
+    /// hold, and a finding says so: a host without its labels would take everybody's access away.
+    pub fn reload(&mut self, root: &Path) -> bool {
+        match Self::load(root) {
+            Ok(now) => {
+                let changed = now.labels != self.labels;
+                *self = now;
+                changed
+            }
+            Err(error) => {
+                let detail = format!("{}: those from before hold", chain(&error));
+                let subject = "labels".to_owned();
+                let finding = Finding { kind: "label".to_owned(), subject, detail };
+                if self.findings != [finding.clone()] {
+                    tracing::error!(error = %chain(&error), "cannot read the labels again");
+                    self.findings = vec![finding];
+                }
+                false
+            }
+        }
+    }
+}
 
 /// Labels as they are gathered, with where each was said.
 #[derive(Default)]
@@ -21,10 +63,15 @@ struct Gathered {
 }
 
 /// Reads labels and facts; a line that is not a label is reported, and the others count.
-pub fn load(root: &Path) -> Result<(Labels, Vec<Finding>), StateError> {
+fn load(root: &Path) -> Result<(Labels, Vec<Finding>), StateError> {
     let mut gathered = Gathered::default();
     let directory = root.join(DIRECTORY.trim_start_matches('/'));
-    let names = if directory.is_dir() { state::names(&directory)? } else { Vec::new() };
+    let names = match state::names(&directory) {
+        Err(StateError::Read { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
+            Vec::new()
+        }
+        other => other?,
+    };
     for name in names.iter().filter(|name| !name.starts_with('.') && !name.ends_with('~')) {
         let path = directory.join(name);
         let place = path.display().to_string();
@@ -123,6 +170,29 @@ mod tests {
     fn a_fact_and_a_line_that_is_no_label_are_reported_by_their_own_names() {
         let root = root(&[("10-a", "muster/os=plan9\na b=c\nenv=dev\n")]);
         assert_eq!(loaded(&root), ("env=dev".into(), vec!["muster/os".into(), "a b".into()]));
+    }
+
+    #[test]
+    fn labels_that_cannot_be_read_again_stay_and_are_reported() {
+        let root = root(&[("10-a", "env=prod\n")]);
+        let directory = root.path().join("etc/muster/labels.d");
+        let mut labels = HostLabels::load(root.path()).unwrap();
+        let before = labels.labels.clone();
+        assert!(!labels.reload(root.path()));
+
+        std::fs::rename(&directory, root.path().join("aside")).unwrap();
+        state::replace(&directory, b"no directory", 0o644).unwrap();
+        assert!(!labels.reload(root.path()));
+        assert_eq!(labels.labels, before);
+        let [finding] = &labels.findings[..] else { panic!("{:?}", labels.findings) };
+        assert!(finding.detail.contains("labels.d"), "{finding:?}");
+        assert!(HostLabels::load(root.path()).is_err(), "and no host begins without them");
+
+        // None at all is what the administrator says.
+        state::remove(&directory).unwrap();
+        assert!(labels.reload(root.path()));
+        assert!(labels.labels.iter().all(|(key, _)| key.starts_with(FACTS)));
+        assert_eq!(labels.findings, []);
     }
 
     #[test]

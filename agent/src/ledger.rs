@@ -77,18 +77,26 @@ pub enum BadLedger {
     /// A document inside is.
     #[error("the ledger holds a document that is damaged")]
     Malformed(#[from] Malformed),
-    /// A trust root inside is not believed.
-    #[error("the ledger holds a trust root that does not verify")]
-    Trust(#[from] Refused),
+    /// The trust roots inside are not believed.
+    #[error("the ledger holds trust roots that cannot be followed")]
+    Trust(#[from] BadTrustRoots),
     /// A name or number inside cannot be.
     #[error("the ledger holds a name that cannot be")]
     Name(#[from] BadName),
     /// A digest is of the wrong length.
     #[error("the ledger holds a digest or id that is damaged")]
     Length(#[from] muster_proto::id::WrongLength),
-    /// There is no trust root.
-    #[error("the ledger holds no trust root")]
-    NoTrustRoot,
+}
+
+/// Why trust roots cannot be followed from the first to the newest.
+#[derive(Debug, thiserror::Error)]
+pub enum BadTrustRoots {
+    /// There is none.
+    #[error("there is no trust root")]
+    None,
+    /// One of them is not the fleet's first, or not what the one before lets follow.
+    #[error("a trust root does not verify")]
+    Refused(#[from] Refused),
 }
 
 impl Ledger {
@@ -98,7 +106,7 @@ impl Ledger {
         lineage: Digest,
         trust_roots: Vec<Envelope>,
         floor: Option<LinkRef>,
-    ) -> Result<Self, BadLedger> {
+    ) -> Result<Self, BadTrustRoots> {
         let trust = follow(&trust_roots, lineage)?;
         let floor = floor.map(|link| Floor { trust_version: trust.version, link });
         Ok(Self {
@@ -223,11 +231,26 @@ impl Ledger {
     }
 }
 
-fn follow(envelopes: &[Envelope], lineage: Digest) -> Result<Verified<TrustRoot>, BadLedger> {
-    let (first, rest) = envelopes.split_first().ok_or(BadLedger::NoTrustRoot)?;
+fn follow(envelopes: &[Envelope], lineage: Digest) -> Result<Verified<TrustRoot>, BadTrustRoots> {
+    let (first, rest) = envelopes.split_first().ok_or(BadTrustRoots::None)?;
     let mut trust = Verified::genesis(first, lineage)?;
     for envelope in rest {
         trust = trust.succeed(envelope)?;
     }
     Ok(trust)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::chain;
+
+    #[test]
+    fn a_host_that_joins_is_told_of_trust_roots_and_not_of_a_ledger_that_it_has_not() {
+        let id = Digest::parse(&[1; 32]).unwrap();
+        let begun = Ledger::begin(id, id, Vec::new(), None);
+        let refused = crate::join::JoinError::from(begun.unwrap_err());
+        let told = "cannot believe the controller's trust roots: there is no trust root";
+        assert_eq!(chain(&refused), told);
+    }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use muster_agent::{
     channel, config, courier, door,
-    host::{self, Linux, notify, peer, state, timer::Timer},
+    host::{self, Linux, clocks, notify, peer, state, timer::Timer},
     join,
     keeper::{self, Keeper},
 };
@@ -109,15 +109,24 @@ fn token_text(token: Option<&str>, file: Option<&Path>) -> Result<String> {
         (None, Some(path)) if path.as_os_str() == "-" => {
             let mut text = String::new();
             io::stdin().take(8_192).read_to_string(&mut text).context("cannot read the token")?;
-            Ok(text)
+            Ok(without_newline(text))
         }
         (None, Some(path)) => {
             let bytes = state::read(path)?;
             let bytes = bytes.with_context(|| format!("`{}` is not there", path.display()))?;
-            String::from_utf8(bytes).context("the token's file is not text")
+            let text = String::from_utf8(bytes).context("the token's file is not text")?;
+            Ok(without_newline(text))
         }
         (None, None) => bail!("a token is needed"),
     }
+}
+
+/// A file that `muster host token` was written into ends its line, which is no part of the token.
+fn without_newline(mut text: String) -> String {
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    text
 }
 
 fn join_fleet(cli: &Cli, token: &str, enforce: bool, break_glass: &[String]) -> Result<()> {
@@ -142,14 +151,14 @@ fn join_fleet(cli: &Cli, token: &str, enforce: bool, break_glass: &[String]) -> 
         config::Config::parse(&text, &cli.config)?
     };
     for login in &config.policy.break_glass {
-        if peer::account(login)?.is_none() {
+        if peer::account(login.as_str())?.is_none() {
             bail!(
                 "`{login}`, the way in for an emergency, is no account of this host: make it first"
             );
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let host = runtime.block_on(join::join(&cli.state, &token, peer::clocks().wall))?;
+    let host = runtime.block_on(join::join(&cli.state, &token, clocks::read().wall))?;
     if !present {
         state::make_directory(cli.config.parent().unwrap_or(Path::new("/")), 0o755)?;
         state::replace(&cli.config, text.as_bytes(), 0o644)?;

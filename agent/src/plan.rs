@@ -30,7 +30,7 @@ use crate::{
     format::{Entry, ssh},
     observed::ObservedState,
     ownership::{Origin, OwnedAccount, Ownership},
-    policy::HostPolicy,
+    policy::{AccountName, HostPolicy},
 };
 
 /// Returns what has to be done on this host.
@@ -61,9 +61,16 @@ pub fn plan(
             finding("jobs-unseen", place, "a link: jobs of a locked account there stay as they are")
         }));
     }
-    let missing = policy.break_glass.iter().filter(|login| observed.passwd.get(login).is_none());
-    findings.extend(missing.map(|login| {
-        finding("break-glass", login, "the way in for an emergency is no account of this host")
+    let missing = |name: &&AccountName| observed.passwd.get(name.as_str()).is_none();
+    findings.extend(policy.break_glass.iter().filter(missing).map(|name| {
+        finding("break-glass", name, "the way in for an emergency is no account of this host")
+    }));
+    findings.extend(policy.protected.iter().filter(missing).map(|name| {
+        finding(
+            "protected-missing",
+            name,
+            "the host protects it, and it is no account of this host",
+        )
     }));
     findings.extend(judged.findings.iter().cloned());
     findings.sort();

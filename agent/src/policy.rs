@@ -1,12 +1,59 @@
 //! The host's own guardrails. They come from its own configuration, and no bundle lifts them.
 
-use std::{collections::BTreeSet, ops::RangeInclusive};
+use std::{borrow::Borrow, collections::BTreeSet, fmt, ops::RangeInclusive};
 
 use muster_proto::{
     desired::AccountGrant,
     name::{AbsolutePath, Login, ObjectName},
     receipt::HostMode,
 };
+
+/// The name of an account that a host has already, perhaps by other rules than Muster's: the
+/// system's own such as `_apt`, or a `John.Doe`. One word that can stand in passwd.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AccountName(String);
+
+/// Why a text is not the name of an account.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` cannot be an account's name: one word of at most 256 bytes without `:`, `,` or `/`, \
+     that begins with a letter, a digit or `_`"
+)]
+pub struct BadAccountName(String);
+
+impl AccountName {
+    /// The most bytes: no system takes more (`LOGIN_NAME_MAX`).
+    pub const MOST_BYTES: usize = 256;
+
+    /// Reads a name.
+    pub fn parse(text: &str) -> Result<Self, BadAccountName> {
+        let begins = text.chars().next().is_some_and(|c| c.is_alphanumeric() || c == '_');
+        let parts = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ':' | ',' | '/');
+        if begins && text.len() <= Self::MOST_BYTES && !text.contains(parts) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(BadAccountName(text.escape_debug().take(120).collect()))
+        }
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AccountName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A login is looked up as it is written.
+impl Borrow<str> for AccountName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
 
 /// What the host itself decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +65,9 @@ pub struct HostPolicy {
     /// Where homes are.
     pub home_base: AbsolutePath,
     /// Accounts that are never touched.
-    pub protected: BTreeSet<String>,
+    pub protected: BTreeSet<AccountName>,
     /// Accounts that are the way in when all else fails: never touched, and expected to be there.
-    pub break_glass: BTreeSet<String>,
+    pub break_glass: BTreeSet<AccountName>,
     /// The uids that Muster may give here.
     pub uid_ranges: Vec<RangeInclusive<u32>>,
     /// Roles whose sudo rules are never taken here.
@@ -44,5 +91,23 @@ impl HostPolicy {
             .home
             .as_ref()
             .map_or_else(|| format!("{}/{login}", self.home_base), |home| home.as_str().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_name_is_whatever_a_system_may_have_and_no_list_or_slip_of_the_pen() {
+        for good in ["root", "_apt", "systemd-network", "John.Doe", "7up", "host$", "jürgen"] {
+            assert_eq!(AccountName::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "ops ", " ops", "a,b", "a:b", "a/b", "-a", "+a", "~a", "a\nb", "a\0"] {
+            assert!(AccountName::parse(bad).is_err(), "{bad:?}");
+        }
+        let long = |length| "a".repeat(length);
+        assert!(AccountName::parse(&long(AccountName::MOST_BYTES)).is_ok());
+        assert!(AccountName::parse(&long(AccountName::MOST_BYTES + 1)).is_err());
     }
 }

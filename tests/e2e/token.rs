@@ -21,6 +21,16 @@ fn join_again(fleet: &Fleet, token: &str) -> Output {
     output
 }
 
+/// Lets a host join a second time, in a place of its own that is gone afterwards.
+fn join_beside(fleet: &Fleet, words: &[&str], stdin: &str) {
+    let web1 = fleet.host("web1");
+    let place = ["muster-agent", "--state", "/root/again", "--config", "/root/again.toml", "join"];
+    let joined = web1.run_with_stdin(&[&place[..], words].concat(), stdin.as_bytes()).unwrap();
+    assert!(joined.success(), "{joined}");
+    web1.run_ok(&["test", "-e", "/root/again/keeper/ledger"]).unwrap();
+    web1.run_ok(&["rm", "-r", "/root/again", "/root/again.toml"]).unwrap();
+}
+
 /// Returns how many hosts the controller knows.
 fn hosts(fleet: &Fleet) -> usize {
     fleet.ask(&["host", "list"]).unwrap().as_array().unwrap().len()
@@ -77,6 +87,24 @@ fn a_controller_that_the_token_does_not_mean_is_told_nothing() {
     assert_failed(&join_again(&fleet, &other.render()), 1, &[]);
     let nowhere = JoinToken { address: "ctl:7".to_owned(), ..parsed };
     assert_failed(&join_again(&fleet, &nowhere.render()), 1, &["ctl:7"]);
+    // Neither was told the secret: it is still good, once.
+    join_beside(&fleet, &["--", &token], "");
+    assert_failed(&join_again(&fleet, &token), 1, &["used"]);
+}
+
+#[test]
+fn a_token_counts_as_the_command_wrote_it_into_a_file_or_a_pipe() {
+    let fleet = fleet();
+    let line = || fleet.token("10m").unwrap() + "\n";
+    fleet.host("web1").write("/root/token", line().as_bytes(), 0o600).unwrap();
+    join_beside(&fleet, &["--token-file", "/root/token"], "");
+    join_beside(&fleet, &["--token-file", "-"], &line());
+    fleet.host("web1").run_ok(&["rm", "/root/token"]).unwrap();
+    // A second line is no token's.
+    let words = ["muster-agent", "--state", "/root/again", "join", "--token-file", "-"];
+    let more = line() + "\n";
+    let refused = fleet.host("web1").run_with_stdin(&words, more.as_bytes()).unwrap();
+    assert_failed(&refused, 1, &["one unbroken word"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Fleets and bundles: honest ones, and what can be made of them.
 
-use muster_agent::host::peer;
+use muster_agent::host::clocks;
 use muster_proto::{
     bundle::{Bundle, HistoryProof},
     envelope::{Document, Envelope},
@@ -21,7 +21,7 @@ use crate::{
 
 /// Two approver groups, and Alice with a role on every `env=prod` host since an hour ago.
 pub fn fleet() -> World {
-    fleet_at(peer::clocks().wall)
+    fleet_at(clocks::read().wall)
 }
 
 /// The same at a time that is given, down to the last byte.

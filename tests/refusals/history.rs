@@ -1,6 +1,6 @@
 //! Claims about the chain.
 
-use muster_agent::host::peer;
+use muster_agent::host::clocks;
 use muster_proto::{envelope::Document, receipt::Finding};
 use muster_tests::Lab;
 
@@ -33,7 +33,7 @@ fn an_older_link_is_refused_by_whoever_has_seen_a_newer_one_or_had_it_pinned() {
 #[test]
 fn a_second_link_of_one_number_is_refused_and_kept_as_evidence() {
     let lab = Lab::start("refuse-fork", &["db1"]).unwrap();
-    let now = peer::clocks().wall;
+    let now = clocks::read().wall;
     let (mut world, mut other) = (fleet_at(now), fleet_at(now));
     let mut db1 = Victim::join(&lab, "db1", &world, None);
     other.publish(vec![(id("evil"), user("evil", 10_009, &["evil key"], &["dba"]))]);

@@ -22,6 +22,7 @@ mod host;
 mod keys;
 mod meant;
 mod signed;
+mod spoilt;
 mod victim;
 mod withheld;
 #[expect(dead_code, unused_imports, reason = "the contract's tests build more")]

@@ -165,6 +165,21 @@ impl Victim {
         receipt.findings
     }
 
+    /// Spoils the newest receipt as it lies in the spool, and starts the keeper again. Returns the
+    /// number of that receipt, which the keeper has been asked for in vain.
+    pub fn spoil_newest_receipt(&mut self) -> u64 {
+        let (number, _) = self.newest.unwrap();
+        let path = format!("{STATE}/keeper/spool/{number:020}");
+        self.machine.write(&path, b"\xff no receipt", 0o600).unwrap();
+        self.machine.run_ok(&["systemctl", "restart", UNIT]).unwrap();
+        self.courier = self.machine.connect(SOCKET).unwrap();
+        self.courier.set_read_timeout(Some(PATIENCE)).unwrap();
+        let answer = self.say(to_keeper::Message::WatchSpoolAfter(number - 1));
+        let told: Vec<Trigger> = answer.receipts.iter().map(|receipt| receipt.trigger).collect();
+        assert_eq!(told, [Trigger::Start]);
+        number
+    }
+
     /// Says whether there is such an account with keys that Muster gave it.
     pub fn gives(&self, login: &str) -> bool {
         let key = format!("/etc/ssh/muster-keys/{login}");

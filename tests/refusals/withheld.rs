@@ -1,6 +1,6 @@
 //! Claims about what is left out, and about what is sent again.
 
-use muster_proto::{envelope::Document, id::Kind, statement::Content};
+use muster_proto::{envelope::Document, id::Kind, receipt::Finding, statement::Content};
 use muster_tests::Lab;
 
 use crate::{
@@ -56,7 +56,9 @@ fn a_role_that_was_narrowed_and_is_withheld_gives_nothing_to_a_new_assignment() 
         let found = victim.refuses(&bundle);
         assert!(found.contains("role"), "{found}");
         let without = world.bundle_at(&victim.twin, 2, |statement| statement.id != id("admin"));
-        victim.takes_and_gives_nothing(&without);
+        let found = victim.takes_and_gives_nothing(&without);
+        let unproved = |found: &Finding| found.kind == "unproved" && found.subject == "zoes";
+        assert!(found.iter().any(unproved), "{found:?}");
         assert!(!victim.gives("zoe"));
     }
     // What was held stays until it is disproved.

@@ -65,6 +65,24 @@ fn a_checkpoint_that_agrees_confirms_a_step() {
 }
 
 #[test]
+fn a_checkpoint_confirms_a_step_up_to_the_bound_on_either_side_and_no_further() {
+    let confirms = |said: u64| {
+        let mut clock = sworn();
+        assert_eq!(read(&mut clock, 50_000, 10).1, 10_010);
+        assert_eq!(clock.hear(Timestamp(said), clocks(50_000, 10)), Heard::Taken);
+        clock.read(clocks(50_000, 10)).settles_in.is_none() && clock.wall.stepped.is_none()
+    };
+    for (said, good) in [
+        (50_000 - AGREE - 1, false),
+        (50_000 - AGREE, true),
+        (50_000 + AGREE, true),
+        (50_000 + AGREE + 1, false),
+    ] {
+        assert_eq!(confirms(said), good, "{said}");
+    }
+}
+
+#[test]
 fn drift_of_a_minute_is_no_step_and_more_is() {
     let mut clock = sworn();
     assert_eq!(read(&mut clock, 10_070, 10).1, 10_070);

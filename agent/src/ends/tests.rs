@@ -145,3 +145,11 @@ fn a_date_is_not_missed_between_two_looks_and_comes_with_its_own_clock() {
     assert_eq!(wait(now(290, 299), now(291, 300)), Some(0));
     assert_eq!(wait(now(290, 300), now(291, 301)), None);
 }
+
+#[test]
+fn a_step_of_the_clock_may_end_a_fifth_of_the_accounts_and_three_in_any_case() {
+    let shares = [(0, 3), (3, 3), (19, 3), (20, 4), (24, 4), (25, 5), (1_000, 200)];
+    for (accounts, most) in shares {
+        assert_eq!(share(accounts), most, "{accounts}");
+    }
+}

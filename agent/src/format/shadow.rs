@@ -2,6 +2,8 @@
 //! never lock out somebody who has only keys (`pam_unix` demands a new password for `lstchg` 0 and
 //! after `max` days even when a key was used).
 
+use muster_proto::statement::{PasswordPolicy, UserKind};
+
 use super::{Edit, Entry, Value};
 
 /// The field of the password.
@@ -55,38 +57,50 @@ pub fn new_line(login: &str, today: u64) -> String {
     format!("{login}:*:{today}::::::")
 }
 
-/// Returns the edits that shut an account; a service identity is not expired, since that breaks
-/// `su SERVICE -c`.
-pub fn locking(login: &str, entry: Entry<'_>, expires: bool) -> Vec<Edit> {
+/// Returns the line of an account that has none and is shut: without one PAM lets nobody in,
+/// with one nothing depends on that.
+pub fn locked_line(login: &str, kind: UserKind) -> String {
+    let expire = if expires(kind) { "1" } else { "" };
+    format!("{login}:!*::::::{expire}:")
+}
+
+/// A service identity is not expired, since that breaks `su SERVICE -c`.
+fn expires(kind: UserKind) -> bool {
+    kind == UserKind::Person
+}
+
+/// Returns the edits that shut an account.
+pub fn locking(login: &str, entry: Entry<'_>, kind: UserKind) -> Vec<Edit> {
     let mut edits = Vec::new();
     if Password::of(entry.field(PASSWORD)) != Password::Locked {
         edits.push(set(login, PASSWORD, Value::Locked));
     }
-    if expires && entry.field(EXPIRE) != b"1" {
+    if expires(kind) && entry.field(EXPIRE) != b"1" {
         edits.push(set(login, EXPIRE, Value::Text("1".to_owned())));
     }
     edits
 }
 
-/// Returns the edits that make an account one that its holder can enter.
+/// Returns the edits that make an account one that its holder can enter; without a policy it has no
+/// password.
 pub fn opening(
     login: &str,
     entry: Entry<'_>,
-    may_have_password: bool,
-    max_days: Option<u32>,
+    policy: Option<PasswordPolicy>,
     today: u64,
 ) -> Vec<Edit> {
     let mut edits = Vec::new();
     let bare = unlocked(entry.field(PASSWORD));
-    let own = may_have_password && Password::of(bare) == Password::Set;
-    if own {
+    let policy = policy.filter(|_| Password::of(bare) == Password::Set);
+    if policy.is_some() {
         if bare != entry.field(PASSWORD) {
             edits.push(set(login, PASSWORD, Value::Unlocked));
         }
     } else if entry.field(PASSWORD) != b"*" {
         edits.push(set(login, PASSWORD, Value::Text("*".to_owned())));
     }
-    let max = max_days.filter(|_| own).map(|days| days.to_string()).unwrap_or_default();
+    let max_days = policy.and_then(|policy| policy.max_days);
+    let max = max_days.map(|days| days.to_string()).unwrap_or_default();
     for (field, wanted) in [(MIN, ""), (MAX, max.as_str()), (INACTIVE, ""), (EXPIRE, "")] {
         if entry.field(field) != wanted.as_bytes() {
             edits.push(set(login, field, Value::Text(wanted.to_owned())));

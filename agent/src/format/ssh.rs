@@ -77,13 +77,7 @@ fn kind(key: &SshPublicKey) -> &str {
 
 /// Returns the lines of `wanted` that `present` holds already, or nothing if there are none.
 pub fn common_keys(present: &[u8], wanted: &str) -> Option<String> {
-    let present: BTreeSet<&[u8]> = present.split(|byte| *byte == b'\n').collect();
-    let mut text = String::new();
-    for line in wanted.lines().filter(|line| present.contains(line.as_bytes())) {
-        text.push_str(line);
-        text.push('\n');
-    }
-    (!text.is_empty()).then_some(text)
+    super::shared_lines(present, "", wanted)
 }
 
 /// Says whether a key that `present` lets in is missing from `wanted`.
@@ -182,6 +176,16 @@ mod tests {
             .is_ok()
                 || line.starts_with("from=")
         }));
+    }
+
+    #[test]
+    fn a_line_holds_as_many_networks_as_the_bound_and_one_more_begins_another() {
+        let lines = |count: usize| {
+            let networks = from((0..count).map(|at| format!("10.0.{at}.0/24")));
+            key_file(&[(key("ssh-ed25519", 32), networks)].into()).lines().count()
+        };
+        assert_eq!(lines(MOST_NETWORKS_PER_LINE), 1);
+        assert_eq!(lines(MOST_NETWORKS_PER_LINE + 1), 2);
     }
 
     #[test]

@@ -60,14 +60,7 @@ pub fn render(rules: &Rules<'_>) -> BTreeMap<String, String> {
 
 /// Returns the part of `wanted` that `present` holds already, or nothing if there is no rule in it.
 pub fn common(present: &[u8], wanted: &str) -> Option<String> {
-    let present: BTreeSet<&[u8]> = present.split(|byte| *byte == b'\n').collect();
-    let mut text = String::from(HEAD);
-    let body = wanted.strip_prefix(HEAD).unwrap_or(wanted);
-    for line in body.lines().filter(|line| present.contains(line.as_bytes())) {
-        text.push_str(line);
-        text.push('\n');
-    }
-    (text.len() > HEAD.len()).then_some(text)
+    super::shared_lines(present, HEAD, wanted)
 }
 
 /// Stricter rules come first: a password, then no further programs, then a fixed directory.

@@ -1,8 +1,9 @@
 use proptest::{collection::vec, prelude::*};
 
-use super::{Edit, Misfit, Table, Value, group, shadow, sudoers};
+use super::{BadTable, Edit, MOST_BYTES, Misfit, Table, Value, group, shadow, sudoers};
 use muster_proto::{
     name::{AbsolutePath, Login, ObjectName, UnixGroupName},
+    statement::PasswordPolicy,
     sudo::{RunAs, RunAsUser, SudoCommand, SudoPassword, SudoRule},
 };
 
@@ -71,13 +72,14 @@ fn unlocking_never_leaves_an_empty_password() {
 #[test]
 fn key_only_accounts_are_never_locked_out_by_ageing() {
     let before = table("ana:!$6$hash:0:7:90:7:14:1:\n");
-    let edits = shadow::opening("ana", before.get("ana").unwrap(), false, Some(90), 20_000);
+    let edits = shadow::opening("ana", before.get("ana").unwrap(), None, 20_000);
     assert_eq!(before.splice(&edits).unwrap(), b"ana:*:20000:::7:::\n");
-    let edits = shadow::opening("ana", before.get("ana").unwrap(), true, Some(90), 20_000);
+    let policy = Some(PasswordPolicy { max_days: Some(90), min_length: 12 });
+    let edits = shadow::opening("ana", before.get("ana").unwrap(), policy, 20_000);
     let after = before.splice(&edits).unwrap();
     assert_eq!(after, b"ana:$6$hash:20000::90:7:::\n");
     let after = Table::parse(after).unwrap();
-    let again = shadow::opening("ana", after.get("ana").unwrap(), true, Some(90), 20_500);
+    let again = shadow::opening("ana", after.get("ana").unwrap(), policy, 20_500);
     assert!(again.is_empty(), "{again:?}");
 }
 
@@ -161,4 +163,11 @@ proptest! {
         prop_assert_eq!(others(&made), others(&text));
         prop_assert!(made.ends_with(b"\n"));
     }
+}
+
+#[test]
+fn a_table_may_be_as_large_as_the_bound_and_not_a_byte_larger() {
+    let text = |length: usize| vec![b'\n'; length];
+    assert!(Table::parse(vec![b'a'; MOST_BYTES]).is_ok());
+    assert_eq!(Table::parse(text(MOST_BYTES + 1)), Err(BadTable::Large));
 }

@@ -10,13 +10,14 @@ use crate::{
 
 use super::{
     Report, chain,
-    files::{Dir, FileError, LEFTOVER, Looks, Temp, copy_security, random},
+    files::{Dir, FileError, LEFTOVER, Looks, Temp, random},
     lock::{self, LockError},
+    security::copy_security,
 };
 
 #[derive(Debug, thiserror::Error)]
 enum RewriteError {
-    #[error("cannot lock")]
+    #[error(transparent)]
     Lock(#[from] LockError),
     #[error("cannot rewrite the account files")]
     File(#[from] FileError),
@@ -26,6 +27,8 @@ enum RewriteError {
     Table(&'static str, #[source] BadTable),
     #[error("`/etc/{0}` was changed by somebody else since the plan was made")]
     Misfit(&'static str, #[source] Misfit),
+    #[error("`/etc/{0}` was changed by somebody else while its successor was written")]
+    Raced(&'static str),
 }
 
 /// The files, in the order in which shadow-utils locks them.
@@ -122,7 +125,7 @@ fn install(
             now.st_ino == *inode && (now.st_mtime, now.st_mtime_nsec) == *modified
         });
         if !unchanged {
-            return Err(RewriteError::Misfit(name, Misfit::Absent((*name).to_owned())));
+            return Err(RewriteError::Raced(name));
         }
         // The old file stays as its own backup: no copy, same owner and mode.
         let backup = format!("{LEFTOVER}{name}-.{}", random());

@@ -194,7 +194,7 @@ impl Dir {
         let Some(file) = self.open_file(name)? else { return Ok(None) };
         let found =
             stat::fstat(&file).map_err(|source| system("look at", self.show(name), source))?;
-        let problem = if found.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
+        let problem = if !is_regular(&found) {
             Some("not a regular file")
         } else if found.st_size > MOST_BYTES {
             Some("larger than 64 MiB")
@@ -227,7 +227,7 @@ impl Dir {
         Ok(Some((bytes, found)))
     }
 
-    fn open_file(&self, name: &str) -> Result<Option<File>, FileError> {
+    pub(super) fn open_file(&self, name: &str) -> Result<Option<File>, FileError> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         match fcntl::openat(&*self.fd, name, flags, Mode::empty()) {
             Ok(fd) => Ok(Some(File::from(fd))),
@@ -346,6 +346,19 @@ impl Dir {
         self.faults.pass(&format!("after {to}"))
     }
 
+    /// Makes a file what it was before: with this text, or not there. Durable once the directory is
+    /// synced.
+    pub fn put_back(
+        &self,
+        name: &str,
+        looks: Looks,
+        before: Option<&[u8]>,
+    ) -> Result<(), FileError> {
+        let Some(text) = before else { return self.remove(name) };
+        let temp = self.write_temp(name, looks, text)?;
+        self.rename(&temp.name, self, name)
+    }
+
     /// Removes a file; one that is missing is fine.
     pub fn remove(&self, name: &str) -> Result<(), FileError> {
         self.faults.pass(&format!("remove {name}"))?;
@@ -360,9 +373,8 @@ impl Dir {
         let Some(dir) = self.walk(name)? else { return Ok(()) };
         for entry in dir.names()? {
             let found = dir.stat(&entry)?;
-            let is_dir = found
-                .is_some_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits());
-            if is_dir { dir.remove_tree(&entry)? } else { dir.remove(&entry)? }
+            let below = found.as_ref().is_some_and(is_directory);
+            if below { dir.remove_tree(&entry)? } else { dir.remove(&entry)? }
         }
         self.faults.pass("remove tree")?;
         unistd::unlinkat(&*self.fd, name, UnlinkatFlags::RemoveDir)
@@ -372,10 +384,8 @@ impl Dir {
     /// Removes what an earlier life left unfinished here.
     pub fn remove_leftovers(&self) -> Result<(), FileError> {
         for name in self.names()?.iter().filter(|name| name.starts_with(LEFTOVER)) {
-            let file = self.stat(name)?.is_some_and(|found| {
-                found.st_uid == 0 && found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
-            });
-            if file {
+            let found = self.stat(name)?;
+            if found.is_some_and(|found| found.st_uid == 0 && is_regular(&found)) {
                 self.remove(name)?;
             }
         }
@@ -425,18 +435,14 @@ pub fn sync_file_systems(dirs: &[Dir]) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Gives a new file the labels and access lists of the one that it replaces.
-pub fn copy_security(from: &Dir, name: &str, to: &File) -> Result<(), FileError> {
-    let Some(old) = from.open_file(name)? else { return Ok(()) };
-    for attribute in ["security.selinux", "system.posix_acl_access"] {
-        let mut value = [0_u8; 4_096];
-        let Ok(length) = rustix::fs::fgetxattr(&old, attribute, &mut value) else { continue };
-        let value = value.get(..length).unwrap_or_default();
-        rustix::fs::fsetxattr(to, attribute, value, rustix::fs::XattrFlags::empty()).map_err(
-            |error| system("label", from.show(name), Errno::from_raw(error.raw_os_error())),
-        )?;
-    }
-    Ok(())
+/// Says whether this is a file with content of its own.
+pub fn is_regular(found: &FileStat) -> bool {
+    found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
+}
+
+/// Says whether this is a directory and no link to one.
+pub fn is_directory(found: &FileStat) -> bool {
+    found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits()
 }
 
 /// Returns sixteen hexadecimal digits that nobody can guess.
@@ -463,4 +469,22 @@ fn set_looks<Fd: AsFd>(fd: Fd, looks: Looks, path: impl Fn() -> String) -> Resul
 
 fn system(doing: &'static str, path: String, source: Errno) -> FileError {
     FileError::System { doing, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_whole_up_to_the_bound_and_not_at_all_beyond() {
+        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        let dir = Dir::open(folder.path(), Arc::new(Faults::none())).unwrap();
+        let most = u64::try_from(MOST_BYTES).unwrap();
+        File::create(folder.path().join("most")).unwrap().set_len(most).unwrap();
+        File::create(folder.path().join("more")).unwrap().set_len(most + 1).unwrap();
+        let (bytes, _) = dir.read("most").unwrap().unwrap();
+        assert_eq!(u64::try_from(bytes.len()), Ok(most));
+        let more = dir.read("more");
+        assert!(matches!(more, Err(FileError::Unsafe { .. })), "{more:?}");
+    }
 }

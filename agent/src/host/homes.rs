@@ -10,10 +10,11 @@ use crate::plan::NewHome;
 
 use super::{
     Report, chain,
-    files::{Dir, FileError, Looks, random, split},
+    files::{Dir, FileError, Looks, is_directory, is_regular, random, split},
 };
 
 const PREFIX: &str = ".muster-new-";
+/// How many directories may lie in each other in `/etc/skel`.
 const MOST_DEPTH: usize = 16;
 
 /// Homes of one directory that are built but not in place.
@@ -105,14 +106,17 @@ impl Skeleton {
         for name in dir.names()? {
             let Some(found) = dir.stat(&name)? else { continue };
             let mode = found.st_mode & 0o777;
-            let kind = found.st_mode & SFlag::S_IFMT.bits();
-            let node = if kind == SFlag::S_IFREG.bits() {
+            let node = if is_regular(&found) {
                 dir.read(&name)?.map(|(bytes, _)| Node::File(bytes, mode))
-            } else if kind == SFlag::S_IFDIR.bits() && depth > 0 {
+            } else if is_directory(&found) {
+                let problem = "more than 16 directories deep, and no home is made without it";
+                let path = || dir.show(&name);
+                let depth = depth.checked_sub(1);
+                let depth = depth.ok_or_else(|| FileError::Unsafe { path: path(), problem })?;
                 let below = dir.walk(&name)?;
-                let below = below.map(|below| Self::read(&below, depth - 1)).transpose()?;
+                let below = below.map(|below| Self::read(&below, depth)).transpose()?;
                 below.map(|below| Node::Directory(below, mode))
-            } else if kind == SFlag::S_IFLNK.bits() {
+            } else if found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits() {
                 readlinkat(dir, name.as_str()).ok().map(Node::Link)
             } else {
                 None

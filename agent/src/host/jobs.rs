@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use nix::{errno::Errno, sys::stat::SFlag};
+use nix::errno::Errno;
 
 use crate::plan::Leaver;
 
 use super::{
     Report, chain,
-    files::{Dir, FileError, random},
+    files::{Dir, FileError, is_regular, random},
 };
 
 const LINGER: &str = "var/lib/systemd/linger";
@@ -86,7 +86,7 @@ fn files_in(dir: &Dir) -> Result<Vec<(String, u32)>, FileError> {
     let mut files = Vec::new();
     for name in dir.names()? {
         if let Some(found) = dir.stat(&name)?
-            && found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
+            && is_regular(&found)
         {
             files.push((name, found.st_uid));
         }
@@ -118,14 +118,11 @@ fn set_one_aside(root: &Dir, leaver: &Leaver) -> Result<u32, FileError> {
     }
     let mut count = 0;
     for place in CRONTABS {
-        if let Some(dir) = spool(root, place)? {
-            let file = dir
-                .stat(login)?
-                .is_some_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits());
-            if file {
-                move_aside(&dir, login, &format!("{login}.cron.{}", random()))?;
-                count += 1;
-            }
+        if let Some(dir) = spool(root, place)?
+            && dir.stat(login)?.as_ref().is_some_and(is_regular)
+        {
+            move_aside(&dir, login, &format!("{login}.cron.{}", random()))?;
+            count += 1;
         }
     }
     for place in AT_JOBS {

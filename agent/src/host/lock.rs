@@ -16,6 +16,7 @@ use nix::{
 
 use super::files::{Dir, FileError, LEFTOVER, Looks, random};
 
+/// How often a lock that somebody else holds is tried again.
 const TRIES: u32 = 80;
 
 /// The locks, until they are released or the process ends.
@@ -42,14 +43,25 @@ pub enum LockError {
 
 /// Takes all locks for these files.
 pub fn lock(etc: &Dir, files: &[&str], booted: Option<i64>) -> Result<Locks, LockError> {
+    lock_after(etc, files, booted, || {
+        // 50 to 200 ms, not in step with anybody else.
+        let jitter = u64::from(random().bytes().next().unwrap_or_default());
+        std::thread::sleep(Duration::from_millis(50 + jitter));
+    })
+}
+
+fn lock_after(
+    etc: &Dir,
+    files: &[&str],
+    booted: Option<i64>,
+    mut pause: impl FnMut(),
+) -> Result<Locks, LockError> {
     let mut tries = 0;
     loop {
         match try_lock(etc, files, booted) {
             Err(LockError::Held(_)) if tries < TRIES => {
                 tries += 1;
-                // 50 to 200 ms, not in step with anybody else.
-                let jitter = u64::from(random().bytes().next().unwrap_or_default());
-                std::thread::sleep(Duration::from_millis(50 + jitter));
+                pause();
             }
             other => return other,
         }
@@ -171,4 +183,45 @@ pub fn boot_time(root: &Dir) -> Result<Option<i64>, FileError> {
     let Some((stat, _)) = proc.read("stat")? else { return Ok(None) };
     let stat = String::from_utf8_lossy(&stat);
     Ok(stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use super::*;
+    use crate::host::files::Faults;
+
+    /// How often somebody waited, and whether the lock was had, when it is let go at a pause.
+    fn tried(let_go_at: u32) -> (u32, bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |path: &Path| Dir::open(path, Arc::new(Faults::none())).unwrap();
+        let etc = open(folder.path());
+        let looks = Looks { uid: 0, gid: 0, mode: 0o600 };
+        // The first process lives as long as there is anybody.
+        etc.write_new("passwd.lock".as_ref(), looks, b"1").expect("this test needs root");
+        let mut pauses = 0;
+        let locked = lock_after(&etc, &["passwd"], None, || {
+            pauses += 1;
+            if pauses == let_go_at {
+                open(folder.path()).remove("passwd.lock").unwrap();
+            }
+        });
+        let had = match locked {
+            Ok(locks) => {
+                locks.release();
+                true
+            }
+            Err(LockError::Held(_)) => false,
+            Err(other) => panic!("{other}"),
+        };
+        (pauses, had)
+    }
+
+    #[test]
+    fn a_lock_is_waited_for_as_often_as_the_bound_says_and_then_given_up() {
+        assert_eq!(tried(1), (1, true));
+        assert_eq!(tried(TRIES), (TRIES, true));
+        assert_eq!(tried(TRIES + 1), (TRIES, false));
+    }
 }

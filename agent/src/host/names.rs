@@ -135,3 +135,48 @@ pub(super) fn forget_cached(root: &Dir, programs: Programs) {
         let _ = programs.run("sss_cache", &["-U", "-G"]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::host::files::{Faults, Looks};
+
+    /// Accounts whose logins and uids are, with `passwd`, so many bytes of arguments.
+    fn accounts(bytes: usize) -> Vec<(Login, Wanted)> {
+        let mut left = bytes - "passwd".len() - 1;
+        let mut accounts = Vec::new();
+        while left > 0 {
+            // A login, five digits of a uid, and what ends each of both.
+            let letters = if left >= 76 { 31 } else { (left - 7).min(31) };
+            let number = accounts.len();
+            let login = Login::parse(&format!("a{number:0width$}", width = letters - 1)).unwrap();
+            let uid = 10_000 + u32::try_from(number).unwrap();
+            accounts.push((login, Wanted { uid, home: String::new() }));
+            left -= letters + 7;
+        }
+        accounts
+    }
+
+    #[test]
+    fn as_many_are_asked_for_as_arguments_may_be_long_and_no_byte_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Dir::open(folder.path(), Arc::new(Faults::none())).unwrap();
+        let etc = root.make("etc", 0o755).unwrap();
+        let looks = Looks { uid: 0, gid: 0, mode: 0o644 };
+        etc.write_new("nsswitch.conf".as_ref(), looks, b"passwd: files other\n").unwrap();
+        let reason = |bytes: usize| {
+            let accounts = accounts(bytes);
+            let new = accounts.iter().map(|(login, wanted)| (login, wanted)).collect();
+            let answers = ask(&root, Programs::None, &new).unwrap();
+            assert_eq!(answers.len(), accounts.len());
+            answers.into_values().next().unwrap()
+        };
+        // It comes as far as to look for the program.
+        let unknown = |reason: &str| Elsewhere::Unknown(reason.to_owned());
+        assert_eq!(reason(MOST_ARGUMENT_BYTES), unknown("there is no getent to ask other"));
+        let more = unknown("too many new accounts to ask for at once");
+        assert_eq!(reason(MOST_ARGUMENT_BYTES + 1), more);
+    }
+}

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use muster_proto::name::Login;
-use nix::sys::stat::{FileStat, SFlag};
+use nix::sys::stat::FileStat;
 
 use crate::{
     format::{Table, passwd, ssh, sudoers},
@@ -13,7 +13,7 @@ use crate::{
 
 use super::{
     ObserveError,
-    files::{Dir, FileError, LEFTOVER, split},
+    files::{Dir, FileError, LEFTOVER, is_directory, split},
     jobs::Jobs,
     names,
     program::Programs,
@@ -84,11 +84,7 @@ fn homes(root: &Dir, scope: &Scope, passwd: &Table) -> BTreeMap<Login, Home> {
 }
 
 fn kind(found: &FileStat) -> Home {
-    if found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits() {
-        Home::Directory(found.st_uid)
-    } else {
-        Home::Other
-    }
+    if is_directory(found) { Home::Directory(found.st_uid) } else { Home::Other }
 }
 
 fn root_files(

@@ -100,6 +100,28 @@ fn run(path: &str, arguments: &[&str]) -> std::io::Result<Ended> {
     let mut output = output;
     output.rewind()?;
     let mut text = Vec::new();
-    output.take(MOST_OUTPUT).read_to_end(&mut text)?;
+    output.take(MOST_OUTPUT + 1).read_to_end(&mut text)?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > MOST_OUTPUT) {
+        // A part of an answer would read as if the rest were not so.
+        let told = format!("it says more than {MOST_OUTPUT} bytes");
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, told));
+    }
     Ok((status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_whole_or_an_error() {
+        let said = |bytes: u64| {
+            let bytes = bytes.to_string();
+            Programs::System.status("head", &["-c", &bytes, "/dev/zero"]).unwrap()
+        };
+        let (status, output) = said(MOST_OUTPUT).unwrap();
+        assert_eq!((status, output.len()), (0, usize::try_from(MOST_OUTPUT).unwrap()));
+        let error = said(MOST_OUTPUT + 1).unwrap_err();
+        assert!(error.contains("/head`: it says more than"), "{error}");
+    }
 }

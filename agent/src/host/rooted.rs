@@ -20,12 +20,11 @@ pub(super) struct Staged {
 
 impl Staged {
     /// Writes the files of a directory.
-    pub(super) fn write(dir: Result<Dir, FileError>, files: &Files, mode: u32) -> Self {
+    pub(super) fn write(dir: Result<Dir, FileError>, files: &Files, looks: Looks) -> Self {
         let dir = dir.and_then(|dir| dir.require_rooted().map(|()| dir));
         let dir = dir.map_err(|error| chain(&error));
         let mut temps = Ok(BTreeMap::new());
         if let Ok(dir) = &dir {
-            let looks = Looks { uid: 0, gid: 0, mode };
             for (name, text) in &files.write {
                 match (dir.write_temp(name, looks, text.as_bytes()), &mut temps) {
                     (Ok(temp), Ok(temps)) => {

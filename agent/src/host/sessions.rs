@@ -29,7 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Status {
     uids: BTreeSet<u32>,
     unix_groups: BTreeSet<u32>,
-    is_dead: bool,
 }
 
 /// Returns what runs as these uids.
@@ -80,9 +79,10 @@ fn status(proc: &Dir, pid: i32) -> Result<Option<Status>, FileError> {
         line.unwrap_or_default().split_whitespace().filter_map(|n| n.parse().ok()).collect()
     };
     let state = text.lines().find_map(|line| line.strip_prefix("State:"));
-    let is_dead = state.is_some_and(|state| state.trim_start().starts_with(['Z', 'X']));
-    let status = Status { uids: numbers("Uid:"), unix_groups: numbers("Groups:"), is_dead };
-    Ok(Some(status).filter(|status| !status.is_dead))
+    if state.is_some_and(|state| state.trim_start().starts_with(['Z', 'X'])) {
+        return Ok(None);
+    }
+    Ok(Some(Status { uids: numbers("Uid:"), unix_groups: numbers("Groups:") }))
 }
 
 /// Ends everything that runs as these accounts.

@@ -5,40 +5,39 @@ use crate::{format::ssh, plan::Files};
 
 use super::{
     Report, chain,
-    files::{Dir, FileError},
+    files::{Dir, FileError, Looks, split},
     program::{Programs, Ran},
     rooted::Staged,
 };
 
-fn below_root(path: &str) -> &str {
-    path.trim_start_matches('/')
-}
+/// sshd reads these as whoever logs in.
+const LOOKS: Looks = Looks { uid: 0, gid: 0, mode: 0o644 };
 
 /// Writes key files, in a directory that is made when it is first needed.
 pub(super) fn stage_keys(root: &Dir, files: &Files) -> Staged {
-    Staged::write(keys_directory(root), files, 0o644)
+    Staged::write(keys_directory(root), files, LOOKS)
 }
 
 fn keys_directory(root: &Dir) -> Result<Dir, FileError> {
-    let path = below_root(ssh::KEYS_DIRECTORY);
+    let path = ssh::KEYS_DIRECTORY;
     if let Some(dir) = root.walk(path)? {
         return Ok(dir);
     }
-    let (parent, name) = super::files::split(path);
+    let (parent, name) = split(path);
     let parent = match root.walk(parent)? {
         Some(parent) => parent,
         None => root.need("etc")?.make("ssh", 0o755)?,
     };
     parent.require_rooted()?;
     let dir = parent.make(name, 0o755)?;
-    dir.set_looks(super::files::Looks { uid: 0, gid: 0, mode: 0o755 })?;
+    dir.set_looks(Looks { mode: 0o755, ..LOOKS })?;
     parent.sync()?;
     Ok(dir)
 }
 
 /// Writes the drop-in.
 pub(super) fn stage_drop_in(root: &Dir, text: &str) -> Staged {
-    Staged::write(root.need(below_root(ssh::DROP_IN_DIRECTORY)), &drop_in(text), 0o644)
+    Staged::write(root.need(ssh::DROP_IN_DIRECTORY), &drop_in(text), LOOKS)
 }
 
 fn drop_in(text: &str) -> Files {
@@ -61,7 +60,8 @@ pub(super) fn install_drop_in(staged: Staged, programs: Programs, text: &str) ->
     }
     match programs.run("sshd", &["-t"]) {
         Ran::Failed(reason) => {
-            let restored = restore(&dir, before);
+            let put_back = dir.put_back(ssh::DROP_IN, LOOKS, before.as_deref());
+            let restored = put_back.and_then(|()| dir.sync());
             let restored = restored.err().map(|error| format!("; not restored: {}", chain(&error)));
             return Report::failed(format!(
                 "sshd refuses it: {reason}{}",
@@ -75,18 +75,6 @@ pub(super) fn install_drop_in(staged: Staged, programs: Programs, text: &str) ->
         report.failures.insert("sshd".to_owned(), format!("cannot reload sshd: {reason}"));
     }
     report
-}
-
-fn restore(dir: &Dir, before: Option<Vec<u8>>) -> Result<(), FileError> {
-    match before {
-        Some(text) => {
-            let looks = super::files::Looks { uid: 0, gid: 0, mode: 0o644 };
-            let temp = dir.write_temp(ssh::DROP_IN, looks, &text)?;
-            dir.rename(&temp.name, dir, ssh::DROP_IN)?;
-        }
-        None => dir.remove(ssh::DROP_IN)?,
-    }
-    dir.sync()
 }
 
 /// The unit is `ssh` on Debian and `sshd` elsewhere; where neither runs, the next start reads it.

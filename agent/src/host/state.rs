@@ -4,11 +4,11 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-use nix::unistd::geteuid;
+use nix::unistd::{Gid, Uid, chown, geteuid};
 
 /// Where the agent keeps what it must not forget.
 pub const DIRECTORY: &str = "/var/lib/muster-agent";
@@ -141,6 +141,16 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StateError> {
     })
 }
 
+/// Gives a file of the agent's own to an account; only in directories that root alone can write.
+pub fn give(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    Ok(chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
+}
+
+/// Sets the mode of a file of the agent's own; only in directories that root alone can write.
+pub fn allow(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
 /// Removes a file that may be gone already.
 pub fn remove(path: &Path) -> Result<(), StateError> {
     match fs::remove_file(path) {
@@ -178,4 +188,38 @@ pub fn age(path: &Path) -> Result<std::time::Duration, StateError> {
     let failed = |cause| StateError::Read { path: path.to_owned(), cause };
     let written = fs::metadata(path).and_then(|found| found.modified()).map_err(failed)?;
     Ok(written.elapsed().unwrap_or(std::time::Duration::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that is all holes, so that it takes no room.
+    fn sparse(directory: &Path, length: u64) -> PathBuf {
+        let path = directory.join(length.to_string());
+        replace(&path, b"", 0o600).unwrap();
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(length).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_state_file_is_read_whole_up_to_its_bound_and_not_in_part_beyond() {
+        let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+        let read = |length| read(&sparse(directory.path(), length));
+        let length = |bytes: Vec<u8>| u64::try_from(bytes.len()).unwrap();
+        assert_eq!(length(read(MAX_STATE).unwrap().unwrap()), MAX_STATE);
+        assert!(matches!(read(MAX_STATE + 1), Err(StateError::Read { .. })));
+    }
+
+    #[test]
+    fn a_text_is_read_whole_up_to_its_bound_and_not_in_part_beyond() {
+        let directory = tempfile::tempdir().unwrap();
+        let (most, more) =
+            (sparse(directory.path(), MAX_TEXT), sparse(directory.path(), MAX_TEXT + 1));
+        let length = |text: String| u64::try_from(text.len()).unwrap();
+        assert_eq!(length(read_text(&most).unwrap()), MAX_TEXT);
+        assert!(read_text(&more).is_err());
+        assert_eq!(read_text_of_root(&most).unwrap().map(length), Ok(MAX_TEXT));
+        assert_eq!(read_text_of_root(&more).unwrap(), Err(NotRoots::TooLong));
+    }
 }

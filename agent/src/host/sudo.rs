@@ -13,13 +13,11 @@ use super::{
     rooted::Staged,
 };
 
-const MODE: u32 = 0o440;
-const LOOKS: Looks = Looks { uid: 0, gid: 0, mode: MODE };
+const LOOKS: Looks = Looks { uid: 0, gid: 0, mode: 0o440 };
 
 /// Writes the files and has visudo read them.
 pub(super) fn stage(root: &Dir, programs: Programs, files: &Files) -> Staged {
-    let mut staged =
-        Staged::write(root.need(sudoers::DIRECTORY.trim_start_matches('/')), files, MODE);
+    let mut staged = Staged::write(root.need(sudoers::DIRECTORY), files, LOOKS);
     let Some(dir) = staged.place().cloned() else { return staged };
     let news: String = files
         .write
@@ -104,13 +102,7 @@ fn contents<'a>(
 
 fn put(dir: &Dir, texts: &BTreeMap<&str, Option<Vec<u8>>>) -> Result<(), FileError> {
     for (name, text) in texts {
-        match text {
-            Some(text) => {
-                let temp = dir.write_temp(name, LOOKS, text)?;
-                dir.rename(&temp.name, dir, name)?;
-            }
-            None => dir.remove(name)?,
-        }
+        dir.put_back(name, LOOKS, text.as_deref())?;
     }
     dir.sync()
 }

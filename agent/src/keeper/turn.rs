@@ -2,7 +2,7 @@
 //! that knows the order. A turn begins by reading the ledger and ends by dropping it, so that a host
 //! with a thousand accounts holds none of them in memory while nothing happens.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use muster_proto::{
     bundle::{self, Anchor, Bundle, BundleRefused, VerifiedBundle},
@@ -19,7 +19,7 @@ use crate::{
     apply, channel,
     clock::{Heard, Time},
     ends::{self, NextDates},
-    host::{Host, chain, peer, state},
+    host::{Host, chain, clocks, state},
     ledger::Ledger,
     observed::Scope,
     plan::{self, Plan},
@@ -65,21 +65,20 @@ impl<'a, H: Host> Turn<'a, H> {
     }
 
     /// Reads the labels again, and says so if they have changed.
-    pub(super) fn load_labels(&mut self) -> Result<(), KeeperError> {
-        if self.keeper.load_labels()? {
+    pub(super) fn load_labels(&mut self) {
+        if self.keeper.labels.reload(Path::new("/")) {
             self.tell_standing();
         }
-        Ok(())
     }
 
     pub(super) fn deliver(&mut self, bytes: &[u8]) -> Result<(), KeeperError> {
-        self.load_labels()?;
+        self.load_labels();
         let known = self.ledger.known_ids();
         let anchor = Anchor {
             host: self.ledger.host,
             trust: self.ledger.trust(),
             floor: self.ledger.floor,
-            labels: &self.keeper.labels,
+            labels: &self.keeper.labels.labels,
             known: &known,
         };
         match bundle::verify(bytes, &anchor) {
@@ -114,7 +113,7 @@ impl<'a, H: Host> Turn<'a, H> {
 
     fn take(&mut self, mut bundle: VerifiedBundle) -> Result<(), KeeperError> {
         let set_aside = std::mem::take(&mut bundle.set_aside);
-        let clocks = peer::clocks();
+        let clocks = clocks::read();
         if let Some(found) = &bundle.link {
             self.keeper.clock.swear(found.link.time, clocks);
         }
@@ -127,6 +126,7 @@ impl<'a, H: Host> Turn<'a, H> {
         }
         if let Some(acknowledgement) = &bundle.acknowledgement {
             self.keeper.spool.acknowledged(acknowledgement.number)?;
+            self.keeper.damaged.retain(|number| *number > acknowledgement.number);
         }
         // A heartbeat says nothing of what was refused; a link that is believed does.
         if !self.keeper.refusal.is_empty() && bundle.link.is_some() && set_aside.is_empty() {
@@ -145,7 +145,7 @@ impl<'a, H: Host> Turn<'a, H> {
             self.keeper.clock.forget_said();
         }
         self.save()?;
-        self.converge(Trigger::Bundle, true)?;
+        self.converge(Trigger::Bundle)?;
         // One says it for all: whoever sends thousands shall not fill the spool with them.
         if let Some(refused) = set_aside.first() {
             return self.refuse(refused, &[]);
@@ -154,13 +154,10 @@ impl<'a, H: Host> Turn<'a, H> {
         Ok(())
     }
 
-    /// Looks at the host and makes it as it should be.
-    pub(super) fn converge(
-        &mut self,
-        trigger: Trigger,
-        always_report: bool,
-    ) -> Result<(), KeeperError> {
-        let clocks = peer::clocks();
+    /// Looks at the host and makes it as it should be. A start and a bundle are waited for and so
+    /// always answered; other looks have something to say only if something is new.
+    pub(super) fn converge(&mut self, trigger: Trigger) -> Result<(), KeeperError> {
+        let clocks = clocks::read();
         let time = self.keeper.clock.read(clocks);
         let mut look = self.look(&time)?;
         self.keeper.agenda = Agenda {
@@ -192,7 +189,8 @@ impl<'a, H: Host> Turn<'a, H> {
             || failed != self.keeper.failed;
         self.keeper.findings.clone_from(&look.findings);
         self.keeper.failed = failed;
-        if changed || always_report || !self.ledger.unreported.is_empty() {
+        let is_awaited = matches!(trigger, Trigger::Start | Trigger::Bundle);
+        if changed || is_awaited || !self.ledger.unreported.is_empty() {
             let findings = look.findings.into_iter().collect();
             self.report(trigger, outcomes, convergence, findings)?;
         }
@@ -221,7 +219,7 @@ impl<'a, H: Host> Turn<'a, H> {
         let revocations = self.ledger.revocations();
         let circumstances = Circumstances {
             host: self.ledger.host,
-            labels: &self.keeper.labels,
+            labels: &self.keeper.labels.labels,
             revocations: &revocations,
             // What has ended is told by `ends`, which knows more than a date.
             now: Now { latest: time.sure, earliest: time.now.earliest },
@@ -259,7 +257,12 @@ impl<'a, H: Host> Turn<'a, H> {
             time.sure,
         );
         let mut findings: BTreeSet<Finding> = plan.findings.iter().cloned().collect();
-        findings.extend(self.keeper.label_findings.iter().cloned());
+        findings.extend(self.keeper.labels.findings.iter().cloned());
+        findings.extend(self.keeper.damaged.iter().map(|number| Finding {
+            kind: "receipt-damaged".to_owned(),
+            subject: number.to_string(),
+            detail: "it lies in the spool and cannot be read: nobody else will have it".to_owned(),
+        }));
         findings.extend(self.unproved(&circumstances));
         findings.extend(ends.findings(time));
         self.unsaved |= ends.ended != self.ledger.passed;
@@ -300,7 +303,7 @@ impl<'a, H: Host> Turn<'a, H> {
             host: self.ledger.host,
             number,
             previous,
-            time: peer::clocks().wall,
+            time: clocks::read().wall,
             floor: self.ledger.floor_link().and(self.ledger.floor).map(|floor| floor.link),
             trust_version: self.ledger.trust().version,
             mode: self.keeper.config.policy.mode,
@@ -318,7 +321,7 @@ impl<'a, H: Host> Turn<'a, H> {
     }
 
     fn save(&mut self) -> Result<(), KeeperError> {
-        self.ledger.time = self.keeper.clock.remembered(peer::clocks());
+        self.ledger.time = self.keeper.clock.remembered(clocks::read());
         let bytes = self.ledger.encode();
         state::replace(&self.keeper.directory.join("ledger"), &bytes, 0o600)?;
         self.unsaved = false;
@@ -329,7 +332,7 @@ impl<'a, H: Host> Turn<'a, H> {
         let standing = Standing {
             trust_version: self.ledger.trust().version,
             floor: self.ledger.floor_link().and(self.ledger.floor).map(|floor| floor.link),
-            labels: self.keeper.labels.clone(),
+            labels: self.keeper.labels.labels.clone(),
             mode: self.keeper.config.policy.mode,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             refusal: self.keeper.refusal.clone(),
@@ -338,8 +341,12 @@ impl<'a, H: Host> Turn<'a, H> {
     }
 
     fn tell_receipt(&mut self, number: u64, envelope: &[u8]) {
-        if let Some(message) = channel::spool_message(number, envelope) {
-            self.keeper.tell(&message);
+        match channel::spool_message(number, envelope) {
+            Ok(message) => self.keeper.tell(&message),
+            Err(error) => {
+                tracing::error!(number, error = %chain(&error), "a receipt in the spool is damaged");
+                self.keeper.damaged.insert(number);
+            }
         }
     }
 }

@@ -56,11 +56,9 @@ impl Lines {
     fn lock(&mut self, observed: &ObservedState, login: &str, kind: UserKind) {
         let before = self.take.shadow.len() + self.take.passwd.len();
         if let Some(entry) = observed.shadow.get(login) {
-            self.take.shadow.extend(shadow::locking(login, entry, kind == UserKind::Person));
+            self.take.shadow.extend(shadow::locking(login, entry, kind));
         } else if observed.passwd.get(login).is_some() {
-            // Without a line pam_unix lets nobody in; with one nothing depends on that.
-            let expire = if kind == UserKind::Person { "1" } else { "" };
-            let line = format!("{login}:!*::::::{expire}:");
+            let line = shadow::locked_line(login, kind);
             self.take.shadow.push(Edit::Add { name: login.to_owned(), line });
         }
         if let Some(entry) = observed.passwd.get(login) {
@@ -105,7 +103,7 @@ impl Lines {
         let name = || login.to_owned();
         self.give.passwd.push(Edit::Add { name: name(), line: line.render() });
         if let Some(entry) = observed.shadow.get(login) {
-            self.give.shadow.extend(shadow::opening(login, entry, false, None, today));
+            self.give.shadow.extend(shadow::opening(login, entry, None, today));
         } else {
             let line = shadow::new_line(login, today);
             self.give.shadow.push(Edit::Add { name: name(), line });
@@ -157,11 +155,10 @@ impl Lines {
         }
         let mut unlocked = false;
         if let Some(line) = observed.shadow.get(login) {
-            let policy = kept.account.password;
-            let max_days = policy.and_then(|policy| policy.max_days);
+            let password = kept.account.password;
             let state = Password::of(line.field(shadow::PASSWORD));
             unlocked = state == Password::Locked || line.field(shadow::EXPIRE) == b"1";
-            for edit in shadow::opening(login, line, policy.is_some(), max_days, today) {
+            for edit in shadow::opening(login, line, password, today) {
                 let takes = matches!(edit, Edit::Set { field: shadow::PASSWORD, .. })
                     && matches!(state, Password::Set | Password::Empty);
                 if takes && held {

@@ -1,10 +1,12 @@
 //! Hosts on which something is not as it should be: it is said, and the rest is done.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
-use muster_agent::{ownership::Ownership, plan::plan};
+use muster_agent::{host::files::Faults, ownership::Ownership, plan::plan, policy::AccountName};
 
-use crate::world::{Desired, NOW, Root, by_word, converge, findings, look, need_root, policy};
+use crate::world::{
+    Desired, NOW, PASSWD, Root, by_word, converge, findings, look, need_root, policy,
+};
 
 fn ana() -> Desired {
     Desired::default().user("ana", 2_001)
@@ -46,14 +48,17 @@ fn a_place_of_jobs_that_is_a_link_is_said_when_somebody_leaves() {
 }
 
 #[test]
-fn a_break_glass_account_that_is_not_there_is_said() {
+fn an_account_that_the_host_protects_and_does_not_have_is_said() {
     need_root();
     let root = Root::new();
     let (observed, _) = look(&mut root.host(), &Desired::default(), &Ownership::default());
     let mut policy = policy();
-    policy.break_glass = ["eve".to_owned(), "ops".to_owned()].into();
+    let names = |names: [&str; 2]| names.map(|name| AccountName::parse(name).unwrap()).into();
+    policy.break_glass = names(["eve", "ops"]);
+    policy.protected = names(["bin", "oracle"]);
     let plan = plan(&observed, &Desired::default().0, &Ownership::default(), &policy, NOW);
-    assert_eq!(findings(&plan), [("break-glass", "ops")].into());
+    let told = [("break-glass", "ops"), ("protected-missing", "oracle")];
+    assert_eq!(findings(&plan), told.into());
 }
 
 #[test]
@@ -67,4 +72,49 @@ fn a_home_that_cannot_be_built_says_why() {
     let failures: Vec<&str> =
         applied.outcomes.iter().filter_map(|outcome| outcome.failure.as_deref()).collect();
     assert!(failures.iter().any(|reason| reason.contains("etc/skel")), "{failures:?}");
+}
+
+#[test]
+fn a_skeleton_that_is_too_deep_is_said_and_one_at_the_bound_is_copied_whole() {
+    need_root();
+    let root = Root::new();
+    let depth = |depth: usize| vec!["d"; depth].join("/");
+    fs::create_dir_all(root.path(&format!("etc/skel/{}", depth(16)))).unwrap();
+    let mut owned = Ownership::default();
+    converge(&mut root.host(), &ana(), &mut owned);
+    assert!(root.path(&format!("home/ana/{}", depth(16))).is_dir());
+
+    fs::create_dir(root.path(&format!("etc/skel/{}", depth(17)))).unwrap();
+    let (_, applied) = converge(&mut root.host(), &ana().user("ben", 2_002), &mut owned);
+    let failures: Vec<&str> =
+        applied.outcomes.iter().filter_map(|outcome| outcome.failure.as_deref()).collect();
+    assert!(failures.iter().any(|reason| reason.contains("16 directories")), "{failures:?}");
+    assert!(!root.path("home/ben").exists());
+}
+
+#[test]
+fn an_account_file_that_somebody_replaces_meanwhile_is_not_overwritten() {
+    need_root();
+    let root = Root::new();
+    // Whenever a new file is begun, somebody without a lock puts another one in gshadow's place.
+    let (other, gshadow) = (root.path("etc/other"), root.path("etc/gshadow"));
+    let faults = Faults::at(move |point| {
+        if point == "create" {
+            fs::copy(&gshadow, &other).unwrap();
+            fs::set_permissions(&other, fs::Permissions::from_mode(0o640)).unwrap();
+            fs::rename(&other, &gshadow).unwrap();
+        }
+        false
+    });
+    let mut owned = Ownership::default();
+    let (_, applied) = converge(&mut root.host_with(faults), &ana(), &mut owned);
+    let failures: Vec<&str> =
+        applied.outcomes.iter().filter_map(|outcome| outcome.failure.as_deref()).collect();
+    let told = "`/etc/gshadow` was changed by somebody else while its successor was written";
+    assert!(failures.contains(&told), "{failures:?}");
+    assert_eq!(root.read("etc/passwd"), PASSWD);
+    assert_eq!(root.leftovers(), [""; 0]);
+
+    converge(&mut root.host(), &ana(), &mut owned);
+    assert!(root.read("etc/passwd").contains("\nana:x:2001:"));
 }

@@ -16,7 +16,7 @@ use muster_agent::{
     observed::{ObservedState, Scope},
     ownership::Ownership,
     plan::{Plan, plan},
-    policy::HostPolicy,
+    policy::{AccountName, HostPolicy},
 };
 use muster_proto::{
     desired::{Account, AccountGrant, DesiredState, UnixGroupGrant},
@@ -35,10 +35,12 @@ pub const PASSWD: &str = "# local accounts\n\
     root:x:0:0:root:/root:/bin/bash\n\
     broken line\n\
     bin:x:2:2:bin:/bin:/usr/sbin/nologin\n\
+    admin:x:1400:2:Protected:/root:/bin/sh\n\
     eve:x:1500:1500:Eve,Room 1:/home/eve:/bin/sh\n\
     +@admins::::::\n";
 pub const SHADOW: &str = "root:$6$root:20000:0:99999:7:::\n\
     bin:*:20000::::::\n\
+    admin:*:20000::::::\n\
     eve:$6$eve$hash:20000:0:99999:7:::\n";
 pub const GROUP: &str = "root:x:0:\nbin:x:2:\nsudo:x:27:eve\ndocker:x:999:\neve:x:1500:\n+:::\n";
 pub const GSHADOW: &str = "root:*::\nbin:*::\nsudo:*::eve\ndocker:!::\neve:!::\n";
@@ -56,7 +58,7 @@ pub fn policy() -> HostPolicy {
         mode: HostMode::Enforce,
         default_shell: AbsolutePath::parse("/bin/bash").unwrap(),
         home_base: AbsolutePath::parse("/home").unwrap(),
-        protected: BTreeSet::from(["admin".to_owned()]),
+        protected: BTreeSet::from([AccountName::parse("admin").unwrap()]),
         break_glass: BTreeSet::new(),
         uid_ranges: vec![1_000..=59_999],
         refused_roles: BTreeSet::new(),

@@ -13,6 +13,7 @@ pub mod notify;
 mod observe;
 pub mod peer;
 mod program;
+mod reap;
 mod rooted;
 mod sessions;
 mod ssh;

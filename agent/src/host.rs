@@ -11,6 +11,7 @@ pub mod lock;
 mod names;
 pub mod notify;
 mod observe;
+pub mod outlet;
 pub mod peer;
 mod program;
 mod reap;

@@ -33,14 +33,25 @@ enum Area {
     Homes,
 }
 
-/// Does a plan. The keeper has saved `plan.ownership_after` before; `before` is what it had then.
-pub fn apply(plan: &Plan, before: &Ownership, host: &mut dyn Host) -> Applied {
-    let mut run = Run {
-        outcomes: Vec::new(),
-        ownership: plan.ownership_after.clone(),
-        failed: BTreeSet::new(),
+/// How much of a plan is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// All of it.
+    Everything,
+    /// Only what takes away: what is given could not be remembered as Muster's.
+    TakingAway,
+}
+
+/// Does a plan. If everything is done, the keeper has saved `plan.ownership_after` before; `before`
+/// is what it had then.
+pub fn apply(plan: &Plan, reach: Reach, before: &Ownership, host: &mut dyn Host) -> Applied {
+    let (ownership, phases) = match reach {
+        Reach::Everything => (&plan.ownership_after, [Phase::Take, Phase::Give].as_slice()),
+        Reach::TakingAway => (before, [Phase::Take].as_slice()),
     };
-    for phase in [Phase::Take, Phase::Give] {
+    let mut run =
+        Run { outcomes: Vec::new(), ownership: ownership.clone(), failed: BTreeSet::new() };
+    for &phase in phases {
         let actions: Vec<&Planned> = plan.actions.iter().filter(|a| a.phase == phase).collect();
         if actions.is_empty() {
             continue;

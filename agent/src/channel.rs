@@ -2,7 +2,7 @@
 //! The keeper owns the socket, asks the kernel who is there, and believes nothing that arrives.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Read},
     os::unix::net::UnixStream,
 };
 
@@ -83,11 +83,6 @@ pub fn receive(stream: &mut UnixStream) -> Result<ToKeeper, BadMessage> {
         to_keeper::Message::Deliver(bytes) => Ok(ToKeeper::Deliver(bytes)),
         to_keeper::Message::WatchSpoolAfter(number) => Ok(ToKeeper::WatchSpoolAfter(number)),
     }
-}
-
-/// Writes a framed message to the courier.
-pub fn send(stream: &mut UnixStream, message: &[u8]) -> io::Result<()> {
-    stream.write_all(message)
 }
 
 #[cfg(test)]

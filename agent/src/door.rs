@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     channel::{self, BadMessage, ToKeeper},
-    host::{chain, clocks, peer, state},
+    host::{chain, clocks, outlet, peer, state},
 };
 
 /// What the keeper is woken by.
@@ -33,15 +33,26 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Courier {
     stream: UnixStream,
+    patience: Duration,
 }
 
-/// How long the keeper waits for a courier that does not read.
+/// How long the keeper waits in one turn for a courier that does not read: no courier may keep it
+/// from its work.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Courier {
+    fn new(stream: UnixStream) -> Self {
+        Self { stream, patience: PATIENCE }
+    }
+
+    /// Begins to count anew how long it is waited for.
+    pub fn begin_turn(&mut self) {
+        self.patience = PATIENCE;
+    }
+
     /// Hands over a framed message.
     pub fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        channel::send(&mut self.stream, message)
+        outlet::write_all(&self.stream, message, &mut self.patience)
     }
 }
 
@@ -101,9 +112,8 @@ fn serve(
         let _ = reader.join();
     }
     let (writer, held) = (stream.try_clone().ok()?, stream.try_clone().ok()?);
-    writer.set_write_timeout(Some(PATIENCE)).ok()?;
     let events = events.clone();
-    events.send(Event::Came(Courier { stream: writer })).ok()?;
+    events.send(Event::Came(Courier::new(writer))).ok()?;
     let read = move || {
         loop {
             let event = match channel::receive(&mut stream) {

@@ -7,6 +7,7 @@ pub mod group;
 pub mod passwd;
 pub mod shadow;
 pub mod ssh;
+pub mod subid;
 pub mod sudoers;
 
 use std::{

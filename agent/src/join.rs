@@ -132,8 +132,7 @@ pub async fn join(state: &Path, token: &JoinToken, now: Timestamp) -> Result<Dig
     let files: [(&str, &[u8]); 3] =
         [("ca.der", &reply.ca), ("identity", &identity), ("controller", token.address.as_bytes())];
     for (name, bytes) in files {
-        state::replace(&courier.join(name), bytes, 0o600)?;
-        give(&courier.join(name), account)?;
+        state::replace_for(&courier.join(name), bytes, 0o600, Some(account))?;
     }
     give(&courier, account)?;
     state::replace(&keeper.join("key.der"), &pkcs8, 0o600)?;

@@ -3,13 +3,15 @@
 //! does not believe, and that cannot keep it from looking by talking without end.
 
 mod agenda;
+mod allowance;
+mod record;
 mod turn;
 
 use std::{
     collections::BTreeSet,
     io,
     path::{Path, PathBuf},
-    sync::mpsc::Receiver,
+    sync::mpsc::{Receiver, TryRecvError},
 };
 
 use muster_proto::{
@@ -17,7 +19,7 @@ use muster_proto::{
     receipt::{Convergence, Finding, Outcome, Trigger},
 };
 
-use self::{agenda::Agenda, turn::Turn};
+use self::{agenda::Agenda, allowance::Allowance, turn::Turn};
 use crate::{
     clock::Clock,
     config::Config,
@@ -60,6 +62,14 @@ pub enum KeeperError {
     Timer(#[from] io::Error),
 }
 
+/// What the keeper does in one turn.
+enum Work {
+    /// What has arrived, or the time.
+    Event(Event),
+    /// More of the spool after this number.
+    HandOver(u64),
+}
+
 /// What the keeper keeps between two turns of its work; all else lies in its ledger.
 #[derive(Debug)]
 pub struct Keeper<H> {
@@ -78,7 +88,17 @@ pub struct Keeper<H> {
     /// Receipts in the spool that are receipts no more.
     damaged: BTreeSet<u64>,
     courier: Option<Courier>,
+    /// What the courier has yet to be handed of the spool: all after this number.
+    handing_over: Option<u64>,
     convergence: Convergence,
+    refusals: Allowance,
+    /// A ledger that could not be written, so that its file is behind: what it ends is ended all the
+    /// same, and it is tried again.
+    unwritten: Option<Ledger>,
+    /// Why the ledger or a receipt could not be written the last time.
+    unwritable: Option<String>,
+    /// What was done and could not be put into a receipt yet.
+    untold: Vec<Outcome>,
 }
 
 /// Reads the ledger, or says that this host has none.
@@ -110,33 +130,65 @@ impl<H: Host> Keeper<H> {
             failed: Vec::new(),
             damaged: BTreeSet::new(),
             courier: None,
+            handing_over: None,
             convergence: Convergence::Done,
+            refusals: Allowance::new(clocks.boot),
+            unwritten: None,
+            unwritable: None,
+            untold: Vec::new(),
         })
     }
 
     /// Works until the door closes for good.
     pub fn run(&mut self, events: &Receiver<Event>, timer: &Timer) -> Result<(), KeeperError> {
         self.turn(|turn| turn.converge(Trigger::Start))?;
+        let mut just_looked = true;
         loop {
             let (wait, trigger) = self.next_look();
-            // What is due comes before what has arrived.
-            let event = if wait > 0 {
-                timer.set(wait)?;
-                let Ok(event) = events.recv() else { return Ok(()) };
-                event
-            } else {
-                Event::Time
+            let Some(work) = self.next_work(wait, just_looked, events, timer)? else {
+                return Ok(());
             };
-            match event {
-                Event::Came(courier) => self.courier = Some(courier),
-                Event::Watch(after) => self.turn(|turn| turn.welcome(after))?,
-                Event::Deliver(bytes) => self.turn(|turn| turn.deliver(&bytes))?,
-                Event::Time => self.turn(|turn| {
+            just_looked = matches!(work, Work::Event(Event::Time));
+            match work {
+                Work::Event(Event::Came(courier)) => {
+                    self.courier = Some(courier);
+                    self.handing_over = None;
+                }
+                Work::Event(Event::Watch(after)) => self.turn(|turn| turn.welcome(after))?,
+                Work::Event(Event::Deliver(bytes)) => self.turn(|turn| turn.deliver(&bytes))?,
+                Work::Event(Event::Time) => self.turn(|turn| {
                     turn.load_labels();
                     turn.converge(trigger)
                 })?,
+                Work::HandOver(after) => self.turn(|turn| turn.hand_over(after))?,
             }
         }
+    }
+
+    /// Returns what to do next: a look that is due, then what has arrived, then the rest of the
+    /// spool; nothing once nobody can come any more. After a look one that has arrived is taken
+    /// first: looks that are always due, since somebody's processes do not end, must not make the
+    /// keeper deaf.
+    fn next_work(
+        &self,
+        wait: u64,
+        just_looked: bool,
+        events: &Receiver<Event>,
+        timer: &Timer,
+    ) -> Result<Option<Work>, KeeperError> {
+        if wait == 0 && !just_looked {
+            return Ok(Some(Work::Event(Event::Time)));
+        }
+        if wait == 0 || self.handing_over.is_some() {
+            return Ok(match (events.try_recv(), self.handing_over) {
+                (Ok(event), _) => Some(Work::Event(event)),
+                (Err(TryRecvError::Disconnected), _) => None,
+                (Err(TryRecvError::Empty), Some(after)) if wait > 0 => Some(Work::HandOver(after)),
+                (Err(TryRecvError::Empty), _) => Some(Work::Event(Event::Time)),
+            });
+        }
+        timer.set(wait)?;
+        Ok(events.recv().ok().map(Work::Event))
     }
 
     fn next_look(&mut self) -> (u64, Trigger) {
@@ -150,9 +202,13 @@ impl<H: Host> Keeper<H> {
         &mut self,
         work: impl FnOnce(&mut Turn<'_, H>) -> Result<(), KeeperError>,
     ) -> Result<(), KeeperError> {
+        if let Some(courier) = &mut self.courier {
+            courier.begin_turn();
+        }
         let mut turn = Turn::begin(self)?;
-        work(&mut turn)?;
-        turn.end()
+        let worked = work(&mut turn);
+        turn.end();
+        worked
     }
 
     fn tell(&mut self, message: &[u8]) {
@@ -160,6 +216,7 @@ impl<H: Host> Keeper<H> {
             && courier.send(message).is_err()
         {
             self.courier = None;
+            self.handing_over = None;
         }
     }
 }

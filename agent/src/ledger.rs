@@ -7,7 +7,7 @@ mod file;
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
-    bundle::{Floor, Step, VerifiedBundle},
+    bundle::{Floor, Step, VerifiedBundle, VerifiedLink},
     convert::Malformed,
     derive::Statements,
     desired::{Grant, Pins},
@@ -36,7 +36,7 @@ pub struct Ledger {
     floor_link: Option<(Envelope, Link)>,
     known: BTreeMap<Id, Known>,
     /// By id and target, since another one of the same id takes nothing back.
-    revocations: BTreeMap<(Id, Target), Revocation>,
+    revocations: BTreeMap<(Id, Target), Kept>,
     /// What was last desired (G).
     pub held: BTreeSet<Grant>,
     /// Logins and uids that belong together for ever.
@@ -60,6 +60,27 @@ pub struct Ledger {
 
 /// How many contradicting links are kept.
 pub const MAX_EVIDENCE: usize = 16;
+
+/// How many revocations that the controller's online key alone has signed are kept. Whoever holds
+/// that key could otherwise fill this file until it cannot be read any more, and with it everything
+/// that ends. What an approver has signed is always kept.
+pub const MAX_ONLINE_REVOCATIONS: usize = 16_384;
+
+/// A revocation, and whether it is one of those that are counted.
+#[derive(Clone, Debug)]
+struct Kept {
+    revocation: Revocation,
+    signer: Signer,
+}
+
+/// Who has signed a revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signer {
+    /// An approver, perhaps among others.
+    Approver,
+    /// Only the controller's online key.
+    Online,
+}
 
 /// A statement and the floor that it was last proved under.
 #[derive(Clone, Debug)]
@@ -169,24 +190,58 @@ impl Ledger {
     /// Returns the revocations that are kept.
     pub fn revocations(&self) -> Revocations {
         let mut kept = Revocations::default();
-        self.revocations.values().for_each(|revocation| kept.insert(revocation));
+        self.revocations.values().for_each(|one| kept.insert(&one.revocation));
         kept
     }
 
-    /// Takes what a verified bundle brings.
-    pub fn take(&mut self, bundle: VerifiedBundle) {
+    /// Returns how many revocations the online key alone has signed.
+    pub fn online_revocations(&self) -> usize {
+        self.revocations.values().filter(|one| one.signer == Signer::Online).count()
+    }
+
+    /// Takes what a verified bundle brings, and says how many revocations of the online key there
+    /// was no room for.
+    #[must_use]
+    pub fn take(&mut self, bundle: VerifiedBundle) -> usize {
         for (trust, envelope) in bundle.trust_roots {
             self.trust_roots.push(envelope);
             self.trust = trust;
         }
-        for (revocation, _) in bundle.revocations {
-            let revocation = revocation.into_inner();
-            let id = revocation.id;
-            if self.revocations.insert((id, revocation.target), revocation).is_none() {
-                self.unreported.insert(id);
-            }
+        let refused = self.take_revocations(bundle.revocations);
+        if let Some(link) = bundle.link {
+            self.take_link(link);
         }
-        let Some(found) = bundle.link else { return };
+        refused
+    }
+
+    fn take_revocations(&mut self, revocations: Vec<(Verified<Revocation>, Envelope)>) -> usize {
+        let mut room = MAX_ONLINE_REVOCATIONS.saturating_sub(self.online_revocations());
+        let mut refused = 0;
+        for (revocation, _) in revocations {
+            let by_approver = !revocation.signers().is_empty();
+            let signer = if by_approver { Signer::Approver } else { Signer::Online };
+            let revocation = revocation.into_inner();
+            let (id, target) = (revocation.id, revocation.target);
+            if let Some(kept) = self.revocations.get_mut(&(id, target)) {
+                if by_approver {
+                    kept.signer = signer;
+                }
+                continue;
+            }
+            if signer == Signer::Online {
+                if room == 0 {
+                    refused += 1;
+                    continue;
+                }
+                room -= 1;
+            }
+            self.revocations.insert((id, target), Kept { revocation, signer });
+            self.unreported.insert(id);
+        }
+        refused
+    }
+
+    fn take_link(&mut self, found: VerifiedLink) {
         let number = found.link.number;
         if let Step::Abandoned(_) = found.step {
             self.abandon();

@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{desired::DesiredState, name::Login};
 
-use crate::{format::Table, ownership::Ownership, policy::HostPolicy};
+use crate::{
+    format::{Table, subid},
+    ownership::Ownership,
+    policy::HostPolicy,
+};
 
 /// What has to be looked at, so that a look costs no more than it must.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub struct ObservedState {
     pub group: Table,
     /// `/etc/gshadow`, which some systems do not have.
     pub gshadow: Option<Table>,
+    /// Numbers that local users may run as, of `/etc/subuid` and of `/etc/subgid`.
+    pub subordinate: Vec<subid::Range>,
     /// What is where the homes of the wanted accounts are.
     pub homes: BTreeMap<Login, Home>,
     /// The key files, by name.

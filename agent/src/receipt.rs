@@ -53,6 +53,11 @@ impl Spool {
         Ok((envelope.digest(), bytes))
     }
 
+    /// Takes back a receipt that was not handed over. One that stays is written over by the next.
+    pub fn withdraw(&self, number: u64) {
+        let _ = state::remove(&self.path(number));
+    }
+
     /// Returns the numbers of what waits, oldest first.
     pub fn numbers(&self) -> Result<Vec<u64>, StateError> {
         let names = state::names(&self.directory)?;

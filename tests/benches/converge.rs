@@ -31,7 +31,7 @@ use std::{
 };
 
 use muster_agent::{
-    apply::apply,
+    apply::{Reach, apply},
     host::{Host, Linux, files::Faults},
     observed::Scope,
     ownership::Ownership,
@@ -236,7 +236,7 @@ fn ours(root: &Path, desired: &DesiredState, owned: &mut Ownership) -> usize {
     let mut host = Linux::open_root(root, "/home", Arc::new(Faults::none())).unwrap();
     let observed = host.observe(&Scope::of(desired, owned, &policy())).unwrap();
     let plan = plan(&observed, desired, owned, &policy(), NOW);
-    let applied = apply(&plan, owned, &mut host);
+    let applied = apply(&plan, Reach::Everything, owned, &mut host);
     assert_eq!(applied.convergence, Convergence::Done);
     *owned = applied.ownership;
     plan.actions.len()

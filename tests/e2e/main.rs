@@ -14,6 +14,7 @@ mod input;
 mod keeping;
 mod lifecycle;
 mod places;
+mod staying;
 mod token;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

@@ -44,7 +44,7 @@ impl Memory {
         };
         let verified = bundle::verify(&bundle.encode(), &anchor).unwrap();
         let step = verified.link.as_ref().unwrap().step;
-        self.ledger.take(verified);
+        assert_eq!(self.ledger.take(verified), 0);
         self.ledger = Ledger::decode(&self.ledger.encode()).unwrap();
         let revocations = self.ledger.revocations();
         let circumstances = Circumstances {

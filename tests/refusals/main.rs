@@ -13,6 +13,7 @@
 mod abandoned;
 #[path = "../../proto/tests/it/contents.rs"]
 mod contents;
+mod crowded;
 mod forged;
 mod history;
 #[expect(dead_code, reason = "the contract's tests look at it more closely")]

@@ -212,6 +212,36 @@ impl Victim {
         self.machine.run_ok(&["sh", "-c", SCRIPT]).unwrap()
     }
 
+    /// Puts copies of the first receipt into the spool until there are so many, and returns their
+    /// numbers.
+    pub fn lengthen_the_spool(&self, length: u64) -> Vec<u64> {
+        let script = format!(
+            "set -eu
+            cd {STATE}/keeper/spool
+            for number in $(seq 1 {length}); do
+                name=$(printf %020d $number)
+                [ -e $name ] || cp 00000000000000000001 $name
+            done
+            ls"
+        );
+        let names = self.machine.run_ok(&["sh", "-c", &script]).unwrap();
+        names.lines().map(|name| name.parse().unwrap()).collect()
+    }
+
+    /// Asks for the whole spool, and returns the numbers of as many receipts, in the order in which
+    /// they come.
+    pub fn ask_for_the_spool(&mut self, count: usize) -> Vec<u64> {
+        let message = ToKeeper { message: Some(to_keeper::Message::WatchSpoolAfter(0)) };
+        self.courier.write_all(&channel::frame(&message)).unwrap();
+        let mut numbers = Vec::new();
+        while numbers.len() < count {
+            if let from_keeper::Message::Spool(entry) = self.hear() {
+                numbers.push(entry.number);
+            }
+        }
+        numbers
+    }
+
     fn bring(&mut self, bytes: &[u8]) -> Answer {
         self.say(to_keeper::Message::Deliver(bytes.to_vec()))
     }

@@ -7,7 +7,7 @@ use muster_proto::name::Login;
 use nix::sys::stat::FileStat;
 
 use crate::{
-    format::{Table, passwd, ssh, sudoers},
+    format::{Table, passwd, ssh, subid, sudoers},
     observed::{DropIn, Home, ObservedState, RootFile, Scope, Wanted},
 };
 
@@ -39,6 +39,7 @@ pub(super) fn observe(
         shadow: table(&etc, "shadow")?.ok_or(ObserveError::Missing("shadow"))?,
         group: table(&etc, "group")?.ok_or(ObserveError::Missing("group"))?,
         gshadow: table(&etc, "gshadow")?,
+        subordinate: subordinate(&etc)?,
         homes: homes(root, scope, &passwd),
         keys: root_files(root, ssh::KEYS_DIRECTORY, "", 0o644)?.unwrap_or_default(),
         sudo: root_files(root, sudoers::DIRECTORY, sudoers::PREFIX, 0o440)?,
@@ -55,6 +56,14 @@ pub(super) fn observe(
 fn table(etc: &Dir, name: &'static str) -> Result<Option<Table>, ObserveError> {
     let Some((text, _)) = etc.read(name)? else { return Ok(None) };
     Table::parse(text).map(Some).map_err(|source| ObserveError::Table { name, source })
+}
+
+fn subordinate(etc: &Dir) -> Result<Vec<subid::Range>, FileError> {
+    let mut ranges = Vec::new();
+    for name in ["subuid", "subgid"] {
+        ranges.extend(etc.read(name)?.map(|(text, _)| subid::parse(&text)).unwrap_or_default());
+    }
+    Ok(ranges)
 }
 
 fn homes(root: &Dir, scope: &Scope, passwd: &Table) -> BTreeMap<Login, Home> {

@@ -1,7 +1,7 @@
-//! Processes: whose run, and how they end. First all at once by control group, so that nothing can
-//! fork away, then the session by logind, then by uid until none is left or ten seconds are over.
-//! A process is held by a descriptor between looking at it and killing it, since numbers are used
-//! again.
+//! Processes: whose run, and how they end. First all at once by control group, then the session by
+//! logind, then all at once by uid (`reap`), so that nothing can fork away; then by what `/proc`
+//! shows, until none is left or ten seconds are over. A process is held by a descriptor between
+//! looking at it and killing it, since numbers are used again.
 #![expect(
     clippy::disallowed_methods,
     reason = "waiting until processes are gone, for a bounded time"
@@ -21,6 +21,7 @@ use super::{
     Report, chain,
     files::{Dir, FileError},
     program::Programs,
+    reap,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -79,7 +80,9 @@ fn status(proc: &Dir, pid: i32) -> Result<Option<Status>, FileError> {
         line.unwrap_or_default().split_whitespace().filter_map(|n| n.parse().ok()).collect()
     };
     let state = text.lines().find_map(|line| line.strip_prefix("State:"));
-    if state.is_some_and(|state| state.trim_start().starts_with(['Z', 'X'])) {
+    // The first thread of a process may be gone while others go on.
+    let is_alone = numbers("Threads:").first().is_none_or(|threads| *threads <= 1);
+    if is_alone && state.is_some_and(|state| state.trim_start().starts_with(['Z', 'X'])) {
         return Ok(None);
     }
     Ok(Some(Status { uids: numbers("Uid:"), unix_groups: numbers("Groups:") }))
@@ -109,7 +112,7 @@ pub(super) fn end(root: &Dir, programs: Programs, leavers: &[Leaver]) -> Report 
         // What it misses is found by uid.
         let _ = programs.run("loginctl", &arguments);
     }
-    let left = match kill_until_none(root, &uids) {
+    let left = match kill_until_none(root, programs, &uids) {
         Ok(left) => left,
         Err(error) => return Report::failed(chain(&error)),
     };
@@ -140,10 +143,21 @@ fn has_session(root: &Dir, uid: u32) -> bool {
     users.is_some_and(|users| matches!(users.stat(uid.to_string()), Ok(Some(_))))
 }
 
-fn kill_until_none(root: &Dir, uids: &BTreeSet<u32>) -> Result<BTreeMap<u32, Running>, FileError> {
+fn kill_until_none(
+    root: &Dir,
+    programs: Programs,
+    uids: &BTreeSet<u32>,
+) -> Result<BTreeMap<u32, Running>, FileError> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {
+        // Whatever forks without end is in none of the lists that are read one by one.
+        if programs == Programs::System {
+            for uid in uids {
+                // What it could not do is seen by the look that follows.
+                let _ = reap::all_of(*uid);
+            }
+        }
         let left = running(root, uids)?;
         if left.is_empty() || started.elapsed() > PATIENCE {
             return Ok(left);
@@ -205,5 +219,24 @@ mod tests {
         assert!(other.try_wait().unwrap().is_none());
         other.kill().unwrap();
         other.wait().unwrap();
+    }
+
+    #[test]
+    #[allow(clippy::unwrap_used, reason = "it is a test")]
+    fn a_process_whose_first_thread_is_gone_still_runs() {
+        let place = tempfile::tempdir().unwrap();
+        let write = |pid: &str, state: &str, threads: u32| {
+            let directory = place.path().join("proc").join(pid);
+            std::fs::create_dir_all(&directory).unwrap();
+            let text =
+                format!("State:\t{state}\nUid:\t{UID}\t{UID}\t{UID}\t{UID}\nThreads:\t{threads}\n");
+            std::fs::write(directory.join("status"), text).unwrap();
+        };
+        write("101", "Z (zombie)", 2);
+        write("102", "Z (zombie)", 1);
+        write("103", "S (sleeping)", 1);
+        let root = Dir::open(place.path(), Arc::new(Faults::none())).unwrap();
+        let found = running(&root, &BTreeSet::from([UID])).unwrap();
+        assert_eq!(found.get(&UID).map(|running| running.processes), Some(2));
     }
 }

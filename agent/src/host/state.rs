@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -116,6 +116,17 @@ pub fn read_text(path: &Path) -> Result<String, StateError> {
 
 /// Replaces a file: written beside it, synced, renamed, the directory synced.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StateError> {
+    replace_for(path, bytes, mode, None)
+}
+
+/// Replaces a file, which then belongs to this uid and gid. It is given away by its descriptor
+/// before it has its name: the directory may be the other account's, which could put a link there.
+pub fn replace_for(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    owner: Option<(u32, u32)>,
+) -> Result<(), StateError> {
     let failed = |cause| StateError::Write { path: path.to_owned(), cause };
     let parent = path.parent().unwrap_or(Path::new("/"));
     let beside = path.with_extension("new");
@@ -131,6 +142,9 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StateError> {
             .custom_flags(nix::libc::O_NOFOLLOW)
             .open(&beside)?;
         file.write_all(bytes)?;
+        if let Some((uid, gid)) = owner {
+            fchown(&file, Some(uid), Some(gid))?;
+        }
         file.sync_all()?;
         fs::rename(&beside, path)?;
         File::open(parent)?.sync_all()
@@ -191,7 +205,10 @@ pub fn age(path: &Path) -> Result<std::time::Duration, StateError> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test lays files in the way")]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     /// A file that is all holes, so that it takes no room.
@@ -221,5 +238,21 @@ mod tests {
         assert!(read_text(&more).is_err());
         assert_eq!(read_text_of_root(&most).unwrap().map(length), Ok(MAX_TEXT));
         assert_eq!(read_text_of_root(&more).unwrap(), Err(NotRoots::TooLong));
+    }
+
+    #[test]
+    fn a_file_is_given_away_and_what_a_link_in_its_place_names_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let (treasure, path) = (place.path().join("treasure"), place.path().join("ca.der"));
+        fs::write(&treasure, "root's").unwrap();
+        for in_the_way in [&path, &path.with_extension("new")] {
+            symlink(&treasure, in_the_way).unwrap();
+            replace_for(&path, b"given", 0o600, Some((61_789, 61_790))).unwrap();
+            let found = fs::symlink_metadata(&path).unwrap();
+            assert!(found.is_file());
+            assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (61_789, 61_790, 0o600));
+            assert_eq!(fs::metadata(&treasure).unwrap().uid(), geteuid().as_raw());
+            assert_eq!(fs::read_to_string(&treasure).unwrap(), "root's");
+        }
     }
 }

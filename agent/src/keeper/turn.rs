@@ -2,35 +2,38 @@
 //! that knows the order. A turn begins by reading the ledger and ends by dropping it, so that a host
 //! with a thousand accounts holds none of them in memory while nothing happens.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, fmt::Write, path::Path};
 
 use muster_proto::{
     bundle::{self, Anchor, Bundle, BundleRefused, VerifiedBundle},
     derive::{self, Circumstances, Freshness, Statements},
     desired::{Account, DesiredState},
     envelope::Document,
-    receipt::{Convergence, Finding, HostMode, Outcome, Receipt, Standing, Trigger},
+    receipt::{Convergence, Finding, HostMode, Outcome, Trigger},
     statement::Content,
     time::Now,
 };
 
 use super::{Agenda, Keeper, KeeperError, load_ledger};
 use crate::{
-    apply, channel,
+    apply::{self, Reach},
     clock::{Heard, Time},
     ends::{self, NextDates},
-    host::{Host, chain, clocks, state},
-    ledger::Ledger,
+    host::{Host, chain, clocks},
+    ledger::{Ledger, MAX_ONLINE_REVOCATIONS},
     observed::Scope,
     plan::{self, Plan},
 };
+
+/// How many receipts are handed over in one turn.
+const HANDED_OVER: usize = 256;
 
 /// The keeper with its memory open.
 pub(super) struct Turn<'a, H> {
     pub(super) keeper: &'a mut Keeper<H>,
     pub(super) ledger: Ledger,
     /// Whether the ledger says something that its file does not.
-    unsaved: bool,
+    pub(super) unsaved: bool,
 }
 
 /// What one look at the host came to.
@@ -41,25 +44,41 @@ pub(super) struct Look {
 }
 
 impl<'a, H: Host> Turn<'a, H> {
-    /// Reads the ledger.
+    /// Reads the ledger, or takes up the one that could not be written.
     pub(super) fn begin(keeper: &'a mut Keeper<H>) -> Result<Self, KeeperError> {
-        let ledger = load_ledger(&keeper.directory)?;
-        Ok(Self { keeper, ledger, unsaved: false })
+        let unwritten = keeper.unwritten.take();
+        let unsaved = unwritten.is_some();
+        let ledger = unwritten.map_or_else(|| load_ledger(&keeper.directory), Ok)?;
+        Ok(Self { keeper, ledger, unsaved })
     }
 
-    /// Writes down what is not written down yet.
-    pub(super) fn end(mut self) -> Result<(), KeeperError> {
-        if self.unsaved { self.save() } else { Ok(()) }
+    /// Writes down what is not written down yet, and remembers what cannot be.
+    pub(super) fn end(mut self) {
+        if self.unsaved && self.save().is_err() {
+            self.keeper.unwritten = Some(self.ledger);
+        }
     }
 
-    /// Tells a courier that has come where this host stands, and hands it the receipts after this
-    /// number.
+    /// Tells a courier that has come where this host stands, and begins to hand it the receipts
+    /// after this number.
     pub(super) fn welcome(&mut self, after: u64) -> Result<(), KeeperError> {
         self.tell_standing();
-        for number in self.keeper.spool.numbers()?.into_iter().filter(|n| *n > after) {
+        self.hand_over(after)
+    }
+
+    /// Hands the courier some of the receipts after this number. The others come in turns of their
+    /// own, since there may be thousands.
+    pub(super) fn hand_over(&mut self, after: u64) -> Result<(), KeeperError> {
+        let mut waiting = self.keeper.spool.numbers()?.into_iter().filter(|n| *n > after);
+        self.keeper.handing_over = None;
+        for number in waiting.by_ref().take(HANDED_OVER) {
             if let Some(envelope) = self.keeper.spool.read(number)? {
                 self.tell_receipt(number, &envelope);
             }
+            self.keeper.handing_over = Some(number);
+        }
+        if waiting.next().is_none() || self.keeper.courier.is_none() {
+            self.keeper.handing_over = None;
         }
         Ok(())
     }
@@ -83,11 +102,14 @@ impl<'a, H: Host> Turn<'a, H> {
         };
         match bundle::verify(bytes, &anchor) {
             Ok(bundle) => self.take(bundle),
-            Err(refused) => self.refuse(&refused, bytes),
+            Err(refused) => {
+                self.refuse(&refused, bytes);
+                Ok(())
+            }
         }
     }
 
-    fn refuse(&mut self, refused: &BundleRefused, bytes: &[u8]) -> Result<(), KeeperError> {
+    fn refuse(&mut self, refused: &BundleRefused, bytes: &[u8]) {
         let refusal = chain(refused);
         tracing::warn!(reason = %refusal, "bundle refused");
         if let BundleRefused::Equivocation { .. } = refused
@@ -95,7 +117,7 @@ impl<'a, H: Host> Turn<'a, H> {
         {
             self.unsaved |= self.ledger.keep_evidence(link.encode());
         }
-        let finding = Finding {
+        let mut finding = Finding {
             kind: "bundle-refused".to_owned(),
             subject: "bundle".to_owned(),
             detail: refusal.clone(),
@@ -104,11 +126,15 @@ impl<'a, H: Host> Turn<'a, H> {
         self.keeper.refusal = refusal;
         self.tell_standing();
         if again {
-            return Ok(());
+            return;
+        }
+        let Some(untold) = self.keeper.refusals.take(clocks::read().boot) else { return };
+        if untold > 0 {
+            let _ = write!(finding.detail, "; {untold} before it were refused and not reported");
         }
         let mut findings: Vec<Finding> = self.keeper.findings.iter().cloned().collect();
         findings.push(finding);
-        self.report(Trigger::Bundle, Vec::new(), self.keeper.convergence, findings)
+        self.report(Trigger::Bundle, Vec::new(), self.keeper.convergence, findings);
     }
 
     fn take(&mut self, mut bundle: VerifiedBundle) -> Result<(), KeeperError> {
@@ -125,7 +151,10 @@ impl<'a, H: Host> Turn<'a, H> {
             tracing::warn!("checkpoint more than a day ahead of this host's clocks; ignored");
         }
         if let Some(acknowledgement) = &bundle.acknowledgement {
-            self.keeper.spool.acknowledged(acknowledgement.number)?;
+            // What cannot be deleted now is when the next one comes.
+            if let Err(error) = self.keeper.spool.acknowledged(acknowledgement.number) {
+                tracing::warn!(error = %chain(&error), "cannot delete an acknowledged receipt");
+            }
             self.keeper.damaged.retain(|number| *number > acknowledgement.number);
         }
         // A heartbeat says nothing of what was refused; a link that is believed does.
@@ -140,15 +169,20 @@ impl<'a, H: Host> Turn<'a, H> {
             return Ok(());
         }
         let keys = self.ledger.trust().machine_keys.clone();
-        self.ledger.take(bundle);
+        let no_room_for = self.ledger.take(bundle);
+        if no_room_for > 0 {
+            tracing::error!(revocations = no_room_for, "no room for what the controller revokes");
+        }
         if self.ledger.trust().machine_keys != keys {
             self.keeper.clock.forget_said();
         }
-        self.save()?;
+        // If it cannot be written, what it takes away goes all the same.
+        let _ = self.save();
         self.converge(Trigger::Bundle)?;
         // One says it for all: whoever sends thousands shall not fill the spool with them.
         if let Some(refused) = set_aside.first() {
-            return self.refuse(refused, &[]);
+            self.refuse(refused, &[]);
+            return Ok(());
         }
         self.tell_standing();
         Ok(())
@@ -160,23 +194,22 @@ impl<'a, H: Host> Turn<'a, H> {
         let clocks = clocks::read();
         let time = self.keeper.clock.read(clocks);
         let mut look = self.look(&time)?;
-        self.keeper.agenda = Agenda {
-            looked: clocks.boot,
-            dates: NextDates::after(self.ledger.statements(), time.now),
-            unsure: !self.keeper.ends.waiting.is_empty(),
-        };
+        let dates = NextDates::after(self.ledger.statements(), time.now);
+        let unsure = !self.keeper.ends.waiting.is_empty();
         let mut outcomes = Vec::new();
         let mut convergence = Convergence::Done;
         if !look.plan.is_empty() {
             convergence = Convergence::Observed;
             if self.keeper.config.policy.mode == HostMode::Enforce {
-                (outcomes, convergence) = self.apply(&look)?;
+                (outcomes, convergence) = self.apply(&look);
                 look = self.look(&time)?;
                 if !look.plan.is_empty() {
                     convergence = Convergence::Retrying;
                 }
             }
         }
+        // Counted from the end: what takes long must leave time for others.
+        self.keeper.agenda = Agenda { looked: clocks::read().boot, dates, unsure };
         self.keeper.convergence = convergence;
         for outcome in &outcomes {
             log(outcome);
@@ -190,26 +223,35 @@ impl<'a, H: Host> Turn<'a, H> {
         self.keeper.findings.clone_from(&look.findings);
         self.keeper.failed = failed;
         let is_awaited = matches!(trigger, Trigger::Start | Trigger::Bundle);
-        if changed || is_awaited || !self.ledger.unreported.is_empty() {
+        let owed = !self.ledger.unreported.is_empty() || !self.keeper.untold.is_empty();
+        if changed || is_awaited || owed {
             let findings = look.findings.into_iter().collect();
-            self.report(trigger, outcomes, convergence, findings)?;
+            self.report(trigger, outcomes, convergence, findings);
         }
         Ok(())
     }
 
     /// Does a plan. What it will own is saved before anything is done, so that a crash in between
     /// leaves nothing that is taken for somebody else's; what it came to own is saved with the
-    /// receipt.
-    fn apply(&mut self, look: &Look) -> Result<(Vec<Outcome>, Convergence), KeeperError> {
+    /// receipt. If it cannot be saved, access is taken away and none is given: whoever can fill a
+    /// disk must not be able to stay.
+    fn apply(&mut self, look: &Look) -> (Vec<Outcome>, Convergence) {
         let before = self.ledger.ownership.clone();
+        let pins_before = self.ledger.pins.clone();
         let pins = look.desired.accounts.iter();
         let pin = |account: &Account| account.adopts.unwrap_or(account.grant.uid);
         self.ledger.pins.extend(pins.map(|(login, account)| (login.clone(), pin(account))));
         self.ledger.ownership.clone_from(&look.plan.ownership_after);
-        self.save()?;
-        let applied = apply::apply(&look.plan, &before, &mut self.keeper.host);
+        let reach = if self.save().is_ok() {
+            Reach::Everything
+        } else {
+            self.ledger.pins = pins_before;
+            Reach::TakingAway
+        };
+        let applied = apply::apply(&look.plan, reach, &before, &mut self.keeper.host);
         self.ledger.ownership = applied.ownership;
-        Ok((applied.outcomes, applied.convergence))
+        self.unsaved = true;
+        (applied.outcomes, applied.convergence)
     }
 
     pub(super) fn look(&mut self, time: &Time) -> Result<Look, KeeperError> {
@@ -265,10 +307,23 @@ impl<'a, H: Host> Turn<'a, H> {
         }));
         findings.extend(self.unproved(&circumstances));
         findings.extend(ends.findings(time));
+        findings.extend(self.no_room());
         self.unsaved |= ends.ended != self.ledger.passed;
         self.ledger.passed.clone_from(&ends.ended);
         self.keeper.ends = ends;
         Ok(Look { desired, plan, findings })
+    }
+
+    /// Says so if no more revocations of the controller's own key are kept here.
+    fn no_room(&self) -> Option<Finding> {
+        (self.ledger.online_revocations() >= MAX_ONLINE_REVOCATIONS).then(|| Finding {
+            kind: "revocations-full".to_owned(),
+            subject: "revocations".to_owned(),
+            detail: format!(
+                "the controller's own key has revoked {MAX_ONLINE_REVOCATIONS} things here: more \
+                 count only when an approver signs them"
+            ),
+        })
     }
 
     /// Returns the assignments that the present link proves without what they rest on: nothing new
@@ -286,68 +341,6 @@ impl<'a, H: Host> Turn<'a, H> {
             })
         });
         missing.collect()
-    }
-
-    /// Signs what was done, spools it, and hands it to the courier if there is one.
-    fn report(
-        &mut self,
-        trigger: Trigger,
-        outcomes: Vec<Outcome>,
-        convergence: Convergence,
-        findings: Vec<Finding>,
-    ) -> Result<(), KeeperError> {
-        let (number, previous) =
-            self.ledger.receipt.map_or((1, None), |(number, digest)| (number + 1, Some(digest)));
-        let receipt = Receipt {
-            lineage: self.ledger.lineage,
-            host: self.ledger.host,
-            number,
-            previous,
-            time: clocks::read().wall,
-            floor: self.ledger.floor_link().and(self.ledger.floor).map(|floor| floor.link),
-            trust_version: self.ledger.trust().version,
-            mode: self.keeper.config.policy.mode,
-            trigger,
-            revocations: std::mem::take(&mut self.ledger.unreported),
-            outcomes,
-            convergence,
-            findings,
-        };
-        let (digest, envelope) = self.keeper.spool.store(&receipt, &self.keeper.key)?;
-        self.ledger.receipt = Some((number, digest));
-        self.save()?;
-        self.tell_receipt(number, &envelope);
-        Ok(())
-    }
-
-    fn save(&mut self) -> Result<(), KeeperError> {
-        self.ledger.time = self.keeper.clock.remembered(clocks::read());
-        let bytes = self.ledger.encode();
-        state::replace(&self.keeper.directory.join("ledger"), &bytes, 0o600)?;
-        self.unsaved = false;
-        Ok(())
-    }
-
-    fn tell_standing(&mut self) {
-        let standing = Standing {
-            trust_version: self.ledger.trust().version,
-            floor: self.ledger.floor_link().and(self.ledger.floor).map(|floor| floor.link),
-            labels: self.keeper.labels.labels.clone(),
-            mode: self.keeper.config.policy.mode,
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            refusal: self.keeper.refusal.clone(),
-        };
-        self.keeper.tell(&channel::standing_message(&standing));
-    }
-
-    fn tell_receipt(&mut self, number: u64, envelope: &[u8]) {
-        match channel::spool_message(number, envelope) {
-            Ok(message) => self.keeper.tell(&message),
-            Err(error) => {
-                tracing::error!(number, error = %chain(&error), "a receipt in the spool is damaged");
-                self.keeper.damaged.insert(number);
-            }
-        }
     }
 }
 

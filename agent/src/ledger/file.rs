@@ -15,7 +15,7 @@ use muster_proto::{
 };
 use prost::Message;
 
-use super::{BadLedger, Known, Ledger};
+use super::{BadLedger, Kept, Known, Ledger, Signer};
 use crate::{
     clock::Remembered,
     ownership::{Origin, OwnedAccount},
@@ -68,6 +68,8 @@ struct File {
     passed: Vec<FileEnded>,
     #[prost(bytes = "vec", repeated, tag = "22")]
     unreported: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "23")]
+    online_revocations: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -191,9 +193,14 @@ impl Ledger {
             let statement = Statement::decode(&known.statement)?;
             ledger.known.insert(statement.id, Known { statement, floor: known.floor });
         }
-        for bytes in &file.revocations {
-            let revocation = Revocation::decode(bytes)?;
-            ledger.revocations.insert((revocation.id, revocation.target), revocation);
+        let signed_by =
+            [(Signer::Approver, &file.revocations), (Signer::Online, &file.online_revocations)];
+        for (signer, revocations) in signed_by {
+            for bytes in revocations {
+                let revocation = Revocation::decode(bytes)?;
+                let place = (revocation.id, revocation.target);
+                ledger.revocations.insert(place, Kept { revocation, signer });
+            }
         }
         for bytes in &file.held {
             ledger.held.insert(Grant::decode(bytes)?);
@@ -239,7 +246,8 @@ impl Ledger {
                 .values()
                 .map(|known| FileKnown { statement: known.statement.encode(), floor: known.floor })
                 .collect(),
-            revocations: self.revocations.values().map(Document::encode).collect(),
+            revocations: self.signed_by(Signer::Approver),
+            online_revocations: self.signed_by(Signer::Online),
             held: self.held.iter().map(Document::encode).collect(),
             pins: self
                 .pins
@@ -268,5 +276,10 @@ impl Ledger {
             unreported: self.unreported.iter().map(|id| id.as_bytes().to_vec()).collect(),
         }
         .encode_to_vec()
+    }
+
+    fn signed_by(&self, signer: Signer) -> Vec<Vec<u8>> {
+        let theirs = self.revocations.values().filter(|kept| kept.signer == signer);
+        theirs.map(|kept| kept.revocation.encode()).collect()
     }
 }

@@ -202,6 +202,11 @@ impl<'a> Judge<'a, '_> {
         if let Some(other) = self.numbers.logins.names(uid.get()).next() {
             return refuse("conflict", format!("uid {uid} is `{other}`'s"));
         }
+        let mut ranges = self.observed.subordinate.iter();
+        if let Some(range) = ranges.find(|range| range.contains(uid.get())) {
+            let detail = format!("`{}` may run as {uid} by /etc/subuid or subgid", range.owner);
+            return refuse("conflict", detail);
+        }
         let group = self.observed.group.get(login.as_str());
         let own_group = owned.is_some()
             && group.is_some_and(|group| group.number(group::GID) == Some(uid.get()));

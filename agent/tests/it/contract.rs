@@ -299,7 +299,12 @@ fn what_others_add_meanwhile_survives() {
     let owned = Ownership::default();
     let (_, plan) = look(&mut host, &team(), &owned);
     root.write("etc/passwd", 0o644, &format!("{PASSWD}zoe:x:1700:1700::/home/zoe:/bin/sh\n"));
-    let applied = muster_agent::apply::apply(&plan, &owned, &mut host);
+    let applied = muster_agent::apply::apply(
+        &plan,
+        muster_agent::apply::Reach::Everything,
+        &owned,
+        &mut host,
+    );
     assert_eq!(applied.convergence, Convergence::Done, "{:#?}", applied.outcomes);
     let passwd = root.read("etc/passwd");
     assert!(passwd.contains("\nzoe:") && passwd.contains("\nana:"), "{passwd}");

@@ -6,7 +6,12 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use muster_agent::{apply::apply, format::Table, host::files::Faults, ownership::Ownership};
+use muster_agent::{
+    apply::{Reach, apply},
+    format::Table,
+    host::files::Faults,
+    ownership::Ownership,
+};
 
 use crate::world::{Desired, Root, converge, look, need_root};
 
@@ -59,7 +64,7 @@ fn stop_at(point: usize, from: Option<&Desired>, to: &Desired) -> bool {
         let (_, plan) = look(&mut host, to, &saved);
         // The keeper saves this first; what apply returns is lost in the crash.
         let before = std::mem::replace(&mut saved, plan.ownership_after.clone());
-        apply(&plan, &before, &mut host);
+        apply(&plan, Reach::Everything, &before, &mut host);
     }
     check(&root, point);
     let mut host = root.host();

@@ -118,3 +118,16 @@ fn an_account_file_that_somebody_replaces_meanwhile_is_not_overwritten() {
     converge(&mut root.host(), &ana(), &mut owned);
     assert!(root.read("etc/passwd").contains("\nana:x:2001:"));
 }
+
+#[test]
+fn a_number_that_a_local_user_may_run_as_is_given_to_nobody() {
+    need_root();
+    let root = Root::new();
+    root.write("etc/subuid", 0o644, "eve:2001:2\n");
+    root.write("etc/subgid", 0o644, "eve:2003:1\n");
+    let desired = (2_000..=2_004).fold(Desired::default(), |d, n| d.user(&format!("u{n}"), n));
+    let (plan, applied) = converge(&mut root.host(), &desired, &mut Ownership::default());
+    let refused = [("conflict", "u2001"), ("conflict", "u2002"), ("conflict", "u2003")];
+    assert_eq!(findings(&plan), refused.into());
+    assert_eq!(by_word(&applied)["account-created"], 2);
+}

@@ -11,7 +11,7 @@ use std::{
 };
 
 use muster_agent::{
-    apply::{Applied, apply},
+    apply::{Applied, Reach, apply},
     host::{Host, Linux, files::Faults},
     observed::{ObservedState, Scope},
     ownership::Ownership,
@@ -148,7 +148,7 @@ pub fn look(host: &mut dyn Host, desired: &Desired, owned: &Ownership) -> (Obser
 /// Looks, plans and applies, and returns what came of it.
 pub fn converge(host: &mut dyn Host, desired: &Desired, owned: &mut Ownership) -> (Plan, Applied) {
     let (_, plan) = look(host, desired, owned);
-    let applied = apply(&plan, owned, host);
+    let applied = apply(&plan, Reach::Everything, owned, host);
     *owned = applied.ownership.clone();
     (plan, applied)
 }

@@ -1,0 +1,117 @@
+//! What a turn writes down and tells: receipts into the spool, the ledger, where the host stands.
+//! What cannot be written is kept in memory and tried again; until then access is taken away and
+//! none is given.
+
+use muster_proto::receipt::{Convergence, Finding, Outcome, Receipt, Standing, Trigger};
+
+use super::turn::Turn;
+use crate::{
+    channel,
+    host::{
+        Host, chain, clocks,
+        state::{self, StateError},
+    },
+};
+
+/// The ledger is not on disk as it is in memory.
+#[derive(Debug)]
+pub(super) struct Unwritten;
+
+impl<H: Host> Turn<'_, H> {
+    /// Signs what was done, spools it, and hands it to the courier if there is one. What cannot be
+    /// spooled is told in the next receipt that can.
+    pub(super) fn report(
+        &mut self,
+        trigger: Trigger,
+        outcomes: Vec<Outcome>,
+        convergence: Convergence,
+        findings: Vec<Finding>,
+    ) {
+        let mut told = std::mem::take(&mut self.keeper.untold);
+        told.extend(outcomes);
+        let (number, previous) =
+            self.ledger.receipt.map_or((1, None), |(number, digest)| (number + 1, Some(digest)));
+        let receipt = Receipt {
+            lineage: self.ledger.lineage,
+            host: self.ledger.host,
+            number,
+            previous,
+            time: clocks::read().wall,
+            floor: self.ledger.floor_link().and(self.ledger.floor).map(|floor| floor.link),
+            trust_version: self.ledger.trust().version,
+            mode: self.keeper.config.policy.mode,
+            trigger,
+            revocations: std::mem::take(&mut self.ledger.unreported),
+            outcomes: told,
+            convergence,
+            findings,
+        };
+        if let Ok(envelope) = self.spool(&receipt) {
+            self.tell_receipt(number, &envelope);
+        } else {
+            self.ledger.unreported = receipt.revocations;
+            self.keeper.untold = receipt.outcomes;
+        }
+    }
+
+    /// Stores a receipt, and that it was given. One that the ledger on disk does not know of must
+    /// not be handed over: after a stop its number would be given again.
+    fn spool(&mut self, receipt: &Receipt) -> Result<Vec<u8>, Unwritten> {
+        let stored = self.keeper.spool.store(receipt, &self.keeper.key);
+        let (digest, envelope) = stored.map_err(|error| self.cannot_write(&error))?;
+        let before = self.ledger.receipt.replace((receipt.number, digest));
+        self.save().inspect_err(|_| {
+            self.ledger.receipt = before;
+            self.keeper.spool.withdraw(receipt.number);
+        })?;
+        Ok(envelope)
+    }
+
+    /// Writes the ledger. If it cannot, that is told, and it is tried again.
+    pub(super) fn save(&mut self) -> Result<(), Unwritten> {
+        self.ledger.time = self.keeper.clock.remembered(clocks::read());
+        let bytes = self.ledger.encode();
+        if let Err(error) = state::replace(&self.keeper.directory.join("ledger"), &bytes, 0o600) {
+            self.unsaved = true;
+            return Err(self.cannot_write(&error));
+        }
+        self.unsaved = false;
+        if self.keeper.unwritable.take().is_some() {
+            self.tell_standing();
+        }
+        Ok(())
+    }
+
+    fn cannot_write(&mut self, error: &StateError) -> Unwritten {
+        let reason = chain(error);
+        tracing::error!(error = %reason, "nothing new is given until this can be written");
+        self.keeper.convergence = Convergence::Retrying;
+        if self.keeper.unwritable.as_ref() != Some(&reason) {
+            self.keeper.unwritable = Some(reason);
+            self.tell_standing();
+        }
+        Unwritten
+    }
+
+    pub(super) fn tell_standing(&mut self) {
+        let standing = Standing {
+            trust_version: self.ledger.trust().version,
+            floor: self.ledger.floor_link().and(self.ledger.floor).map(|floor| floor.link),
+            labels: self.keeper.labels.labels.clone(),
+            mode: self.keeper.config.policy.mode,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            refusal: self.keeper.unwritable.as_ref().unwrap_or(&self.keeper.refusal).clone(),
+        };
+        self.keeper.tell(&channel::standing_message(&standing));
+    }
+
+    pub(super) fn tell_receipt(&mut self, number: u64, envelope: &[u8]) {
+        match channel::spool_message(number, envelope) {
+            Ok(message) => self.keeper.tell(&message),
+            Err(error) => {
+                tracing::error!(number, error = %chain(&error), "a receipt in the spool is damaged");
+                self.keeper.damaged.insert(number);
+            }
+        }
+    }
+}

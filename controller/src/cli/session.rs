@@ -10,7 +10,6 @@ use std::{collections::BTreeMap, path::PathBuf};
 use anyhow::{Context, Result, bail};
 use muster_proto::{
     chain::Loss,
-    change,
     envelope::{Document, Envelope, Verified},
     id::Id,
     link::{Link, LinkBody, LogHead, Proposal, PublishedLink, Revocation, Target},
@@ -198,7 +197,6 @@ impl Session {
         key.sign(&mut proposal)?;
         let proposals = vec![proposal];
         let candidate = chain.cut(&proposals, chain.folds(&changed, confirmed), time, log)?;
-        change::check_reinstated(&candidate.body, chain.revocations())?;
         let published = self.sign_link(&candidate.link, &candidate.body, proposals, key)?;
         let hosts = self.client.publish(&published).await?;
         let link = self.tool.take_link(&published, now())?;

@@ -10,6 +10,7 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use muster_proto::{
+    bundle::MAX_MESSAGE,
     envelope::Envelope,
     wire::{
         self, FromAgent, ToKeeper, agents_client::AgentsClient, from_agent, from_keeper, to_keeper,
@@ -47,9 +48,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Shortest and longest waits between attempts.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
-
-/// The most bytes that a message may have.
-const MAX_MESSAGE: usize = muster_proto::bundle::MAX_BUNDLE + 1_024;
 
 /// Why a session ended or did not begin.
 #[derive(Debug, thiserror::Error)]

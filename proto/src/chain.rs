@@ -347,6 +347,17 @@ impl Chain {
         Ok(link)
     }
 
+    /// Verifies a link once more, under the trust root that it names, and returns that one with it.
+    /// Where it stands in the chain is not judged.
+    pub fn verify_link(
+        &self,
+        envelope: &Envelope,
+        body: &[u8],
+        number: u64,
+    ) -> Result<(Verified<Link>, LinkBody, &Verified<TrustRoot>), BadLink> {
+        self.judge(envelope, body, number)
+    }
+
     fn judge(
         &self,
         envelope: &Envelope,

@@ -5,6 +5,7 @@
 //! An attacker who holds the controller can keep news from it, but cannot tell it anything that the
 //! quorum did not sign, nor show it two links of one number.
 
+pub mod known;
 pub mod log;
 
 use std::{
@@ -105,6 +106,9 @@ pub enum ToolError {
     /// The newest head that was seen does not read back.
     #[error("`{0}` does not say which head of the audit log you saw last")]
     Head(PathBuf),
+    /// The hosts that were seen do not read back.
+    #[error("`{0}` does not say which hosts you have seen")]
+    Hosts(PathBuf),
     /// Another candidate of this number was signed.
     #[error(
         "you have signed another candidate for link {number} under trust root {trust_version}; only a new trust root or its rejection releases you"

@@ -1,8 +1,10 @@
 //! `muster apply`: propose what files declare, sign it, publish it, follow it onto the hosts.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use muster_proto::name::Line;
+use muster_proto::{id::HostId, name::Line};
 
 use super::{
     Common, End,
@@ -59,8 +61,11 @@ pub async fn run(common: &Common, args: &ApplyArgs) -> Result<End> {
     let about = follow::about(&resolved, &effects, &plan::after(&session, &resolved.statements));
     let (link, hosts) = session.publish(resolved.statements, reason, &confirmed, &key).await?;
     output::say(&format!("published change {} ({})", link.number, link.digest().short()));
-    let undone = "not changed";
-    let asked = Asked { link: Some(link.number), revocations: Vec::new(), hosts, about, undone };
+    let mut hosts: BTreeSet<HostId> = hosts.into_iter().collect();
+    hosts.extend(follow::affected(&effects));
+    let (locks, undone) = (follow::locked(&effects), "not changed");
+    let link = Some(link.number);
+    let asked = Asked { link, revocations: Vec::new(), hosts, about, locks, undone };
     follow::run(&mut session, common.output, &args.wait, &asked).await
 }
 

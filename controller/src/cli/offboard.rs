@@ -1,9 +1,12 @@
 //! `muster offboard`: revoked at once, then removed. The revocation needs one signature and goes
 //! first; the removal is the link that tells every host and tool for ever.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 use clap::Args;
 use muster_proto::{
+    id::HostId,
     link::Target,
     name::{Line, Login},
     statement::LeafState,
@@ -74,12 +77,12 @@ pub async fn run(common: &Common, args: &OffboardArgs) -> Result<End> {
     }
     let mut about = follow::reached(&effects);
     about.insert(login.to_string());
-    let (link, mut hosts) = session.publish(removal.statements, reason, &[], &key).await?;
+    let (link, hosts) = session.publish(removal.statements, reason, &[], &key).await?;
     output::say(&format!("published change {}, the removal", link.number));
-    hosts.extend(revoked.1);
-    hosts.sort();
-    hosts.dedup();
+    let mut hosts: BTreeSet<HostId> = hosts.into_iter().chain(revoked.1).collect();
+    hosts.extend(follow::affected(&effects));
+    let locks = BTreeSet::from([login.to_string()]);
     let (link, undone) = (Some(link.number), "not locked");
-    let asked = Asked { link, revocations: revoked.0, hosts, about, undone };
+    let asked = Asked { link, revocations: revoked.0, hosts, about, locks, undone };
     follow::run(&mut session, common.output, &args.wait, &asked).await
 }

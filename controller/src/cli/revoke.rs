@@ -79,8 +79,10 @@ pub async fn run(common: &Common, args: &RevokeArgs) -> Result<End> {
     output::say(&format!("revoked {}", describe(&args.what)));
     let chain = session.tool.chain();
     let (all, both) = (chain.statements(), (&before, chain.revocations()));
-    let about = follow::reached(&preview::preview(all, all, both, &labels, session.now()));
-    let asked = Asked { link: None, revocations, hosts, about, undone: "not taken away" };
+    let effects = preview::preview(all, all, both, &labels, session.now());
+    let hosts = hosts.into_iter().chain(follow::affected(&effects)).collect();
+    let (about, locks) = (follow::reached(&effects), follow::locked(&effects));
+    let asked = Asked { link: None, revocations, hosts, about, locks, undone: "not taken away" };
     follow::run(&mut session, common.output, &args.wait, &asked).await
 }
 

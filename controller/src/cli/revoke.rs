@@ -75,7 +75,9 @@ pub async fn run(common: &Common, args: &RevokeArgs) -> Result<End> {
     let key = load_key(common)?;
     let before = session.tool.chain().revocations().clone();
     let labels = plan::hosts(&mut session).await?;
-    let (revocations, hosts) = session.revoke(&[target], &reason, &key).await?;
+    let revocation = session.revocation(target, reason)?;
+    let hosts = session.revoke(&revocation, &key).await?;
+    let revocations = vec![revocation.id];
     output::say(&format!("revoked {}", describe(&args.what)));
     let chain = session.tool.chain();
     let (all, both) = (chain.statements(), (&before, chain.revocations()));

@@ -9,10 +9,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use muster_proto::{
-    chain::Loss,
-    envelope::{Document, Envelope, Verified},
-    id::Id,
-    link::{Link, LinkBody, LogHead, Proposal, PublishedLink, Revocation, Target},
+    chain::{Chain, Loss},
+    envelope::{Document, Envelope},
+    id::{HostId, Id},
+    link::{LinkBody, LinkRef, LogHead, Proposal, PublishedLink, Revocation, Target},
     name::Line,
     statement::Statement,
     time::{Now, Timestamp},
@@ -20,8 +20,11 @@ use muster_proto::{
 
 use super::{Common, hint, output, sign::PersonKey};
 use crate::{
-    client::Client,
-    tool::{Tool, ToolError},
+    client::{Client, ClientError},
+    tool::{
+        Tool, ToolError,
+        signing::{Begun, Unfinished, Void},
+    },
 };
 
 /// The operator's store and the controller.
@@ -31,6 +34,21 @@ pub struct Session {
     pub tool: Tool,
     /// The controller.
     pub client: Client,
+    /// A change of an earlier run that was signed then and has been sent now.
+    pub sent: Option<Published>,
+    /// Why a change of an earlier run that was signed then could not be sent now.
+    unsent: Option<ClientError>,
+}
+
+/// A change that the controller has.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Its place in the chain.
+    pub link: LinkRef,
+    /// What it alters.
+    pub statements: Vec<Statement>,
+    /// The hosts that it concerns, by the controller's word.
+    pub hosts: Vec<HostId>,
 }
 
 impl Common {
@@ -47,20 +65,21 @@ impl Common {
     /// Opens the store and the connection, and verifies forward.
     pub async fn session(&self) -> Result<Session> {
         let directory = self.store()?;
-        let mut tool = Tool::open(&directory).map_err(|error| match error {
+        let tool = Tool::open(&directory).map_err(|error| match error {
             ToolError::Missing(_) => hint(
                 error,
                 "`muster init` makes one; a new operator begins with what a colleague's tool shows",
             ),
             other => other.into(),
         })?;
-        let mut client = self.connect().await?;
-        sync(&mut tool, &mut client).await?;
-        if let Err(error) = witness(&tool, &mut client).await {
+        let client = self.connect().await?;
+        let mut session = Session { tool, client, sent: None, unsent: None };
+        session.sync().await?;
+        if let Err(error) = witness(&session.tool, &mut session.client).await {
             // Reading goes on, and so does taking away; only a change carries the log's head.
             output::say(&format!("warning: {error:#}"));
         }
-        Ok(Session { tool, client })
+        Ok(session)
     }
 
     /// Connects to the controller.
@@ -102,51 +121,30 @@ pub fn new_id() -> Result<Id> {
     Ok(Id::Object(crate::signer::random()?))
 }
 
-/// Fetches what the store does not have, and believes it only as far as it verifies.
-async fn sync(tool: &mut Tool, client: &mut Client) -> Result<()> {
-    let status = client.status().await?;
-    let lineage = tool.chain().lineage();
-    if status.lineage != lineage {
-        bail!(
-            "this controller runs fleet {}, and your store is of fleet {}",
-            status.lineage.short(),
-            lineage.short()
+/// Says how the newest link that the controller shows does not belong to what was verified; `known`
+/// is the newest number before it was asked for more.
+fn fork(chain: &Chain, known: u64, shown: Option<LinkRef>) -> Option<anyhow::Error> {
+    let told = |link: LinkRef| format!("change {} ({})", link.number, link.digest.short());
+    let ours = chain.newest().map(told).unwrap_or_default();
+    let theirs = shown.map_or_else(|| "no change".to_owned(), told);
+    let own = shown.and_then(|shown| chain.place(shown.number));
+    if let (Some(own), Some(shown)) = (own, shown)
+        && own != shown
+    {
+        let (own, what) = (told(own), "you have verified another of that number");
+        let error =
+            anyhow::anyhow!("the chain is forked: the controller shows {theirs}, {what}: {own}");
+        return Some(hint(
+            error,
+            "compare with what your colleagues' tools show, and sign nothing until it is clear",
+        ));
+    }
+    (shown.map_or(0, |shown| shown.number) < known).then(|| {
+        let error = anyhow::anyhow!(
+            "the controller is older than what you have verified: it shows {theirs}, and you have {ours}"
         );
-    }
-    for envelope in client.trust_roots(tool.chain().trust().version).await? {
-        tool.take_trust_root(&envelope)?;
-    }
-    if status.revocations as usize != tool.revocations() {
-        for envelope in client.revocations().await? {
-            match tool.take_revocation(&envelope) {
-                Ok(_) => {}
-                // What is not believed takes nothing, and shall not keep the others out.
-                Err(error @ ToolError::Revocation(_)) => {
-                    output::say(&format!("warning: {:#}", anyhow::Error::from(error)));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-    let newest = tool.chain().newest().map_or(0, |link| link.number);
-    for published in client.links(newest).await? {
-        tool.take_link(&published, now())?;
-    }
-    if let Some(published) = tool.pending()? {
-        output::say("finishing a change that you signed and the controller does not have yet");
-        client.publish(&published).await?;
-        tool.take_link(&published, now())?;
-        return Ok(());
-    }
-    let (ours, theirs) = (tool.chain().newest(), status.newest);
-    if ours != theirs && ours.is_some() && theirs.map(|l| l.number) <= ours.map(|l| l.number) {
-        bail!(
-            "the controller's newest link is not yours: it shows {:?}, and you have verified {:?}",
-            theirs.map(|link| link.number),
-            ours.map(|link| link.number)
-        );
-    }
-    Ok(())
+        hint(error, "was it set back to an old backup? compare with what your colleagues' tools show")
+    })
 }
 
 /// Asks for the proof that the audit log continues the head seen last and those that the new links'
@@ -170,6 +168,100 @@ async fn witness(tool: &Tool, client: &mut Client) -> Result<LogHead> {
 }
 
 impl Session {
+    /// Fetches what the store does not have, and believes it only as far as it verifies. What an
+    /// earlier run signed and could not send is sent; if it still cannot be, that is no hindrance to
+    /// reading and to taking away.
+    async fn sync(&mut self) -> Result<()> {
+        let status = self.client.status().await?;
+        let lineage = self.tool.chain().lineage();
+        if status.lineage != lineage {
+            bail!(
+                "this controller runs fleet {}, and your store is of fleet {}",
+                status.lineage.short(),
+                lineage.short()
+            );
+        }
+        for envelope in self.client.trust_roots(self.tool.chain().trust().version).await? {
+            self.tool.take_trust_root(&envelope)?;
+        }
+        if status.revocations as usize != self.tool.revocations() {
+            self.take_revocations().await?;
+        }
+        let newest = self.tool.chain().newest().map_or(0, |link| link.number);
+        for published in self.client.links(newest).await? {
+            self.tool.take_link(&published, now())?;
+        }
+        if let Some(error) = fork(self.tool.chain(), newest, status.newest) {
+            return Err(error);
+        }
+        for void in self.tool.clear_finished()? {
+            output::say(&match void {
+                Void::Overtaken(number) => format!(
+                    "change {number}, which you began to sign, is void: another has its number now"
+                ),
+                Void::Forbidden(number) => format!(
+                    "change {number}, which you began to sign, is void: it cannot be signed any more"
+                ),
+            });
+        }
+        match self.tool.unfinished()? {
+            Some(Unfinished::Signed(link)) => self.send_again(&link).await,
+            Some(Unfinished::Begun(begun)) => {
+                output::say(&format!(
+                    "note: you began to sign change {}; `muster apply` and `muster offboard` take it up",
+                    begun.candidate.link.number
+                ));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn take_revocations(&mut self) -> Result<()> {
+        for envelope in self.client.revocations().await? {
+            match self.tool.take_revocation(&envelope) {
+                Ok(_) => {}
+                // What is not believed takes nothing, and shall not keep the others out.
+                Err(error @ ToolError::Revocation(_)) => {
+                    output::say(&format!("warning: {:#}", anyhow::Error::from(error)));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_again(&mut self, link: &PublishedLink) -> Result<()> {
+        output::say("sending a change that you signed and the controller does not have yet");
+        match self.client.publish(link).await {
+            Ok(hosts) => self.sent = Some(self.taken(link, hosts)?),
+            Err(error) => {
+                output::say(&format!("warning: it could not be sent: {error}"));
+                self.unsent = Some(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the controller has taken.
+    fn taken(&mut self, published: &PublishedLink, hosts: Vec<HostId>) -> Result<Published> {
+        let link = self.tool.take_link(published, now())?;
+        let statements = LinkBody::decode(&published.body)?.all().cloned().collect();
+        Ok(Published { link: link.place(link.digest()), statements, hosts })
+    }
+
+    /// Refuses to sign a change as long as another cannot be sent: it would have the same number.
+    pub fn check_sent(&mut self) -> Result<()> {
+        let Some(error) = self.unsent.take() else { return Ok(()) };
+        let error = anyhow::Error::from(error)
+            .context("a change that you signed earlier cannot be sent, and no other before it");
+        Err(hint(
+            error,
+            "the controller's log says why; once it takes the change, or another of that number or a \
+             new trust root comes, you can go on; `muster revoke` works meanwhile",
+        ))
+    }
+
     /// Proposes statements, cuts them into the next link, signs both, and publishes the link.
     pub async fn publish(
         &mut self,
@@ -177,7 +269,8 @@ impl Session {
         reason: Line,
         confirmed: &[Loss],
         key: &PersonKey,
-    ) -> Result<(Verified<Link>, Vec<muster_proto::id::HostId>)> {
+    ) -> Result<Published> {
+        self.check_sent()?;
         let log = witness(&self.tool, &mut self.client).await.map_err(|error| {
             hint(error, "compare the evidence with what your colleagues' tools saw")
         })?;
@@ -197,50 +290,49 @@ impl Session {
         key.sign(&mut proposal)?;
         let proposals = vec![proposal];
         let candidate = chain.cut(&proposals, chain.folds(&changed, confirmed), time, log)?;
-        let published = self.sign_link(&candidate.link, &candidate.body, proposals, key)?;
-        let hosts = self.client.publish(&published).await?;
-        let link = self.tool.take_link(&published, now())?;
-        Ok((link, hosts))
+        self.finish(&Begun { candidate, proposals }, key).await
     }
 
-    fn sign_link(
-        &self,
-        link: &Link,
-        body: &LinkBody,
-        proposals: Vec<Envelope>,
-        key: &PersonKey,
-    ) -> Result<PublishedLink> {
-        self.tool.record_signing(link)?;
+    /// Signs and publishes what was begun: recorded first, then signed, then kept, then sent, so that
+    /// whatever fails is taken up where it failed and with the same candidate.
+    pub async fn finish(&mut self, begun: &Begun, key: &PersonKey) -> Result<Published> {
+        self.tool.begin_signing(begun).map_err(|error| match error {
+            ToolError::TooLarge { .. } => hint(error, "make several changes of it, file by file"),
+            ToolError::AlreadySigned { .. } => {
+                hint(error, "`muster apply` shows that one and takes it up")
+            }
+            other => other.into(),
+        })?;
+        let link = &begun.candidate.link;
         let mut envelope = Envelope::new(link);
-        key.sign(&mut envelope)?;
-        let published = PublishedLink { link: envelope, body: body.encode(), proposals };
-        self.tool.keep_signed(link.number, &published)?;
-        Ok(published)
+        key.sign(&mut envelope).map_err(|error| {
+            let cure =
+                "nothing was published; run the command again, and the same change is signed";
+            hint(error, cure)
+        })?;
+        let published = begun.published(envelope);
+        self.tool.keep_signed(link, &published)?;
+        let hosts = self.client.publish(&published).await?;
+        self.taken(&published, hosts)
     }
 
-    /// Signs revocations as an approver and hands them in.
+    /// Makes a revocation that nobody has signed yet.
+    pub fn revocation(&self, target: Target, reason: Line) -> Result<Revocation> {
+        let lineage = self.tool.chain().lineage();
+        Ok(Revocation { lineage, id: new_id()?, time: now(), reason, target })
+    }
+
+    /// Signs a revocation as an approver, hands it in, and returns the hosts that it concerns.
     pub async fn revoke(
         &mut self,
-        targets: &[Target],
-        reason: &Line,
+        revocation: &Revocation,
         key: &PersonKey,
-    ) -> Result<(Vec<Id>, Vec<muster_proto::id::HostId>)> {
-        let (mut ids, mut hosts) = (Vec::new(), std::collections::BTreeSet::new());
-        for target in targets {
-            let revocation = Revocation {
-                lineage: self.tool.chain().lineage(),
-                id: new_id()?,
-                time: now(),
-                reason: reason.clone(),
-                target: *target,
-            };
-            let mut envelope = Envelope::new(&revocation);
-            key.sign(&mut envelope)?;
-            hosts.extend(self.client.revoke(&envelope).await?);
-            self.tool.take_revocation(&envelope)?;
-            ids.push(revocation.id);
-        }
-        Ok((ids, hosts.into_iter().collect()))
+    ) -> Result<Vec<HostId>> {
+        let mut envelope = Envelope::new(revocation);
+        key.sign(&mut envelope)?;
+        let hosts = self.client.revoke(&envelope).await?;
+        self.tool.take_revocation(&envelope)?;
+        Ok(hosts)
     }
 
     /// Returns what time it is, as far as a preview goes.

@@ -11,6 +11,7 @@ use std::{
 
 use muster_controller::tool::{
     Tool,
+    known::Hosts,
     signing::{Begun, Unfinished},
 };
 use muster_proto::{
@@ -20,6 +21,7 @@ use muster_proto::{
     id::Digest,
     link::{Link, LogHead},
     merkle::Tree,
+    name::Line,
 };
 
 use crate::{
@@ -189,6 +191,39 @@ async fn a_change_that_the_controller_refuses_hinders_other_changes_and_no_takin
     assert!(said.trim_end().lines().last().unwrap().starts_with("hint: "), "{said}");
     let status = text(&operator.0.run(&["status"]).stdout);
     assert!(status.contains("revoked, and no change removes them yet: eva"), "{status}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_the_operator_knows_and_the_controller_does_not_list_is_named() {
+    let operator = Clumsy::new();
+    let server = operator.0.serve(&operator.0.place("server/data")).await;
+    let hidden = sha256(&[b"a host"]);
+    let known = Hosts::from([(hidden, Line::parse("db1").unwrap())]);
+    operator.tool().remember_hosts(known.clone()).unwrap();
+    let named = |output: &Output| {
+        text(&output.stderr).contains("`db1`")
+            && text(&output.stderr).contains("was known, is not listed")
+    };
+    let no_wait = operator.apply(&role("reader"));
+    assert_eq!(no_wait.status.code(), Some(4), "{no_wait:?}");
+    assert!(named(&no_wait), "{no_wait:?}");
+    let file = operator.0.place("roles.yaml");
+    let waited = operator.0.run(&["apply", "--yes", "--file", file.to_str().unwrap()]);
+    assert!(waited.status.success(), "nothing to change: {waited:?}");
+    fs::write(&file, role("writer")).unwrap();
+    let waited = operator.0.run(&["apply", "--yes", "--file", file.to_str().unwrap()]);
+    assert_eq!(waited.status.code(), Some(4), "{waited:?}");
+    assert!(named(&waited), "{waited:?}");
+    assert!(text(&waited.stderr).contains("not confirmed: db1 (unlisted)"), "{waited:?}");
+    assert_eq!(operator.tool().known_hosts().unwrap(), known);
+
+    // Whoever has revoked it waits for it no more.
+    let revoked = operator.0.run(&["revoke", "host", &hidden.to_string(), "--yes"]);
+    assert!(revoked.status.success(), "{revoked:?}");
+    assert!(operator.tool().known_hosts().unwrap().is_empty());
+    let unknown = operator.0.run(&["revoke", "host", &sha256(&[b"x"]).to_string(), "--yes"]);
+    assert_eq!(unknown.status.code(), Some(2), "{unknown:?}");
     server.stop().await;
 }
 

@@ -133,7 +133,8 @@ pub async fn run(session: &mut Session, format: Format, wait: &Wait, asked: &Ask
     }
     let name = |host: &HostId| names.get(host).cloned().unwrap_or_else(|| host.short());
     if wait.no_wait {
-        let named: Vec<String> = hosts.iter().map(name).collect();
+        let mut named: Vec<String> = hosts.iter().map(name).collect();
+        named.sort();
         let (count, named) = (named.len(), named.join(", "));
         output::say(&format!("{count} hosts are concerned, and not waited for: {named}"));
         return Ok(End::Waiting);

@@ -9,6 +9,7 @@
 
 mod controller;
 mod existing;
+mod following;
 mod input;
 mod keeping;
 mod lifecycle;

@@ -130,13 +130,7 @@ impl Tool {
             for path in files(&self.directory.join(directory))? {
                 let number = path.file_name().and_then(|name| name.to_str()).and_then(number);
                 let Some(number) = number.filter(|number| *number <= newest) else { continue };
-                if directory == "signed"
-                    && let Some(begun) = read_begun(&path)?
-                    && self
-                        .chain
-                        .place(number)
-                        .is_some_and(|link| link.digest != begun.candidate.link.digest())
-                {
+                if directory == "signed" && self.is_overtaken(number, &path)? {
                     void.push(Void::Overtaken(number));
                 }
                 remove(&path)?;
@@ -150,6 +144,16 @@ impl Tool {
             void.push(Void::Forbidden(number));
         }
         Ok(void)
+    }
+
+    /// A record that does not read back is of no use any more, and no hindrance.
+    fn is_overtaken(&self, number: u64, path: &Path) -> Result<bool, ToolError> {
+        let begun = match read_begun(path) {
+            Err(ToolError::Begun(_) | ToolError::Damaged { .. }) => None,
+            other => other?,
+        };
+        let digest = begun.map(|begun| begun.candidate.link.digest());
+        Ok(digest.is_some() && self.chain.place(number).map(|link| link.digest) != digest)
     }
 
     /// Whoever cuts the same out of the same now must come to the same.

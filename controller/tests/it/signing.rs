@@ -145,8 +145,8 @@ fn a_change_that_no_message_holds_is_not_signed() {
 
 #[test]
 fn a_record_that_does_not_read_back_is_told_and_not_passed_over() {
-    let world = World::new();
-    let (dir, tool) = tool(&world);
+    let mut world = World::new();
+    let (dir, mut tool) = tool(&world);
     tool.begin_signing(&begin(&world, vec![world.group("ops")])).unwrap();
     let path = dir.path().join("signed/1-000000000001");
     let bytes = std::fs::read(&path).unwrap();
@@ -155,4 +155,9 @@ fn a_record_that_does_not_read_back_is_told_and_not_passed_over() {
         muster_controller::tool::write(&path, cut).unwrap();
         assert!(matches!(tool.unfinished(), Err(ToolError::Begun(_))), "{}", cut.len());
     }
+    // Once its number is taken it stands in nobody's way.
+    let link = world.publish(vec![world.group("dev")]);
+    tool.take_link(&link, NOW).unwrap();
+    assert!(tool.clear_finished().unwrap().is_empty());
+    assert!(!path.exists());
 }

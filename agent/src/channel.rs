@@ -7,7 +7,7 @@ use std::{
 };
 
 use muster_proto::{
-    bundle::MAX_BUNDLE,
+    bundle::MAX_MESSAGE,
     receipt::Standing,
     wire::{self, from_keeper, to_keeper},
 };
@@ -15,9 +15,6 @@ use prost::Message;
 
 /// Where the keeper listens.
 pub const SOCKET: &str = "/run/muster-agent/keeper.sock";
-
-/// The most bytes that a message may have.
-pub(crate) const MAX_MESSAGE: usize = MAX_BUNDLE + 1_024;
 
 /// What the courier tells the keeper.
 #[derive(Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use muster_proto::{
+    bundle::MAX_MESSAGE,
     envelope::Envelope,
     wire::{
         self, FromAgent, ToKeeper, agents_client::AgentsClient, from_agent, from_keeper, to_keeper,
@@ -213,8 +214,8 @@ async fn session(
     let keeper = UnixStream::connect(socket).await.map_err(CourierError::Keeper)?;
     let (mut from_keeper, mut to_keeper) = keeper.into_split();
     let mut client = AgentsClient::new(dial(&identity.address, identity.tls()?).await?)
-        .max_decoding_message_size(channel::MAX_MESSAGE)
-        .max_encoding_message_size(channel::MAX_MESSAGE);
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
     if renew_if_due(&identity, &mut client).await? {
         // The old one may have expired, and then nothing else is let through with it.
         return Err(CourierError::Renewed);
@@ -395,8 +396,8 @@ mod tests {
     fn the_largest_bundle_fits_into_a_message_on_both_sides() {
         let bundle = || vec![0; MAX_BUNDLE];
         let down = wire::ToAgent { bundle: bundle() };
-        assert!(down.encoded_len() <= channel::MAX_MESSAGE);
+        assert!(down.encoded_len() <= MAX_MESSAGE);
         let deliver = Some(to_keeper::Message::Deliver(bundle()));
-        assert!(ToKeeper { message: deliver }.encoded_len() <= channel::MAX_MESSAGE);
+        assert!(ToKeeper { message: deliver }.encoded_len() <= MAX_MESSAGE);
     }
 }

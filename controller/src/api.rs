@@ -9,6 +9,7 @@ mod operators;
 use std::{error::Error, sync::Arc, time::Duration};
 
 use muster_proto::{
+    bundle::MAX_MESSAGE,
     envelope::Envelope,
     id::{Digest, Id},
     time::Timestamp,
@@ -27,8 +28,6 @@ use crate::{
 
 use self::{agents::AgentsApi, caller::GateLayer, operators::OperatorsApi};
 
-/// The most bytes of a message: the largest bundle and what is wrapped round it.
-const MAX_MESSAGE: usize = (16 << 20) + 1_024;
 const MAX_STREAMS: u32 = 64;
 const MAX_HEADERS: u32 = 16 << 10;
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -16,6 +16,7 @@ pub mod object;
 pub mod offboard;
 pub mod output;
 pub mod plan;
+pub mod resume;
 pub mod revoke;
 pub mod session;
 pub mod sign;
@@ -124,6 +125,14 @@ impl From<End> for ExitCode {
             End::Differences => Self::from(3),
             End::Waiting => Self::from(4),
         }
+    }
+}
+
+impl End {
+    /// Returns the worse of two ends of one command.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        if self == Self::Done { other } else { self }
     }
 }
 

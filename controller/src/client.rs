@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use hyper_util::rt::TokioIo;
 use muster_proto::{
+    bundle::MAX_MESSAGE,
     crypto::MachinePublicKey,
     envelope::Envelope,
     id::{Digest, HostId, Id},
@@ -145,8 +146,6 @@ fn link_ref(link: Option<wire::LinkRef>) -> Result<Option<LinkRef>, ClientError>
 fn envelope(wire: wire::Envelope) -> Result<Envelope, ClientError> {
     Envelope::try_from(wire).map_err(|_| ClientError::Answer("an envelope"))
 }
-
-const MAX_MESSAGE: usize = 64 << 20;
 
 impl Client {
     /// Connects to the operators' socket.

@@ -5,7 +5,9 @@
 //! An attacker who holds the controller can keep news from it, but cannot tell it anything that the
 //! quorum did not sign, nor show it two links of one number.
 
+pub mod known;
 pub mod log;
+pub mod signing;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -105,9 +107,24 @@ pub enum ToolError {
     /// The newest head that was seen does not read back.
     #[error("`{0}` does not say which head of the audit log you saw last")]
     Head(PathBuf),
-    /// Another candidate of this number was signed.
+    /// The hosts that were seen do not read back.
+    #[error("`{0}` does not say which hosts you have seen")]
+    Hosts(PathBuf),
+    /// What was begun does not read back.
+    #[error("`{0}` does not say which change you began to sign")]
+    Begun(PathBuf),
+    /// More than a message holds.
     #[error(
-        "you have signed another candidate for link {number} under trust root {trust_version}; only a new trust root or its rejection releases you"
+        "a change of {bytes} bytes is not signed; at most {} can be sent",
+        signing::MAX_UNSIGNED
+    )]
+    TooLarge {
+        /// How many it has.
+        bytes: usize,
+    },
+    /// This operator signs another candidate of this number.
+    #[error(
+        "you have begun to sign another candidate for change {number} under trust root {trust_version}; only that one, a new trust root or its rejection releases you"
     )]
     AlreadySigned {
         /// The number.
@@ -224,38 +241,6 @@ impl Tool {
             self.chain = next;
         }
         Ok(revocation)
-    }
-
-    /// Records, durably and before the signature leaves, which candidate was signed. A person signs
-    /// one candidate for each trust root and number.
-    pub fn record_signing(&self, link: &Link) -> Result<(), ToolError> {
-        let (number, trust_version) = (link.number, link.trust_version);
-        let path = self.directory.join("signed").join(format!("{trust_version}-{}", name(number)));
-        let digest = link.digest().to_string();
-        match fs::read_to_string(&path) {
-            Ok(found) if found.trim() == digest => return Ok(()),
-            Ok(_) => return Err(ToolError::AlreadySigned { number, trust_version }),
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
-            Err(cause) => return Err(ToolError::Read { path, cause }),
-        }
-        write(&path, digest.as_bytes())
-    }
-
-    /// Keeps a signed link until the controller has it, so that a failure in between is finished
-    /// rather than begun anew: a second candidate would be an equivocation.
-    pub fn keep_signed(&self, number: u64, published: &PublishedLink) -> Result<(), ToolError> {
-        write(&self.directory.join("pending").join(name(number)), &published.encode())
-    }
-
-    /// Returns the signed link that the controller does not have yet.
-    pub fn pending(&self) -> Result<Option<PublishedLink>, ToolError> {
-        let number = self.chain.newest().map_or(0, |link| link.number) + 1;
-        let path = self.directory.join("pending").join(name(number));
-        if !path.exists() {
-            return Ok(None);
-        }
-        let decoded = PublishedLink::decode(&read(&path)?);
-        decoded.map(Some).map_err(|cause| ToolError::Damaged { path, cause })
     }
 
     /// Returns one link as it was published.

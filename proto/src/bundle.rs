@@ -22,6 +22,11 @@ use crate::{
 /// The most bytes that a bundle may have.
 pub const MAX_BUNDLE: usize = 16 << 20;
 
+/// The most bytes that a message between any two parts of Muster may have: the largest bundle and
+/// what is wrapped round it. Who sends and who reads go by the same number, or something is sent
+/// that nobody can take.
+pub const MAX_MESSAGE: usize = MAX_BUNDLE + 1_024;
+
 /// What one host is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundle {

@@ -277,7 +277,8 @@ impl Chain {
         self.directory.prove(ids)
     }
 
-    /// Cuts the next link out of proposals and folds.
+    /// Cuts the next link out of proposals and folds, by the rules for what may be signed: no key
+    /// and no statement that a revocation still ends.
     pub fn cut(
         &self,
         proposals: &[Envelope],
@@ -291,6 +292,8 @@ impl Chain {
         change::check_signable(&body, &self.revocations)
             .map_err(|cause| BadLink::Change { number, cause })?;
         let directory = self.after(&body, number)?.0;
+        change::check_reinstated(&body, &self.revocations)
+            .map_err(|cause| BadLink::Change { number, cause })?;
         let link = Link {
             lineage: self.lineage(),
             number,
@@ -342,6 +345,17 @@ impl Chain {
             log: link.log.clone(),
         });
         Ok(link)
+    }
+
+    /// Verifies a link once more, under the trust root that it names, and returns that one with it.
+    /// Where it stands in the chain is not judged.
+    pub fn verify_link(
+        &self,
+        envelope: &Envelope,
+        body: &[u8],
+        number: u64,
+    ) -> Result<(Verified<Link>, LinkBody, &Verified<TrustRoot>), BadLink> {
+        self.judge(envelope, body, number)
     }
 
     fn judge(

@@ -265,7 +265,7 @@ fn is_fold(old: Option<&Statement>, new: &Statement, revocations: &Revocations) 
 /// Refuses what nobody should sign: a key that was revoked and is not reinstated. This is a rule for
 /// those who cut and sign, not for those who recompute old links, and not for folds: one that takes
 /// an approver's revocation in may leave what the online key alone has revoked.
-pub fn check_signable(body: &LinkBody, revocations: &Revocations) -> Result<(), BadChange> {
+pub(crate) fn check_signable(body: &LinkBody, revocations: &Revocations) -> Result<(), BadChange> {
     for statement in &body.statements {
         let Content::User(user) = &statement.content else { continue };
         for key in &user.keys {
@@ -281,7 +281,10 @@ pub fn check_signable(body: &LinkBody, revocations: &Revocations) -> Result<(), 
 
 /// Refuses a statement that a revocation still ends: hosts that hold the revocation would go on
 /// refusing it and hosts that do not would not, so nobody should sign it.
-pub fn check_reinstated(body: &LinkBody, revocations: &Revocations) -> Result<(), BadChange> {
+pub(crate) fn check_reinstated(
+    body: &LinkBody,
+    revocations: &Revocations,
+) -> Result<(), BadChange> {
     let live = body.statements.iter().filter(|s| s.content.state() == LeafState::Live);
     for statement in live {
         if let Some(revocation) = revocations.of_statement(statement) {

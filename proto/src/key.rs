@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use base64ct::{Base64Unpadded, Encoding};
 use ssh_key::{EcdsaCurve, public::KeyData};
 
 use crate::{crypto, id::Digest};
@@ -132,6 +133,12 @@ impl SshPublicKey {
     /// Returns SHA-256 over the blob, which OpenSSH calls the fingerprint.
     pub fn fingerprint(&self) -> Digest {
         crypto::sha256(&[&self.blob])
+    }
+
+    /// Reads a fingerprint as OpenSSH prints and sshd logs it: `SHA256:` and base64 without padding.
+    pub fn parse_fingerprint(text: &str) -> Option<Digest> {
+        let bytes = Base64Unpadded::decode_vec(text.strip_prefix("SHA256:")?).ok()?;
+        Digest::parse(&bytes).ok()
     }
 
     /// Returns a digest that two keys share if one private half makes signatures for both: the same

@@ -14,7 +14,7 @@ use crate::{
 const LATER: Duration = Duration::from_mins(2);
 
 /// Declares one user with a role of her own on every host that Muster may change.
-fn everywhere(person: &Person) -> String {
+pub(crate) fn everywhere(person: &Person) -> String {
     let Person { login, key } = person;
     format!(
         "users:\n  {login}: {{keys: [\"{key}\"]}}\n\

@@ -10,6 +10,7 @@
 mod access;
 mod controller;
 mod existing;
+mod following;
 mod input;
 mod keeping;
 mod lifecycle;

@@ -98,6 +98,7 @@ fn the_keeper_is_let_do_its_work_and_has_no_network() {
         uid=$(id --user ana)
         echo 1 >"/sys/fs/cgroup/user.slice/user-$uid.slice/cgroup.kill"
         loginctl disable-linger ana
+        setpriv --reuid=4242 true
         # Its own places.
         touch /run/muster-agent/keeper.sock /var/lib/muster-agent/ledger
         chgrp muster-agent /run/muster-agent/keeper.sock
@@ -105,7 +106,7 @@ fn the_keeper_is_let_do_its_work_and_has_no_network() {
         test "$(grep --count : /proc/self/net/dev)" = 1
         refused touch /usr/bin/something
         refused chmod u+s /home/bob
-        refused setpriv --reuid=4242 --clear-groups true
+        refused setpriv --regid=4242 --clear-groups true
         echo all done
         "#,
     );

@@ -1,8 +1,10 @@
 //! `muster apply`: propose what files declare, sign it, publish it, follow it onto the hosts.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use muster_proto::name::Line;
+use muster_proto::{id::HostId, name::Line};
 
 use super::{
     Common, End,
@@ -10,6 +12,7 @@ use super::{
     hint, losses,
     output::{self, Format},
     plan::{self, Files},
+    resume,
     sign::PersonKey,
     usage,
 };
@@ -36,6 +39,8 @@ pub struct ApplyArgs {
 pub async fn run(common: &Common, args: &ApplyArgs) -> Result<End> {
     let reason = Line::parse(&args.reason).context("--reason").map_err(usage)?;
     let mut session = common.session().await?;
+    let resumed =
+        if args.dry_run { None } else { resume::run(common, &mut session, args.yes).await? };
     let resolved = plan::resolve(&args.files, &session)?;
     let confirmed = losses::confirmed(&args.files.confirm_revocation, session.tool.chain())?;
     let hosts = plan::hosts(&mut session).await?;
@@ -44,7 +49,10 @@ pub async fn run(common: &Common, args: &ApplyArgs) -> Result<End> {
         plan::show(common.output, &resolved, &effects, session.tool.chain(), &confirmed)?;
     }
     if resolved.statements.is_empty() && confirmed.is_empty() {
-        return Ok(End::Done);
+        return match resumed {
+            Some(resumed) => resumed.follow(&mut session, common.output, &args.wait).await,
+            None => Ok(End::Done),
+        };
     }
     if args.dry_run {
         return Ok(End::Differences);
@@ -57,11 +65,17 @@ pub async fn run(common: &Common, args: &ApplyArgs) -> Result<End> {
     agree(args.yes, &format!("Sign and publish {count} statements{lost}?"))?;
     let key = load_key(common)?;
     let about = follow::about(&resolved, &effects, &plan::after(&session, &resolved.statements));
-    let (link, hosts) = session.publish(resolved.statements, reason, &confirmed, &key).await?;
-    output::say(&format!("published change {} ({})", link.number, link.digest().short()));
-    let undone = "not changed";
-    let asked = Asked { link: Some(link.number), revocations: Vec::new(), hosts, about, undone };
-    follow::run(&mut session, common.output, &args.wait, &asked).await
+    let published = session.publish(resolved.statements, reason, &confirmed, &key).await?;
+    let link = published.link;
+    output::say(&format!("published change {} ({})", link.number, link.digest.short()));
+    let mut hosts: BTreeSet<HostId> = published.hosts.into_iter().collect();
+    hosts.extend(follow::affected(&effects));
+    let (locks, undone) = (follow::locked(&effects), "not changed");
+    let link = Some(link.number);
+    let mut asked = Asked { link, revocations: Vec::new(), hosts, about, locks, undone };
+    let before = resumed.map_or(End::Done, |resumed| resumed.join(&mut asked));
+    let followed = follow::run(&mut session, common.output, &args.wait, &asked).await?;
+    Ok(followed.and(before))
 }
 
 /// Loads the operator's approver key, with a cure if it is not there.

@@ -2,10 +2,7 @@
 
 use anyhow::Result;
 use clap::Subcommand;
-use muster_proto::{
-    envelope::{Document, Verified},
-    link::{Link, LinkBody},
-};
+use muster_proto::{envelope::Verified, link::LinkBody};
 use serde::Serialize;
 
 use super::{
@@ -105,9 +102,9 @@ fn load(session: &Session, number: u64) -> Result<(ChangeLine, LinkBody, Vec<Str
             format!("the newest change is {newest}"),
         )
     })?;
-    let trust = session.tool.chain().trust();
-    let link: Verified<Link> = trust.verify(&published.link)?;
-    let body = LinkBody::decode(&published.body)?;
+    // By the people of its own time: the newest trust root may not name them any more.
+    let chain = session.tool.chain();
+    let (link, body, trust) = chain.verify_link(&published.link, &published.body, number)?;
     let mut reasons = Vec::new();
     for envelope in &published.proposals {
         let proposal: Verified<muster_proto::link::Proposal> = trust.verify(envelope)?;

@@ -27,11 +27,14 @@ impl LossView {
     /// Returns it for people.
     pub fn lines(&self) -> Vec<String> {
         let Self { revocation, target, concerned, confirmed } = self;
-        let kept = if *confirmed { "confirmed by you" } else { "open" };
-        vec![
-            format!("! the controller itself revoked {target} ({kept}): {}", concerned.join(", ")),
-            format!("      keep it with `--confirm-revocation {revocation}`"),
-        ]
+        let line = |kept| {
+            format!("! the controller itself revoked {target} ({kept}): {}", concerned.join(", "))
+        };
+        if *confirmed {
+            return vec![line("confirmed by you")];
+        }
+        let keep = format!("muster apply --file PATH --confirm-revocation {revocation}");
+        vec![line("open"), format!("      `{keep}` keeps it")]
     }
 }
 

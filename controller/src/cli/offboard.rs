@@ -10,12 +10,15 @@ use muster_proto::{
 };
 
 use super::{
-    Common, End,
+    Common, End, Hint,
     apply::{agree, load_key},
     follow::{self, Asked, Wait},
     hint,
     output::{self, Format},
-    plan, usage,
+    plan,
+    resume::{self, Resumed},
+    session::{Published, Session},
+    usage,
 };
 use crate::declare::resolve::removal_of;
 
@@ -53,7 +56,10 @@ pub async fn run(common: &Common, args: &OffboardArgs) -> Result<End> {
     let user = user.context("the directory names a user that it does not have")?;
     if user.content.state() == LeafState::Removed {
         output::say(&format!("`{login}` has been offboarded already"));
-        return Ok(End::Done);
+        return match resume::run(common, &mut session, args.yes).await? {
+            Some(resumed) => resumed.follow(&mut session, common.output, &args.wait).await,
+            None => Ok(End::Done),
+        };
     }
     let target = Target::Statement { id: user.id, revision: user.revision };
     let already = chain.revocations().ends(user);
@@ -67,19 +73,67 @@ pub async fn run(common: &Common, args: &OffboardArgs) -> Result<End> {
     }
     agree(args.yes, &format!("Lock `{login}` on {} hosts?", effects.len()))?;
     let key = load_key(common)?;
-    let mut revoked = (Vec::new(), Vec::new());
+    let mut asked = Asked { undone: "not locked", ..Asked::default() };
+    asked.hosts.extend(follow::affected(&effects));
+    asked.about = follow::reached(&effects);
+    asked.about.insert(login.to_string());
+    asked.locks.insert(login.to_string());
     if !already {
-        revoked = session.revoke(&[target], &reason, &key).await?;
-        output::say(&format!("revoked `{login}` on {} hosts", revoked.1.len()));
+        let revocation = session.revocation(target, reason.clone())?;
+        let hosts = session.revoke(&revocation, &key).await?;
+        output::say(&format!("revocation of `{login}` sent to {} hosts", hosts.len()));
+        asked.revocations.push(revocation.id);
+        asked.hosts.extend(hosts);
     }
-    let mut about = follow::reached(&effects);
-    about.insert(login.to_string());
-    let (link, mut hosts) = session.publish(removal.statements, reason, &[], &key).await?;
-    output::say(&format!("published change {}, the removal", link.number));
-    hosts.extend(revoked.1);
-    hosts.sort();
-    hosts.dedup();
-    let (link, undone) = (Some(link.number), "not locked");
-    let asked = Asked { link, revocations: revoked.0, hosts, about, undone };
-    follow::run(&mut session, common.output, &args.wait, &asked).await
+    let removed = remove(common, &mut session, args.yes, &login, reason).await;
+    let before = match removed {
+        Ok((published, resumed)) => {
+            asked.link = Some(published.link.number);
+            asked.hosts.extend(published.hosts);
+            resumed.map_or(End::Done, |resumed| resumed.join(&mut asked))
+        }
+        Err(error) => {
+            // What was revoked is on its way, and whoever asked must hear how far it has come.
+            if !asked.revocations.is_empty()
+                && let Err(error) =
+                    follow::run(&mut session, common.output, &args.wait, &asked).await
+            {
+                output::failure(&error);
+            }
+            return Err(outstanding(error, &login));
+        }
+    };
+    let followed = follow::run(&mut session, common.output, &args.wait, &asked).await?;
+    Ok(followed.and(before))
+}
+
+/// Publishes the removal, after whatever an earlier run began: that may have been this very removal.
+async fn remove(
+    common: &Common,
+    session: &mut Session,
+    yes: bool,
+    login: &Login,
+    reason: Line,
+) -> Result<(Published, Option<Resumed>)> {
+    let resumed = resume::run(common, session, yes).await?;
+    let chain = session.tool.chain();
+    let removal = removal_of(chain, login)
+        .with_context(|| format!("the directory has no user `{login}` any more"))?;
+    if let (Some(resumed), true) = (&resumed, removal.statements.is_empty()) {
+        return Ok((resumed.published().clone(), None));
+    }
+    let key = load_key(common)?;
+    let published = session.publish(removal.statements, reason, &[], &key).await?;
+    output::say(&format!("published change {}, the removal", published.link.number));
+    Ok((published, resumed))
+}
+
+/// The removal failed and the revocation stands: the error says so, and what to do.
+fn outstanding(error: anyhow::Error, login: &Login) -> anyhow::Error {
+    let cure = match error.downcast_ref::<Hint>() {
+        Some(found) => found.hint.clone(),
+        None => format!("`muster offboard {login}` again; `muster status` lists whoever is left"),
+    };
+    let what = format!("`{login}` is revoked, and the removal is outstanding");
+    hint(error.context(what), cure)
 }

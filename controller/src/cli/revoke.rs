@@ -1,23 +1,28 @@
 //! `muster revoke`: takes something away at once; one signature is enough.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use muster_proto::{
-    id::{Digest, Id, Kind},
+    id::{Digest, HostId, Id, Kind},
     key::SshPublicKey,
-    link::Target,
-    name::Line,
+    link::{Revocation, Target},
+    name::{Line, Login},
 };
+use serde::Serialize;
 
 use super::{
     Common, End,
     apply::{agree, load_key},
     follow::{self, Asked, Wait},
-    hint, output, plan,
+    hint,
+    output::{self, Format, Rows},
+    plan,
     session::Session,
     usage,
 };
-use crate::preview;
+use crate::preview::{self, Effect, HostLabels};
 
 /// The verb's own arguments.
 #[derive(Clone, Debug, Args)]
@@ -30,6 +35,9 @@ pub struct RevokeArgs {
     /// Do not ask.
     #[arg(long, short, global = true)]
     yes: bool,
+    /// Show what would be done and end.
+    #[arg(long, global = true)]
+    dry_run: bool,
     #[command(flatten)]
     wait: Wait,
 }
@@ -66,22 +74,82 @@ enum What {
     },
 }
 
+/// What a revocation takes away on one host, by labels that the host reported: no proof.
+#[derive(Clone, Debug, Serialize)]
+struct Loss {
+    host: String,
+    locks: Vec<String>,
+    loses_root: Vec<String>,
+    changes: Vec<String>,
+}
+
+impl Rows for Loss {
+    fn head() -> &'static [&'static str] {
+        &["HOST", "LOCKS", "NO LONGER ROOT", "CHANGES"]
+    }
+
+    fn row(&self) -> Vec<String> {
+        let Self { host, locks, loses_root, changes } = self;
+        vec![host.clone(), locks.join(", "), loses_root.join(", "), changes.join(", ")]
+    }
+}
+
+impl From<&Effect> for Loss {
+    fn from(effect: &Effect) -> Self {
+        let texts = |logins: &BTreeSet<Login>| logins.iter().map(ToString::to_string).collect();
+        let changed = effect.changed.iter();
+        let changes =
+            changed.flat_map(|(login, words)| words.iter().map(move |w| format!("{login}: {w}")));
+        Self {
+            host: effect.hostname.clone(),
+            locks: texts(&effect.lost),
+            loses_root: texts(&effect.loses_root),
+            changes: changes.collect(),
+        }
+    }
+}
+
 /// Runs the verb.
 pub async fn run(common: &Common, args: &RevokeArgs) -> Result<End> {
     let reason = Line::parse(&args.reason).context("--reason").map_err(usage)?;
     let mut session = common.session().await?;
     let target = target(&args.what, &mut session).await?;
-    agree(args.yes, &format!("Revoke {}?", describe(&args.what)))?;
-    let key = load_key(common)?;
-    let before = session.tool.chain().revocations().clone();
+    let revocation = session.revocation(target, reason)?;
     let labels = plan::hosts(&mut session).await?;
-    let (revocations, hosts) = session.revoke(&[target], &reason, &key).await?;
-    output::say(&format!("revoked {}", describe(&args.what)));
-    let chain = session.tool.chain();
-    let (all, both) = (chain.statements(), (&before, chain.revocations()));
-    let about = follow::reached(&preview::preview(all, all, both, &labels, session.now()));
-    let asked = Asked { link: None, revocations, hosts, about, undone: "not taken away" };
+    let effects = effects(&session, &revocation, &labels);
+    let what = describe(&args.what);
+    if args.dry_run || common.output == Format::Table {
+        show(common.output, &effects)?;
+    }
+    if args.dry_run {
+        return Ok(End::Differences);
+    }
+    agree(args.yes, &format!("Revoke {what} on {} hosts?", effects.len()))?;
+    let key = load_key(common)?;
+    let mut hosts: BTreeSet<HostId> = follow::affected(&effects).collect();
+    hosts.extend(session.revoke(&revocation, &key).await?);
+    output::say(&format!("revocation of {what} sent to {} hosts", hosts.len()));
+    let about = follow::reached(&effects);
+    let (revocations, locks) = (vec![revocation.id], follow::locked(&effects));
+    let asked = Asked { link: None, revocations, hosts, about, locks, undone: "not taken away" };
     follow::run(&mut session, common.output, &args.wait, &asked).await
+}
+
+/// Returns what is lost once the revocation is kept.
+fn effects(session: &Session, revocation: &Revocation, hosts: &[HostLabels]) -> Vec<Effect> {
+    let chain = session.tool.chain();
+    let mut after = chain.revocations().clone();
+    after.insert(revocation);
+    let (all, both) = (chain.statements(), (chain.revocations(), &after));
+    preview::preview(all, all, both, hosts, session.now())
+}
+
+fn show(format: Format, effects: &[Effect]) -> Result<End> {
+    let losses: Vec<Loss> = effects.iter().map(Loss::from).collect();
+    if format == Format::Table && losses.is_empty() {
+        return output::write("No host changes, by the labels that hosts reported.\n");
+    }
+    output::list(format, &losses)
 }
 
 fn describe(what: &What) -> String {
@@ -103,8 +171,18 @@ async fn target(what: &What, session: &mut Session) -> Result<Target> {
             group: find(session, Kind::Group, group)?.0,
         },
         What::Key { login_key } => Target::Key(fingerprint(login_key)?),
-        What::Host { host } => Target::Host(super::host::find(session, host).await?.labels.id),
+        What::Host { host } => Target::Host(host_id(session, host).await?),
     })
+}
+
+/// A host that the controller does not list any more goes by its whole id.
+async fn host_id(session: &mut Session, wanted: &str) -> Result<HostId> {
+    let whole = HostId::parse_hex(wanted);
+    match (super::host::find(session, wanted).await, whole) {
+        (Ok(host), _) => Ok(host.labels.id),
+        (Err(_), Some(id)) if session.tool.known_hosts()?.contains_key(&id) => Ok(id),
+        (Err(error), _) => Err(error),
+    }
 }
 
 fn statement(session: &Session, kind: Kind, name: &str) -> Result<Target> {
@@ -126,13 +204,59 @@ fn find(session: &Session, kind: Kind, name: &str) -> Result<(Id, u64)> {
     Ok((found.id, found.revision))
 }
 
+/// Takes a fingerprint in either form, a public key, or a file with one.
 fn fingerprint(text: &str) -> Result<Digest> {
-    if let Some(digest) = Digest::parse_hex(text) {
+    let given = Digest::parse_hex(text).or_else(|| SshPublicKey::parse_fingerprint(text));
+    if let Some(digest) = given {
         return Ok(digest);
     }
-    let line = std::fs::read_to_string(text).unwrap_or_else(|_| text.to_owned());
-    let (key, _) = SshPublicKey::parse(line.trim())
-        .context("neither a key, nor a file with one, nor 64 hexadecimal digits")
+    if let Ok((key, _)) = SshPublicKey::parse(text.trim()) {
+        return Ok(key.fingerprint());
+    }
+    let what = "neither a public key, nor a file with one, nor a fingerprint";
+    let line = std::fs::read_to_string(text).with_context(|| format!("`{text}` is {what}"));
+    let (key, _) = SshPublicKey::parse(line.map_err(usage)?.trim())
+        .with_context(|| format!("what is in `{text}` is no public key"))
         .map_err(usage)?;
     Ok(key.fingerprint())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 \
+        AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+
+    fn told(text: &str) -> String {
+        format!("{:#}", fingerprint(text).unwrap_err())
+    }
+
+    #[test]
+    fn a_key_is_named_by_itself_its_file_or_its_fingerprint_in_either_form() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("key.pub");
+        #[expect(clippy::disallowed_methods, reason = "a test lays its own files down")]
+        std::fs::write(&file, format!("{KEY} eva@laptop\n")).unwrap();
+        let digest = SshPublicKey::parse(KEY).unwrap().0.fingerprint();
+        let logged = "SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA";
+        for text in [KEY, file.to_str().unwrap(), &digest.to_string(), logged] {
+            assert_eq!(fingerprint(text).unwrap(), digest, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_file_that_cannot_be_read_is_told_as_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |path: &Path| path.to_str().unwrap().to_owned();
+        assert!(told(&place(&dir.path().join("none"))).contains("No such file"));
+        assert!(told(&place(dir.path())).contains("Is a directory"));
+        let file = dir.path().join("empty");
+        #[expect(clippy::disallowed_methods, reason = "a test lays its own files down")]
+        std::fs::write(&file, "").unwrap();
+        assert!(told(&place(&file)).contains("is no public key"));
+        assert!(told("SHA256:short").contains("neither a public key"));
+    }
 }

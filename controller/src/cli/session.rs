@@ -5,24 +5,26 @@
     reason = "the operator side asks the clock and where home is here"
 )]
 
-use std::{collections::BTreeMap, path::PathBuf};
+mod sync;
 
-use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
 use muster_proto::{
     chain::Loss,
-    change,
-    envelope::{Document, Envelope, Verified},
-    id::Id,
-    link::{Link, LinkBody, LogHead, Proposal, PublishedLink, Revocation, Target},
+    envelope::{Document, Envelope},
+    id::{HostId, Id},
+    link::{LinkBody, LinkRef, Proposal, PublishedLink, Revocation, Target},
     name::Line,
     statement::Statement,
     time::{Now, Timestamp},
 };
 
+use self::sync::witness;
 use super::{Common, hint, output, sign::PersonKey};
 use crate::{
-    client::Client,
-    tool::{Tool, ToolError},
+    client::{Client, ClientError},
+    tool::{Tool, ToolError, signing::Begun},
 };
 
 /// The operator's store and the controller.
@@ -32,6 +34,21 @@ pub struct Session {
     pub tool: Tool,
     /// The controller.
     pub client: Client,
+    /// A change of an earlier run that was signed then and has been sent now.
+    pub sent: Option<Published>,
+    /// Why a change of an earlier run that was signed then could not be sent now.
+    unsent: Option<ClientError>,
+}
+
+/// A change that the controller has.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Its place in the chain.
+    pub link: LinkRef,
+    /// What it alters.
+    pub statements: Vec<Statement>,
+    /// The hosts that it concerns, by the controller's word.
+    pub hosts: Vec<HostId>,
 }
 
 impl Common {
@@ -48,20 +65,21 @@ impl Common {
     /// Opens the store and the connection, and verifies forward.
     pub async fn session(&self) -> Result<Session> {
         let directory = self.store()?;
-        let mut tool = Tool::open(&directory).map_err(|error| match error {
+        let tool = Tool::open(&directory).map_err(|error| match error {
             ToolError::Missing(_) => hint(
                 error,
                 "`muster init` makes one; a new operator begins with what a colleague's tool shows",
             ),
             other => other.into(),
         })?;
-        let mut client = self.connect().await?;
-        sync(&mut tool, &mut client).await?;
-        if let Err(error) = witness(&tool, &mut client).await {
+        let client = self.connect().await?;
+        let mut session = Session { tool, client, sent: None, unsent: None };
+        session.sync().await?;
+        if let Err(error) = witness(&session.tool, &mut session.client).await {
             // Reading goes on, and so does taking away; only a change carries the log's head.
             output::say(&format!("warning: {error:#}"));
         }
-        Ok(Session { tool, client })
+        Ok(session)
     }
 
     /// Connects to the controller.
@@ -103,74 +121,26 @@ pub fn new_id() -> Result<Id> {
     Ok(Id::Object(crate::signer::random()?))
 }
 
-/// Fetches what the store does not have, and believes it only as far as it verifies.
-async fn sync(tool: &mut Tool, client: &mut Client) -> Result<()> {
-    let status = client.status().await?;
-    let lineage = tool.chain().lineage();
-    if status.lineage != lineage {
-        bail!(
-            "this controller runs fleet {}, and your store is of fleet {}",
-            status.lineage.short(),
-            lineage.short()
-        );
-    }
-    for envelope in client.trust_roots(tool.chain().trust().version).await? {
-        tool.take_trust_root(&envelope)?;
-    }
-    if status.revocations as usize != tool.revocations() {
-        for envelope in client.revocations().await? {
-            match tool.take_revocation(&envelope) {
-                Ok(_) => {}
-                // What is not believed takes nothing, and shall not keep the others out.
-                Err(error @ ToolError::Revocation(_)) => {
-                    output::say(&format!("warning: {:#}", anyhow::Error::from(error)));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-    let newest = tool.chain().newest().map_or(0, |link| link.number);
-    for published in client.links(newest).await? {
-        tool.take_link(&published, now())?;
-    }
-    if let Some(published) = tool.pending()? {
-        output::say("finishing a change that you signed and the controller does not have yet");
-        client.publish(&published).await?;
-        tool.take_link(&published, now())?;
-        return Ok(());
-    }
-    let (ours, theirs) = (tool.chain().newest(), status.newest);
-    if ours != theirs && ours.is_some() && theirs.map(|l| l.number) <= ours.map(|l| l.number) {
-        bail!(
-            "the controller's newest link is not yours: it shows {:?}, and you have verified {:?}",
-            theirs.map(|link| link.number),
-            ours.map(|link| link.number)
-        );
-    }
-    Ok(())
-}
-
-/// Asks for the proof that the audit log continues the head seen last and those that the new links'
-/// signers saw; the links came before, so none of them can have seen more.
-async fn witness(tool: &Tool, client: &mut Client) -> Result<LogHead> {
-    let head = client.status().await?.log;
-    let mut proofs = BTreeMap::new();
-    for old in tool.heads_to_continue()? {
-        if (1..head.size).contains(&old.size) && !proofs.contains_key(&old.size) {
-            match client.consistency(old.size, head.size).await {
-                Ok(proof) => {
-                    proofs.insert(old.size, proof);
-                }
-                // A proof that does not come is judged like any that does not hold.
-                Err(error) => output::say(&format!("no proof of the audit log: {error}")),
-            }
-        }
-    }
-    tool.witness(&head, &proofs)?;
-    Ok(head)
-}
-
 impl Session {
+    /// Takes what the controller has taken.
+    fn taken(&mut self, published: &PublishedLink, hosts: Vec<HostId>) -> Result<Published> {
+        let link = self.tool.take_link(published, now())?;
+        let statements = LinkBody::decode(&published.body)?.all().cloned().collect();
+        Ok(Published { link: link.place(link.digest()), statements, hosts })
+    }
+
+    /// Refuses to sign a change as long as another cannot be sent: it would have the same number.
+    pub fn check_sent(&mut self) -> Result<()> {
+        let Some(error) = self.unsent.take() else { return Ok(()) };
+        let error = anyhow::Error::from(error)
+            .context("a change that you signed earlier cannot be sent, and no other before it");
+        Err(hint(
+            error,
+            "the controller's log says why; once it takes the change, or another of that number or a \
+             new trust root comes, you can go on; `muster revoke` works meanwhile",
+        ))
+    }
+
     /// Proposes statements, cuts them into the next link, signs both, and publishes the link.
     pub async fn publish(
         &mut self,
@@ -178,7 +148,8 @@ impl Session {
         reason: Line,
         confirmed: &[Loss],
         key: &PersonKey,
-    ) -> Result<(Verified<Link>, Vec<muster_proto::id::HostId>)> {
+    ) -> Result<Published> {
+        self.check_sent()?;
         let log = witness(&self.tool, &mut self.client).await.map_err(|error| {
             hint(error, "compare the evidence with what your colleagues' tools saw")
         })?;
@@ -198,51 +169,49 @@ impl Session {
         key.sign(&mut proposal)?;
         let proposals = vec![proposal];
         let candidate = chain.cut(&proposals, chain.folds(&changed, confirmed), time, log)?;
-        change::check_reinstated(&candidate.body, chain.revocations())?;
-        let published = self.sign_link(&candidate.link, &candidate.body, proposals, key)?;
-        let hosts = self.client.publish(&published).await?;
-        let link = self.tool.take_link(&published, now())?;
-        Ok((link, hosts))
+        self.finish(&Begun { candidate, proposals }, key).await
     }
 
-    fn sign_link(
-        &self,
-        link: &Link,
-        body: &LinkBody,
-        proposals: Vec<Envelope>,
-        key: &PersonKey,
-    ) -> Result<PublishedLink> {
-        self.tool.record_signing(link)?;
+    /// Signs and publishes what was begun: recorded first, then signed, then kept, then sent, so that
+    /// whatever fails is taken up where it failed and with the same candidate.
+    pub async fn finish(&mut self, begun: &Begun, key: &PersonKey) -> Result<Published> {
+        self.tool.begin_signing(begun).map_err(|error| match error {
+            ToolError::TooLarge { .. } => hint(error, "make several changes of it, file by file"),
+            ToolError::AlreadySigned { .. } => {
+                hint(error, "`muster apply` shows that one and takes it up")
+            }
+            other => other.into(),
+        })?;
+        let link = &begun.candidate.link;
         let mut envelope = Envelope::new(link);
-        key.sign(&mut envelope)?;
-        let published = PublishedLink { link: envelope, body: body.encode(), proposals };
-        self.tool.keep_signed(link.number, &published)?;
-        Ok(published)
+        key.sign(&mut envelope).map_err(|error| {
+            let cure =
+                "nothing was published; run the command again, and the same change is signed";
+            hint(error, cure)
+        })?;
+        let published = begun.published(envelope);
+        self.tool.keep_signed(link, &published)?;
+        let hosts = self.client.publish(&published).await?;
+        self.taken(&published, hosts)
     }
 
-    /// Signs revocations as an approver and hands them in.
+    /// Makes a revocation that nobody has signed yet.
+    pub fn revocation(&self, target: Target, reason: Line) -> Result<Revocation> {
+        let lineage = self.tool.chain().lineage();
+        Ok(Revocation { lineage, id: new_id()?, time: now(), reason, target })
+    }
+
+    /// Signs a revocation as an approver, hands it in, and returns the hosts that it concerns.
     pub async fn revoke(
         &mut self,
-        targets: &[Target],
-        reason: &Line,
+        revocation: &Revocation,
         key: &PersonKey,
-    ) -> Result<(Vec<Id>, Vec<muster_proto::id::HostId>)> {
-        let (mut ids, mut hosts) = (Vec::new(), std::collections::BTreeSet::new());
-        for target in targets {
-            let revocation = Revocation {
-                lineage: self.tool.chain().lineage(),
-                id: new_id()?,
-                time: now(),
-                reason: reason.clone(),
-                target: *target,
-            };
-            let mut envelope = Envelope::new(&revocation);
-            key.sign(&mut envelope)?;
-            hosts.extend(self.client.revoke(&envelope).await?);
-            self.tool.take_revocation(&envelope)?;
-            ids.push(revocation.id);
-        }
-        Ok((ids, hosts.into_iter().collect()))
+    ) -> Result<Vec<HostId>> {
+        let mut envelope = Envelope::new(revocation);
+        key.sign(&mut envelope)?;
+        let hosts = self.client.revoke(&envelope).await?;
+        self.tool.take_revocation(&envelope)?;
+        Ok(hosts)
     }
 
     /// Returns what time it is, as far as a preview goes.

@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod begun;
 mod declare;
 mod deltas;
 mod enrol;
@@ -18,6 +19,7 @@ mod pending;
 mod publish;
 mod server;
 mod sessions;
+mod signing;
 mod store;
 mod witness;
 mod world;

@@ -58,7 +58,7 @@ impl Operator {
         self.dir.path().join(name)
     }
 
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
         command.arg("--socket").arg(self.place("server/operator.sock"));
         command.arg("--store").arg(self.place("store"));
@@ -93,15 +93,20 @@ impl Operator {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -228,11 +233,15 @@ async fn an_evil_controllers_revocation_is_shown_as_a_loss_and_kept_only_when_co
     assert_eq!(state(), (LeafState::Live, 1));
     let status = text(&operator.run(&["status"]).stdout);
     assert!(status.contains("the controller itself revoked role `reader`"), "{status}");
+    let cure = format!("`muster apply --file PATH --confirm-revocation {}` keeps it", id("evil"));
+    assert!(status.contains(&cure), "{status}");
 
     let found = operator.apply(&["--confirm-revocation", &id("other").to_string()]);
     assert_eq!(found.status.code(), Some(2), "{found:?}");
     let found = operator.apply(&["--confirm-revocation", &id("evil").to_string()]);
     assert!(found.status.success(), "{found:?}");
+    let shown = text(&found.stdout);
+    assert!(shown.contains("(confirmed by you)") && !shown.contains("--confirm"), "{shown}");
     assert_eq!(state(), (LeafState::Revoked, 0));
     let status = text(&operator.run(&["status"]).stdout);
     assert!(!status.contains("the controller itself revoked"), "{status}");

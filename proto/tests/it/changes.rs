@@ -240,5 +240,14 @@ fn what_was_revoked_comes_back_only_when_it_says_so() {
         let mut good = world.next(id("alice"), again);
         good.reinstates.insert(id("k"));
         assert!(judge(&world, vec![good]).is_ok());
+        // Nor does what is revoked stand in one while no link carries the revocation yet.
+        world.revoke("open", Target::Statement { id: id("alice"), revision: 1 });
+        let again = user("alice", 10_001, &["other"], &["dba"]);
+        let found = change(&world, "alice", again.clone());
+        let expected = BadChange::NotReinstated { id: id("alice"), revocation: id("open") };
+        assert_eq!(found.unwrap_err(), expected);
+        let mut good = world.next(id("alice"), again);
+        good.reinstates.insert(id("open"));
+        assert!(judge(&world, vec![good]).is_ok());
     }
 }

@@ -4,7 +4,7 @@ use muster_proto::{
     bundle::BundleRefused,
     crypto::sha256,
     envelope::Envelope,
-    link::LinkRef,
+    link::{Link, LinkRef},
     trust::{Duty, TrustRoot},
 };
 
@@ -122,5 +122,31 @@ fn a_link_must_continue_what_the_trust_root_builds_on() {
         let found = host.take(&bundle);
         assert!(matches!(found, Err(BundleRefused::History { .. })), "{found:?}");
         assert_eq!(host.take(&world.bundle(&host)), Ok(()));
+    }
+}
+
+#[test]
+fn a_link_is_read_again_under_the_trust_root_of_its_own_time() {
+    for shape in SHAPES {
+        let mut world = staffed(shape);
+        world.publish(vec![(id("zoe"), group("zoe"))]);
+        let number = world.links.len() as u64;
+        // Whoever signed it has another key by now.
+        world.rotate(|root| {
+            for (n, keys) in root.people.values_mut().enumerate() {
+                keys.retain(|_, duty| *duty != Duty::Approver);
+                let own = crate::keys::Signer::new(&format!("approver {n}"));
+                keys.insert(own.public(), Duty::Approver);
+            }
+        });
+        let published = world.links.last().unwrap();
+        let (envelope, body) = (&published.envelope, &published.body);
+        assert!(world.chain.trust().verify::<Link>(envelope).is_err(), "not by the newest");
+        let (link, _, trust) = world.chain.verify_link(envelope, body, number).unwrap();
+        assert_eq!((link.number, trust.version), (number, link.trust_version));
+        assert!(trust.version < world.chain.trust().version);
+        assert!(!link.signers().is_empty());
+        let other = &world.links.first().unwrap().body;
+        assert!(world.chain.verify_link(envelope, other, number).is_err(), "another body");
     }
 }

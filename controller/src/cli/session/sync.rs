@@ -1,0 +1,143 @@
+//! Verifying forward: fetches what the operator's store does not have and believes it only as far as
+//! it verifies, sends what she signed and the controller does not have, and tells of a chain or a log
+//! that is not the one she knows. Signs nothing.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use muster_proto::{
+    chain::Chain,
+    link::{LinkRef, LogHead, PublishedLink},
+};
+
+use super::{Session, hint, now, output};
+use crate::{
+    client::Client,
+    tool::{
+        Tool, ToolError,
+        signing::{Unfinished, Void},
+    },
+};
+
+/// Says how the newest link that the controller shows does not belong to what was verified; `known`
+/// is the newest number before it was asked for more.
+fn fork(chain: &Chain, known: u64, shown: Option<LinkRef>) -> Option<anyhow::Error> {
+    let told = |link: LinkRef| format!("change {} ({})", link.number, link.digest.short());
+    let ours = chain.newest().map(told).unwrap_or_default();
+    let theirs = shown.map_or_else(|| "no change".to_owned(), told);
+    let own = shown.and_then(|shown| chain.place(shown.number));
+    if let (Some(own), Some(shown)) = (own, shown)
+        && own != shown
+    {
+        let (own, what) = (told(own), "you have verified another of that number");
+        let error =
+            anyhow::anyhow!("the chain is forked: the controller shows {theirs}, {what}: {own}");
+        return Some(hint(
+            error,
+            "compare with what your colleagues' tools show, and sign nothing until it is clear",
+        ));
+    }
+    (shown.map_or(0, |shown| shown.number) < known).then(|| {
+        let error = anyhow::anyhow!(
+            "the controller is older than what you have verified: it shows {theirs}, and you have {ours}"
+        );
+        hint(error, "was it set back to an old backup? compare with what your colleagues' tools show")
+    })
+}
+
+/// Asks for the proof that the audit log continues the head seen last and those that the new links'
+/// signers saw; the links came before, so none of them can have seen more.
+pub(super) async fn witness(tool: &Tool, client: &mut Client) -> Result<LogHead> {
+    let head = client.status().await?.log;
+    let mut proofs = BTreeMap::new();
+    for old in tool.heads_to_continue()? {
+        if (1..head.size).contains(&old.size) && !proofs.contains_key(&old.size) {
+            match client.consistency(old.size, head.size).await {
+                Ok(proof) => {
+                    proofs.insert(old.size, proof);
+                }
+                // A proof that does not come is judged like any that does not hold.
+                Err(error) => output::say(&format!("no proof of the audit log: {error}")),
+            }
+        }
+    }
+    tool.witness(&head, &proofs)?;
+    Ok(head)
+}
+
+impl Session {
+    /// Fetches what the store does not have, and believes it only as far as it verifies. What an
+    /// earlier run signed and could not send is sent; if it still cannot be, that is no hindrance to
+    /// reading and to taking away.
+    pub(super) async fn sync(&mut self) -> Result<()> {
+        let status = self.client.status().await?;
+        let lineage = self.tool.chain().lineage();
+        if status.lineage != lineage {
+            bail!(
+                "this controller runs fleet {}, and your store is of fleet {}",
+                status.lineage.short(),
+                lineage.short()
+            );
+        }
+        for envelope in self.client.trust_roots(self.tool.chain().trust().version).await? {
+            self.tool.take_trust_root(&envelope)?;
+        }
+        if status.revocations as usize != self.tool.revocations() {
+            self.take_revocations().await?;
+        }
+        let newest = self.tool.chain().newest().map_or(0, |link| link.number);
+        for published in self.client.links(newest).await? {
+            self.tool.take_link(&published, now())?;
+        }
+        if let Some(error) = fork(self.tool.chain(), newest, status.newest) {
+            return Err(error);
+        }
+        for void in self.tool.clear_finished()? {
+            output::say(&match void {
+                Void::Overtaken(number) => format!(
+                    "change {number}, which you began to sign, is void: another has its number now"
+                ),
+                Void::Forbidden(number) => format!(
+                    "change {number}, which you began to sign, is void: it cannot be signed any more"
+                ),
+            });
+        }
+        match self.tool.unfinished()? {
+            Some(Unfinished::Signed(link)) => self.send_again(&link).await,
+            Some(Unfinished::Begun(begun)) => {
+                output::say(&format!(
+                    "note: you began to sign change {}; `muster apply` and `muster offboard` take it up",
+                    begun.candidate.link.number
+                ));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn take_revocations(&mut self) -> Result<()> {
+        for envelope in self.client.revocations().await? {
+            match self.tool.take_revocation(&envelope) {
+                Ok(_) => {}
+                // What is not believed takes nothing, and shall not keep the others out.
+                Err(error @ ToolError::Revocation(_)) => {
+                    output::say(&format!("warning: {:#}", anyhow::Error::from(error)));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_again(&mut self, link: &PublishedLink) -> Result<()> {
+        output::say("sending a change that you signed and the controller does not have yet");
+        match self.client.publish(link).await {
+            Ok(hosts) => self.sent = Some(self.taken(link, hosts)?),
+            Err(error) => {
+                output::say(&format!("warning: it could not be sent: {error}"));
+                self.unsent = Some(error);
+            }
+        }
+        Ok(())
+    }
+}

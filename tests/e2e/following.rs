@@ -1,0 +1,134 @@
+//! What an operator is told while hosts do what she asked, and what is taken away by one signature.
+
+use std::time::Duration;
+
+use muster_tests::{Fleet, Host, Member, Mode, Person, Programs, wait};
+
+use crate::{
+    ENFORCED, HOSTS, SOON, assert_kept_out, assert_let_in, fleet, lifecycle::everywhere,
+    open_session, standing, sudo,
+};
+
+/// Longer than hosts take that hear at once, and short enough to be waited for.
+const TIMEOUT: &str = "20";
+
+fn is_let_in(fleet: &Fleet, host: &str, person: &Person) -> Option<()> {
+    fleet.ssh(host, person).command("true").run().ok()?.success().then_some(())
+}
+
+fn is_locked(host: &Host, login: &str) -> bool {
+    let shadow = host.run_ok(&["getent", "shadow", login]).unwrap();
+    shadow.starts_with(&format!("{login}:!"))
+}
+
+#[test]
+fn a_command_that_does_not_wait_names_whom_it_does_not_wait_for() {
+    let fleet = fleet();
+    let lou = fleet.person("lou").unwrap();
+    let path = fleet.declare(&everywhere(&lou)).unwrap();
+    let applied = fleet.muster(&["apply", "--yes", "--no-wait", "--file", path]).unwrap();
+    let named = "3 hosts are concerned, and not waited for: db1, dev1, web1";
+    assert_eq!(applied.status, 4, "{applied}");
+    assert!(applied.stderr.contains(named), "{applied}");
+    for host in HOSTS {
+        wait::until(SOON, "a login", || is_let_in(&fleet, host, &lou)).unwrap();
+        assert!(!applied.stderr.contains(&format!("{host}: done")), "{applied}");
+    }
+    let left = fleet.muster(&["offboard", "lou", "--yes", "--no-wait"]).unwrap();
+    assert_eq!(left.status, 4, "{left}");
+    assert!(left.stderr.contains(named), "{left}");
+    for host in HOSTS {
+        let machine = fleet.host(host);
+        wait::until(SOON, "a lock", || is_locked(machine, "lou").then_some(())).unwrap();
+        assert_kept_out(&fleet, host, &lou);
+    }
+}
+
+#[test]
+fn each_host_is_shown_as_it_confirms_and_who_does_not_is_named() {
+    let fleet = fleet();
+    let pia = fleet.person("pia").unwrap();
+    let path = fleet.declare(&everywhere(&pia)).unwrap();
+    fleet.lab().cut_cable("db1").unwrap();
+    let words = ["muster", "apply", "--yes", "--timeout", TIMEOUT, "--file", path];
+    let mut apply = fleet.controller().spawn(&words).unwrap();
+    wait::until(SOON, "two hosts to be shown", || {
+        let said = apply.stderr();
+        (said.contains("web1: done") && said.contains("dev1: done")).then_some(())
+    })
+    .unwrap();
+    assert!(apply.is_running(), "it waits for the third");
+    assert!(!apply.stderr().contains("not confirmed"), "{}", apply.stderr());
+    let output = apply.finish(Duration::from_mins(1)).unwrap();
+    assert_eq!(output.status, 4, "{output}");
+    assert!(output.stderr.contains("2 of 3 hosts have confirmed"), "{output}");
+    let missing: Vec<&str> =
+        output.stderr.lines().filter(|line| line.starts_with("not confirmed: ")).collect();
+    assert_eq!(missing, ["not confirmed: db1 (outstanding)"], "{output}");
+    fleet.lab().mend_cable("db1").unwrap();
+}
+
+#[test]
+fn a_revoked_membership_takes_what_the_group_gave_and_a_revoked_user_all() {
+    let fleet = fleet();
+    let uma = fleet.person("uma").unwrap();
+    let declaration = format!(
+        "users:\n  uma: {{groups: [umas], keys: [\"{key}\"]}}\ngroups:\n  umas: {{}}\n\
+         roles:\n  uma-in: {{}}\n  uma-id: {{sudo: [{{commands: [/usr/bin/id]}}]}}\n\
+         assignments:\n  uma-in: {{user: uma, role: uma-in, hosts: \"{ENFORCED}\"}}\n  \
+         uma-id: {{group: umas, role: uma-id, hosts: \"{ENFORCED}\"}}\n",
+        key = uma.key.public
+    );
+    fleet.apply_ok(&declaration).unwrap();
+    for host in HOSTS {
+        assert!(sudo(&fleet, host, &uma, "/usr/bin/id").success());
+    }
+    let before = standing(&fleet);
+    let membership = ["revoke", "membership", "uma", "umas"];
+    let shown = fleet.muster(&[&membership[..], &["--dry-run"]].concat()).unwrap();
+    assert_eq!(shown.status, 3, "{shown}");
+    assert!(HOSTS.iter().all(|host| shown.stdout.contains(host)), "{shown}");
+    assert_eq!(standing(&fleet), before, "nothing was signed");
+
+    let revoked = fleet.muster(&[&membership[..], &["--yes"]].concat()).unwrap();
+    assert!(revoked.success(), "{revoked}");
+    for host in HOSTS {
+        assert_let_in(&fleet, host, &uma);
+        assert!(!sudo(&fleet, host, &uma, "/usr/bin/id").success(), "{host}");
+    }
+    let revoked = fleet.muster(&["revoke", "user", "uma", "--yes"]).unwrap();
+    assert!(revoked.success(), "{revoked}");
+    for host in HOSTS {
+        assert!(revoked.stderr.contains(&format!("{host}: done")), "{revoked}");
+        assert_kept_out(&fleet, host, &uma);
+        assert!(is_locked(fleet.host(host), "uma"), "{host}");
+    }
+    let status = fleet.muster_ok(&["status"]).unwrap();
+    assert!(status.contains("revoked, and no change removes them yet: "), "{status}");
+}
+
+#[test]
+fn a_revoked_host_locks_all_accounts_that_muster_gave_there_and_no_other_host_does() {
+    // What is revoked here comes back only with a new key, so this fleet is of its own.
+    let member = |name| Member { name, labels: &["env=prod"], mode: Mode::Enforce };
+    let name = format!("revoked-{}", std::process::id());
+    let members = [member("old1"), member("new1")];
+    let fleet = Fleet::start(&name, &Programs::tested().unwrap(), &members).unwrap();
+    let [vic, wes] = ["vic", "wes"].map(|login| fleet.person(login).unwrap());
+    fleet.apply_ok(&everywhere(&vic)).unwrap();
+    fleet.apply_ok(&everywhere(&wes)).unwrap();
+    let mut session = open_session(&fleet, "old1", &vic);
+    let revoked = fleet.muster(&["revoke", "host", "old1", "--yes"]).unwrap();
+    assert!(revoked.success(), "{revoked}");
+    assert!(revoked.stderr.contains("old1: done"), "{revoked}");
+    assert!(!revoked.stderr.contains("new1"), "{revoked}");
+    assert_eq!(session.finish(SOON).unwrap().status, 255);
+    for person in [&vic, &wes] {
+        assert_kept_out(&fleet, "old1", person);
+        assert!(is_locked(fleet.host("old1"), &person.login), "{}", person.login);
+        assert_let_in(&fleet, "new1", person);
+    }
+    assert!(!is_locked(fleet.host("old1"), "root"));
+    let passwd = fleet.host("old1").run_ok(&["getent", "passwd", "ops"]).unwrap();
+    assert!(passwd.ends_with("/bin/bash\n"), "{passwd}");
+}

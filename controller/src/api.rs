@@ -53,7 +53,7 @@ pub(crate) type Served = Router<Stack<GateLayer, Identity>>;
 
 /// Returns the agents' service, behind the gate.
 pub(crate) fn agents(controller: Controller, gate: GateLayer) -> Served {
-    let service = AgentsServer::new(AgentsApi(controller))
+    let service = AgentsServer::new(AgentsApi::new(controller))
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     server(gate).add_service(service)

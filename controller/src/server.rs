@@ -205,7 +205,11 @@ impl Server {
             ..
         } = self;
         let tls = tls::server_config(&controller.ca, Arc::clone(&own), controller.bans.clone())?;
-        let gate = GateLayer { operators, bans: controller.bans.clone() };
+        let gate = GateLayer {
+            operators,
+            bans: controller.bans.clone(),
+            clock: Arc::clone(&controller.clock),
+        };
         let connections = listen::accept(agent_listener, tls, stop.subscribe());
         let agents = api::agents(controller.clone(), gate.clone()).serve_with_incoming_shutdown(
             ReceiverStream::new(connections),

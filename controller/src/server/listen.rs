@@ -16,10 +16,7 @@ use std::{
 };
 
 use nix::unistd::Gid;
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, UnixTime},
-};
+use rustls::{ServerConfig, pki_types::CertificateDer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -28,7 +25,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::transport::server::Connected;
 
-use crate::{api::caller::AgentPeer, enrol};
+use crate::{api::caller::AgentPeer, enrol::certificate::Shown};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -138,15 +135,7 @@ async fn shake(acceptor: &TlsAcceptor, stream: TcpStream) -> Option<Connection> 
 
 /// Returns what a certificate shows that the handshake has verified.
 fn peer(certificate: Option<&CertificateDer<'_>>) -> AgentPeer {
-    let host =
-        certificate.and_then(|certificate| Some((certificate, enrol::host_of(certificate)?)));
-    match host {
-        None => AgentPeer::Stranger,
-        Some((certificate, host)) if enrol::has_expired(certificate, UnixTime::now()) => {
-            AgentPeer::HostOfOld(host)
-        }
-        Some((_, host)) => AgentPeer::Host(host),
-    }
+    certificate.and_then(Shown::read).map_or(AgentPeer::Stranger, AgentPeer::Host)
 }
 
 /// Takes the operators' socket, in place of one that a server left behind.

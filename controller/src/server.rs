@@ -210,7 +210,8 @@ impl Server {
             bans: controller.bans.clone(),
             clock: Arc::clone(&controller.clock),
         };
-        let connections = listen::accept(agent_listener, tls, stop.subscribe());
+        let clock = Arc::clone(&controller.clock);
+        let connections = listen::accept(agent_listener, tls, clock, stop.subscribe());
         let agents = api::agents(controller.clone(), gate.clone()).serve_with_incoming_shutdown(
             ReceiverStream::new(connections),
             stopped(stop.subscribe()),

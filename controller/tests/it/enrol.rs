@@ -1,6 +1,4 @@
 //! Certificates and the door: what the CA writes, whom the handshake lets in.
-#![expect(clippy::disallowed_methods, reason = "a test measures")]
-
 use std::{collections::BTreeSet, os::unix::fs::PermissionsExt};
 
 use muster_controller::{
@@ -14,7 +12,6 @@ use muster_proto::{
     wire::{self, agents_client::AgentsClient},
 };
 use rcgen::{CertificateParams, DnType, KeyPair, SanType, string::Ia5String};
-use tokio::net::TcpStream;
 use tonic::{Code, Status, transport::Channel};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -252,21 +249,5 @@ async fn a_connection_and_a_session_do_not_outlive_their_certificate() {
     let refused = session(&mut client).await.unwrap_err();
     assert!(refused.message().contains("expired"), "{refused}");
     renew(&mut client, &key()).await.expect("it may still renew");
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn those_who_say_nothing_hold_nobody_up() {
-    let world = World::new();
-    let server = Running::start(&world).await;
-    let mut silent = Vec::new();
-    for _ in 0..50 {
-        silent.push(TcpStream::connect(server.address).await.unwrap());
-    }
-    let host = Host::new(&world, &[]);
-    let secret = server.token(60).await;
-    let start = std::time::Instant::now();
-    server.join(&host, secret).await.unwrap();
-    assert!(start.elapsed().as_secs() < 3, "{:?}", start.elapsed());
     server.stop().await;
 }

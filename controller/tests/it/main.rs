@@ -19,5 +19,6 @@ mod publish;
 mod server;
 mod sessions;
 mod store;
+mod strangers;
 mod witness;
 mod world;

@@ -129,7 +129,7 @@ impl Running {
         self.dir.path().join("data")
     }
 
-    fn ca(&self) -> CertificateDer<'static> {
+    pub(crate) fn ca(&self) -> CertificateDer<'static> {
         CertificateDer::from(std::fs::read(self.dir.path().join("data/ca.der")).unwrap())
     }
 

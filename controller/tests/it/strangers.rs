@@ -7,6 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use muster_controller::api::{MAX_JOIN, MAX_RENEW, MAX_SAID};
+use muster_proto::{envelope::MAX_SIGNATURES, wire};
+use prost::Message;
+use rcgen::KeyPair;
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
 use tokio::{
     io::AsyncReadExt,
@@ -14,10 +18,11 @@ use tokio::{
     sync::mpsc,
 };
 use tokio_rustls::TlsConnector;
+use tonic::Code;
 
 use crate::{
     host::Host,
-    net::{Running, soon},
+    net::{Running, join_request, soon},
     server::until,
     world::World,
 };
@@ -92,5 +97,62 @@ async fn strangers_have_few_connections_and_not_for_long_and_hosts_keep_theirs()
     // A host stays.
     session.report(&mut host).await;
     until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
+    server.stop().await;
+}
+
+/// Makes a message as long as it is to be by one of its fields.
+fn sized<M: Message + Default>(bytes: usize, fill: impl Fn(usize) -> M) -> M {
+    let rest = fill(bytes).encoded_len() - bytes;
+    // Lengths take more bytes as they grow.
+    let mut near = (bytes - rest..=bytes).map(fill);
+    near.find(|message| message.encoded_len() == bytes).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_read_before_anybody_is_known_is_small() {
+    let world = World::new();
+    let server = Running::start(&world).await;
+    let mut host = Host::new(&world, &[]);
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let whole = join_request(&host, &key, vec![1; 32]);
+    let join = |bytes| {
+        sized(bytes, |length| wire::JoinRequest { secret: vec![1; length], ..whole.clone() })
+    };
+    let mut stranger = server.stranger().await;
+    let read = soon(stranger.join(join(MAX_JOIN))).await.unwrap_err();
+    assert_eq!(read.code(), Code::Unauthenticated, "{read}");
+    let unread = soon(stranger.join(join(MAX_JOIN + 1))).await.unwrap_err();
+    assert_eq!(unread.code(), Code::OutOfRange, "{unread}");
+
+    for (more, code) in [(0, Code::Unauthenticated), (1, Code::InvalidArgument)] {
+        let mut many = whole.clone();
+        let signatures = &mut many.enrolment.as_mut().unwrap().signatures;
+        signatures.resize(MAX_SIGNATURES + more, signatures[0].clone());
+        let refused = soon(stranger.join(many)).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{refused}");
+    }
+
+    let mut courier = server.join(&host, server.token(60).await).await.unwrap();
+    let renew =
+        |bytes| sized(bytes, |length| wire::RenewRequest { certificate_request: vec![1; length] });
+    let read = soon(courier.client.renew(renew(MAX_RENEW))).await.unwrap_err();
+    assert_eq!(read.code(), Code::InvalidArgument, "{read}");
+    let unread = soon(courier.client.renew(renew(MAX_RENEW + 1))).await.unwrap_err();
+    assert_eq!(unread.code(), Code::OutOfRange, "{unread}");
+
+    let said = |bytes| {
+        sized(bytes, |length| {
+            let receipt = wire::Envelope { payload: vec![1; length], ..Default::default() };
+            let entry = wire::SpoolEntry { number: 0, receipt: Some(receipt) };
+            wire::FromAgent { message: Some(wire::from_agent::Message::Spool(entry)) }
+        })
+    };
+    let mut session = courier.session(&host).await;
+    session.say(said(MAX_SAID).message.unwrap()).await;
+    // What is no receipt is not stored, and cuts nobody off.
+    session.report(&mut host).await;
+    until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
+    session.say(said(MAX_SAID + 1).message.unwrap()).await;
+    assert_eq!(session.failure().await.code(), Code::OutOfRange);
     server.stop().await;
 }

@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod bad_hosts;
 mod declare;
 mod deltas;
 mod enrol;

@@ -1,0 +1,41 @@
+//! Hosts that have joined and mean harm: what they say costs the others nothing and shows nobody
+//! what is not there.
+
+use std::collections::BTreeMap;
+
+use muster_controller::store::Store;
+use muster_proto::{crypto::sha256, id::Id, link::Target, wire};
+
+use crate::{
+    host::Host,
+    net::Running,
+    server::{grant, until, wired},
+    world::{World, id},
+};
+
+#[tokio::test]
+async fn a_receipt_confirms_only_revocations_that_there_are() {
+    let mut world = World::new();
+    let server = Running::start(&world).await;
+    let mut operator = server.operator().await;
+    operator.publish(wired(&world.publish(grant(&world)))).await.unwrap();
+    let mut host = Host::new(&world, &[("tier", "db")]);
+    let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+    let mut session = courier.session(&host).await;
+    for word in ["sent", "other"] {
+        let target = Target::Statement { id: id("ana"), revision: 1 };
+        let revocation = world.revocation(word, target);
+        let request = wire::RevokeRequest { revocation: Some((&revocation).into()) };
+        operator.revoke(request).await.unwrap();
+    }
+    until(&mut session, &mut host, |bundle| !bundle.revocations.is_empty()).await;
+    let invented = |n: u64| Id::parse(&sha256(&[&n.to_be_bytes()]).as_bytes()[..16]).unwrap();
+    let receipt = host.receipt_naming((0..10_000).map(invented).chain([id("sent"), id("other")]));
+    session.spool(&receipt).await;
+    until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
+    let dir = server.stop().await;
+    let store = Store::open(&dir.path().join("data")).await.unwrap();
+    let kept = store.sent_revocations().await.unwrap().remove(&host.id());
+    assert_eq!(kept, Some(BTreeMap::from([(id("sent"), true), (id("other"), true)])));
+    store.close().await;
+}

@@ -5,6 +5,7 @@
 mod agents;
 pub mod caller;
 mod operators;
+mod rates;
 mod sizes;
 
 use std::{error::Error, sync::Arc, time::Duration};

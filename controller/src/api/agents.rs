@@ -4,6 +4,8 @@
 
 mod session;
 
+use std::sync::Arc;
+
 use muster_proto::{
     crypto::sha256,
     envelope::Document,
@@ -19,7 +21,9 @@ use self::session::Session;
 use super::{
     Controller,
     caller::{AgentPeer, Caller},
-    envelope, internal, told,
+    envelope, internal,
+    rates::Rates,
+    told,
 };
 use crate::{
     enrol::{
@@ -33,6 +37,7 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct AgentsApi {
     controller: Controller,
+    rates: Arc<Rates>,
 }
 
 fn calling_host<T>(request: &Request<T>) -> Result<Shown, Status> {
@@ -56,7 +61,7 @@ fn unknown() -> Status {
 
 impl AgentsApi {
     pub(crate) fn new(controller: Controller) -> Self {
-        Self { controller }
+        Self { controller, rates: Arc::default() }
     }
 
     fn certify(&self, request: &[u8], host: HostId) -> Result<(Vec<u8>, Issue), Status> {

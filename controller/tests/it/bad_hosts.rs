@@ -1,7 +1,11 @@
 //! Hosts that have joined and mean harm: what they say costs the others nothing and shows nobody
 //! what is not there.
+#![expect(clippy::disallowed_methods, reason = "a test measures")]
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use muster_controller::store::Store;
 use muster_proto::{crypto::sha256, id::Id, link::Target, wire};
@@ -38,4 +42,27 @@ async fn a_receipt_confirms_only_revocations_that_there_are() {
     let kept = store.sent_revocations().await.unwrap().remove(&host.id());
     assert_eq!(kept, Some(BTreeMap::from([(id("sent"), true), (id("other"), true)])));
     store.close().await;
+}
+
+#[tokio::test]
+async fn a_host_that_says_too_much_waits_before_it_is_heard() {
+    let world = World::new();
+    let server = Running::start(&world).await;
+    let (mut loud, mut quiet) = (Host::new(&world, &[]), Host::new(&world, &[]));
+    let mut courier = server.join(&loud, server.token(600).await).await.unwrap();
+    let mut other = server.join(&quiet, server.token(600).await).await.unwrap();
+    let mut session = courier.session(&loud).await;
+    let mut quiet_session = other.session(&quiet).await;
+    let start = Instant::now();
+    // With the one at the beginning three more than it may say at once, and the receipt.
+    for _ in 0..66 {
+        session.stand(&loud).await;
+    }
+    session.report(&mut loud).await;
+    quiet_session.report(&mut quiet).await;
+    until(&mut quiet_session, &mut quiet, |bundle| bundle.acknowledgement.is_some()).await;
+    until(&mut session, &mut loud, |bundle| bundle.acknowledgement.is_some()).await;
+    let waited = start.elapsed();
+    assert!(waited >= Duration::from_millis(2_500), "{waited:?}");
+    server.stop().await;
 }

@@ -9,6 +9,7 @@ use muster_proto::{
     receipt::Standing,
     wire::{self, from_agent::Message},
 };
+use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Status, Streaming};
 
@@ -22,8 +23,10 @@ use crate::{enrol::certificate::Shown, fleet::ReceiptError};
 const MAX_LABELS: usize = 256;
 /// The most characters of a host's own words.
 const MAX_WORDS: usize = 4_096;
-/// How many receipts are stored and acknowledged together.
+/// How many receipts are stored and acknowledged together …
 const BATCH: usize = 256;
+/// … and after how many bytes no further is waited for.
+const BATCH_BYTES: usize = 4 << 20;
 /// How often an open session looks whether its certificate has expired; at the end of it anyway.
 const LOOK: Duration = Duration::from_mins(1);
 
@@ -88,17 +91,20 @@ impl Session {
         let host = self.shown.host;
         let mut next = words.next().await?;
         while let Heard::Message(message) = next {
+            let mut size = message.encoded_len();
             let mut waiting = None;
             match message.message {
                 Some(Message::Standing(standing)) => {
                     let standing = read_standing(standing)?;
+                    let Some(()) = self.hear(size, &mut words).await? else { return Ok(()) };
                     let now = (controller.clock)();
                     let stood = controller.fleet.stand(host, self.number, standing, now).await;
                     stood.map_err(|error| internal(&error))?;
                 }
                 Some(Message::Spool(entry)) => {
                     let mut receipts = vec![receipt(entry)?];
-                    waiting = words.gather(&mut receipts).await?;
+                    waiting = words.gather(&mut receipts, &mut size).await?;
+                    let Some(()) = self.hear(size, &mut words).await? else { return Ok(()) };
                     let now = (controller.clock)();
                     match controller.fleet.receive(host, &receipts, now).await {
                         Ok(()) => {}
@@ -119,6 +125,20 @@ impl Session {
         }
         Ok(())
     }
+
+    /// Lets a host wait that says too much; nothing, if the session ends meanwhile.
+    async fn hear(&self, size: usize, words: &mut Words<'_>) -> Result<Option<()>, Status> {
+        let host = self.shown.host;
+        let wait = self.api.rates.wait(host, size, (self.api.controller.clock)());
+        if wait.is_zero() {
+            return Ok(Some(()));
+        }
+        tracing::debug!(host = %host.short(), ?wait, "a host says too much and waits");
+        tokio::select! {
+            over = &mut words.over => over.map(|()| None),
+            () = tokio::time::sleep(wait) => Ok(Some(())),
+        }
+    }
 }
 
 impl Words<'_> {
@@ -136,14 +156,16 @@ impl Words<'_> {
     async fn gather(
         &mut self,
         receipts: &mut Vec<Envelope>,
+        size: &mut usize,
     ) -> Result<Option<wire::FromAgent>, Status> {
-        while receipts.len() < BATCH {
+        while receipts.len() < BATCH && *size < BATCH_BYTES {
             let ready = tokio::select! {
                 biased;
                 message = self.messages.message() => message?,
                 () = std::future::ready(()) => return Ok(None),
             };
             let Some(message) = ready else { return Ok(None) };
+            *size += message.encoded_len();
             match message.message {
                 Some(Message::Spool(entry)) => receipts.push(receipt(entry)?),
                 message => return Ok(Some(wire::FromAgent { message })),

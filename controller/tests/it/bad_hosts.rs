@@ -9,10 +9,11 @@ use std::{
 
 use muster_controller::store::Store;
 use muster_proto::{crypto::sha256, id::Id, link::Target, wire};
+use tonic::Code;
 
 use crate::{
     host::Host,
-    net::Running,
+    net::{Running, standing},
     server::{grant, until, wired},
     world::{World, id},
 };
@@ -42,6 +43,45 @@ async fn a_receipt_confirms_only_revocations_that_there_are() {
     let kept = store.sent_revocations().await.unwrap().remove(&host.id());
     assert_eq!(kept, Some(BTreeMap::from([(id("sent"), true), (id("other"), true)])));
     store.close().await;
+}
+
+#[tokio::test]
+async fn words_that_could_move_an_operators_cursor_are_refused() {
+    let world = World::new();
+    let server = Running::start(&world).await;
+    let mut host = Host::new(&world, &[("tier", "db")]);
+    let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+    let long = "x".repeat(4_096);
+    for (version, refusal, label, taken) in [
+        ("0.1.0", "link 7: a rollback", "db", true),
+        ("0.1.0", long.as_str(), "db", true),
+        ("0.1.0", &format!("{long}x"), "db", false),
+        (&long[..200], "", "db", true),
+        (&long[..201], "", "db", false),
+        ("0.1.0", "\u{1b}[2J", "db", false),
+        ("0.1.0", "a\u{202e}b", "db", false),
+        ("0.1.0\n", "", "db", false),
+        ("0.1.0", "", "d\u{1b}b", false),
+        ("0.1.0", "", &long[..64], false),
+    ] {
+        let mut session = courier.session(&host).await;
+        let labels = vec![wire::Label { key: "tier".to_owned(), value: label.to_owned() }];
+        let said = wire::Standing {
+            agent_version: version.to_owned(),
+            refusal: refusal.to_owned(),
+            labels,
+            ..standing(&host)
+        };
+        session.next().await.unwrap();
+        session.say(wire::from_agent::Message::Standing(said)).await;
+        if taken {
+            session.report(&mut host).await;
+            until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
+        } else {
+            assert_eq!(session.failure().await.code(), Code::InvalidArgument);
+        }
+    }
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -21,8 +21,6 @@ use crate::{enrol::certificate::Shown, fleet::ReceiptError};
 
 /// The most labels of a host.
 const MAX_LABELS: usize = 256;
-/// The most characters of a host's own words.
-const MAX_WORDS: usize = 4_096;
 /// How many receipts are stored and acknowledged together …
 const BATCH: usize = 256;
 /// … and after how many bytes no further is waited for.
@@ -228,9 +226,5 @@ fn read_standing(wire: wire::Standing) -> Result<Standing, Status> {
     if wire.labels.len() > MAX_LABELS {
         return Err(wrong(format!("{} labels; at most {MAX_LABELS}", wire.labels.len())));
     }
-    let mut standing = Standing::try_from(wire).map_err(|error| wrong(error.to_string()))?;
-    for words in [&mut standing.agent_version, &mut standing.refusal] {
-        *words = words.chars().take(MAX_WORDS).collect();
-    }
-    Ok(standing)
+    Standing::try_from(wire).map_err(|error| wrong(error.to_string()))
 }

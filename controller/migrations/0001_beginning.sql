@@ -70,6 +70,16 @@ CREATE TABLE labels (
     PRIMARY KEY (host, key)
 ) STRICT, WITHOUT ROWID;
 
+-- The keys of a host's certificates, as SHA-256 over the subject public key info: the one that it
+-- showed last, and the one that was offered since.
+CREATE TABLE certificates (
+    host BLOB PRIMARY KEY REFERENCES hosts (id),
+    current BLOB CHECK (length(current) = 32),
+    offered BLOB CHECK (length(offered) = 32),
+    -- When the last was issued.
+    newest INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Hosts that may not come back.
 CREATE TABLE bans (
     host BLOB PRIMARY KEY CHECK (length(host) = 32),

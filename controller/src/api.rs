@@ -5,15 +5,17 @@
 mod agents;
 pub mod caller;
 mod operators;
+mod rates;
+mod sizes;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
 use muster_proto::{
     bundle::MAX_MESSAGE,
-    envelope::Envelope,
+    envelope::{Envelope, MAX_SIGNATURES},
     id::{Digest, Id},
     time::Timestamp,
-    wire::{self, agents_server::AgentsServer, operators_server::OperatorsServer},
+    wire::{self, operators_server::OperatorsServer},
 };
 use tonic::{
     Status,
@@ -26,9 +28,13 @@ use crate::{
     fleet::Fleet,
 };
 
-use self::{agents::AgentsApi, caller::GateLayer, operators::OperatorsApi};
+use self::{agents::AgentsApi, caller::GateLayer, operators::OperatorsApi, sizes::Bounded};
+
+pub use sizes::{MAX_JOIN, MAX_RENEW, MAX_SAID};
 
 const MAX_STREAMS: u32 = 64;
+/// An agent has one session, and renews beside it.
+const AGENT_STREAMS: u32 = 8;
 const MAX_HEADERS: u32 = 16 << 10;
 const TIMEOUT: Duration = Duration::from_secs(30);
 const ALIVE: Duration = Duration::from_secs(20);
@@ -52,10 +58,8 @@ pub(crate) type Served = Router<Stack<GateLayer, Identity>>;
 
 /// Returns the agents' service, behind the gate.
 pub(crate) fn agents(controller: Controller, gate: GateLayer) -> Served {
-    let service = AgentsServer::new(AgentsApi(controller))
-        .max_decoding_message_size(MAX_MESSAGE)
-        .max_encoding_message_size(MAX_MESSAGE);
-    server(gate).add_service(service)
+    let service = Bounded::new(AgentsApi::new(controller));
+    server(gate).max_concurrent_streams(AGENT_STREAMS).add_service(service)
 }
 
 /// Returns the operators' service, behind the gate.
@@ -99,6 +103,11 @@ fn internal(error: &(dyn Error + 'static)) -> Status {
 
 fn envelope(wire: Option<wire::Envelope>, what: &str) -> Result<Envelope, Status> {
     let wire = wire.ok_or_else(|| Status::invalid_argument(format!("the {what} is missing")))?;
+    let signatures = wire.signatures.len();
+    if signatures > MAX_SIGNATURES {
+        let many = format!("the {what} has {signatures} signatures; at most {MAX_SIGNATURES}");
+        return Err(Status::invalid_argument(many));
+    }
     Envelope::try_from(wire)
         .map_err(|error| Status::invalid_argument(format!("the {what} is none: {error}")))
 }

@@ -9,6 +9,7 @@ use muster_proto::{
     envelope::Envelope,
     id::{Digest, HostId, Id},
     link::{LinkRef, LogHead, PublishedLink},
+    name::{Line, Words},
     receipt::{HostMode, Standing},
     time::Timestamp,
     wire::{self, operators_client::OperatorsClient},
@@ -293,13 +294,24 @@ impl Follow {
         let Some(next) = self.stream.message().await? else { return Ok(None) };
         Ok(Some(Progress {
             host: digest(&next.host)?,
-            hostname: next.hostname,
+            hostname: hostname(&next.hostname)?,
             keeper_key: key(&next.keeper_key)?,
             connected: next.connected,
             receipts: next.receipts.into_iter().map(envelope).collect::<Result<_, _>>()?,
-            refusal: next.refusal,
+            refusal: refusal(&next.refusal)?,
         }))
     }
+}
+
+/// A host chose it, and the controller is not believed to have looked.
+fn hostname(text: &str) -> Result<String, ClientError> {
+    let line = Line::parse(text).map_err(|_| ClientError::Answer("what a host calls itself"))?;
+    Ok(line.to_string())
+}
+
+fn refusal(text: &str) -> Result<String, ClientError> {
+    let words = Words::parse(text).map_err(|_| ClientError::Answer("why a host refused"))?;
+    Ok(words.to_string())
 }
 
 fn host(wire: wire::Host) -> Result<Host, ClientError> {
@@ -308,7 +320,7 @@ fn host(wire: wire::Host) -> Result<Host, ClientError> {
     let said = standing.as_ref();
     let labels = said.map(|standing| standing.labels.clone()).unwrap_or_default();
     Ok(Host {
-        labels: HostLabels { id: digest(&wire.id)?, hostname: wire.hostname, labels },
+        labels: HostLabels { id: digest(&wire.id)?, hostname: hostname(&wire.hostname)?, labels },
         keeper_key: key(&wire.keeper_key)?,
         connected: wire.connected,
         last_seen: Timestamp(wire.last_seen),
@@ -325,4 +337,45 @@ fn host(wire: wire::Host) -> Result<Host, ClientError> {
         token_by: wire.token_by,
         pending: wire.pending,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(hostname: &str, version: &str, refusal: &str, label: &str) -> wire::Host {
+        let standing = wire::Standing {
+            trust_version: 1,
+            floor: None,
+            labels: vec![wire::Label { key: "tier".to_owned(), value: label.to_owned() }],
+            mode: wire::HostMode::Enforce.into(),
+            agent_version: version.to_owned(),
+            refusal: refusal.to_owned(),
+        };
+        let key = muster_proto::crypto::MachineKey::from_pkcs8(&crate::signer::generate().unwrap());
+        wire::Host {
+            id: vec![1; 32],
+            hostname: hostname.to_owned(),
+            keeper_key: key.unwrap().public().as_bytes().to_vec(),
+            standing: Some(standing),
+            ..wire::Host::default()
+        }
+    }
+
+    #[test]
+    fn the_tool_takes_no_words_of_a_host_that_could_move_the_cursor() {
+        assert!(host(said("db1", "0.1.0", "link 7: a rollback", "db")).is_ok());
+        for bad in ["\u{1b}[2J", "db\u{202e}1", "db\n1"] {
+            for wire in [
+                said(bad, "0", "", "db"),
+                said("db1", bad, "", "db"),
+                said("db1", "0", bad, "db"),
+                said("db1", "0", "", bad),
+            ] {
+                assert!(matches!(host(wire), Err(ClientError::Answer(_))), "{bad:?}");
+            }
+            assert!(hostname(bad).is_err() && refusal(bad).is_err());
+        }
+        assert!(hostname(&"x".repeat(200)).is_ok() && hostname(&"x".repeat(201)).is_err());
+    }
 }

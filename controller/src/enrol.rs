@@ -3,6 +3,7 @@
 //! signatures of people. Whoever steals the CA can pose as a host towards the controller, and as
 //! the controller towards hosts, and can still give nothing.
 
+pub mod certificate;
 pub mod tls;
 
 use std::{
@@ -183,11 +184,6 @@ impl Ca {
         let certificate = params.signed_by(&request.public_key, &self.issuer).map_err(&doing)?;
         Ok(certificate.der().clone())
     }
-}
-
-/// Says whether a certificate has expired; one that cannot be read has.
-pub(crate) fn has_expired(certificate: &CertificateDer<'_>, now: UnixTime) -> bool {
-    last_second(certificate).is_none_or(|last| last.as_secs() < now.as_secs())
 }
 
 /// Returns the last second in which a certificate is valid.

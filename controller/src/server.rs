@@ -205,8 +205,13 @@ impl Server {
             ..
         } = self;
         let tls = tls::server_config(&controller.ca, Arc::clone(&own), controller.bans.clone())?;
-        let gate = GateLayer { operators, bans: controller.bans.clone() };
-        let connections = listen::accept(agent_listener, tls, stop.subscribe());
+        let gate = GateLayer {
+            operators,
+            bans: controller.bans.clone(),
+            clock: Arc::clone(&controller.clock),
+        };
+        let clock = Arc::clone(&controller.clock);
+        let connections = listen::accept(agent_listener, tls, clock, stop.subscribe());
         let agents = api::agents(controller.clone(), gate.clone()).serve_with_incoming_shutdown(
             ReceiverStream::new(connections),
             stopped(stop.subscribe()),

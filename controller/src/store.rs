@@ -3,6 +3,7 @@
 //! only reads. What takes effect is appended to the audit log in the same transaction, before it.
 #![expect(clippy::disallowed_types, reason = "the only place for SQL")]
 
+mod certificates;
 mod fleet;
 mod history;
 mod hosts;
@@ -30,6 +31,7 @@ use tokio::sync::Mutex;
 
 use crate::audit::{self, Frontier};
 
+pub use certificates::CertificateRefused;
 pub use fleet::SentTo;
 pub use receipts::StoredReceipt;
 pub use tokens::{NewHost, Token, TokenRefused};

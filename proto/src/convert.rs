@@ -10,7 +10,7 @@ mod receipt;
 mod statement;
 mod trust;
 
-pub use bound::{MAX_PARTS, MAX_STATEMENT};
+pub use bound::{MAX_PARTS, MAX_RECEIPT, MAX_RECEIPT_PARTS, MAX_STATEMENT};
 use prost::Message;
 
 use crate::{
@@ -61,6 +61,12 @@ pub enum Fault {
     /// More bytes than any honest one has.
     #[error("they are {0}; at most {MAX_STATEMENT} are read")]
     TooLarge(usize),
+    /// A receipt of more bytes than any honest one has.
+    #[error("they are {0}; at most {MAX_RECEIPT} are read of a receipt")]
+    ReceiptTooLarge(usize),
+    /// A receipt of more parts than any honest one has.
+    #[error("they have more than {MAX_RECEIPT_PARTS} parts, and are a receipt")]
+    ReceiptOfTooMany,
     /// A field that must be there is not.
     #[error("`{0}` is missing")]
     Missing(&'static str),
@@ -142,7 +148,7 @@ documents! {
     Revocation = Revocation: "revocation", "revocation";
     Checkpoint = Checkpoint: "checkpoint", "checkpoint";
     Acknowledgement = Acknowledgement: "acknowledgement", "acknowledgement";
-    Receipt = Receipt: "receipt", "receipt";
+    Receipt = Receipt: "receipt", "receipt", bound::receipt;
     Enrolment = Enrolment: "enrolment", "enrolment";
     JoinToken = JoinToken: "join token", "join-token";
     Envelope = Envelope: "envelope", "envelope";

@@ -32,6 +32,10 @@ pub struct AbsolutePath(String);
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Line(String);
 
+/// What a machine has to say to people: at most 4,096 characters, none of them as in a line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Words(String);
+
 /// A person's full name as GECOS can hold it: printable ASCII but `:`, `,` and `\`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FullName(String);
@@ -279,15 +283,27 @@ impl AbsolutePath {
     }
 }
 
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+impl Words {
+    /// Reads what a machine has to say.
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        if text.chars().count() <= 4_096 && !text.chars().any(is_hidden) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(bad("what can be shown", text, "at most 4096 characters, none of them invisible"))
+        }
+    }
+}
+
 impl Line {
     /// Reads one line of text.
     pub fn parse(text: &str) -> Result<Self, BadName> {
-        let hidden = |c: char| {
-            c.is_control()
-                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}')
-                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-        };
-        if text.chars().count() <= 200 && !text.chars().any(hidden) {
+        if text.chars().count() <= 200 && !text.chars().any(is_hidden) {
             Ok(Self(text.to_owned()))
         } else {
             Err(bad("a line of text", text, "at most 200 characters, none of them invisible"))
@@ -327,7 +343,7 @@ macro_rules! text {
         }
     )*};
 }
-text!(Login, UnixGroupName, ObjectName, AbsolutePath, Line, FullName);
+text!(Login, UnixGroupName, ObjectName, AbsolutePath, Line, Words, FullName);
 
 impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -421,6 +437,15 @@ mod tests {
         assert!(FullName::parse("Alice O'Neil (DBA)").is_ok());
         for bad in ["a:b", "a,b", "a\nb", "a\rb", "a\\b", "é", "\u{202e}a", "a\0"] {
             assert!(FullName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn words_show_all_that_they_hold() {
+        assert!(Words::parse("link 7 is older than the floor, „link 9“").is_ok());
+        assert!(Words::parse(&"ü".repeat(4_096)).is_ok());
+        for bad in ["a\nb", "\u{1b}[31m", "a\u{202e}b", "\u{2067}", &"x".repeat(4_097)] {
+            assert!(Words::parse(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -2,50 +2,81 @@
 //! a host says where it stands and is sent its bundles. Which host calls is what its certificate
 //! says, never what a message says.
 
+mod session;
+
+use std::sync::Arc;
+
 use muster_proto::{
     crypto::sha256,
-    envelope::{Document, Envelope},
+    envelope::Document,
     id::HostId,
-    receipt::Standing,
     trust::verify_enrolment,
-    wire::{self, agents_server::Agents, from_agent::Message},
+    wire::{self, agents_server::Agents},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Controller, caller::Caller, envelope, internal, told};
+use self::session::Session;
+use super::{
+    Controller,
+    caller::{AgentPeer, Caller},
+    envelope, internal,
+    rates::Rates,
+    told,
+};
 use crate::{
-    enrol::EnrolError,
-    fleet::{self, ReceiptError},
-    store::{NewHost, TokenRefused},
+    enrol::{
+        EnrolError,
+        certificate::{Issue, Shown},
+    },
+    fleet,
+    store::{CertificateRefused, NewHost, TokenRefused},
 };
 
-/// The most labels of a host.
-const MAX_LABELS: usize = 256;
-/// The most characters of a host's own words.
-const MAX_WORDS: usize = 4_096;
-/// How many receipts are stored and acknowledged together.
-const BATCH: usize = 256;
-
 #[derive(Clone)]
-pub(crate) struct AgentsApi(pub(crate) Controller);
+pub(crate) struct AgentsApi {
+    controller: Controller,
+    rates: Arc<Rates>,
+}
 
-fn calling_host<T>(request: &Request<T>) -> Result<HostId, Status> {
-    match request.extensions().get::<Caller>() {
-        Some(Caller::Host(host) | Caller::HostOfOld(host)) => Ok(*host),
+fn calling_host<T>(request: &Request<T>) -> Result<Shown, Status> {
+    let extensions = request.extensions();
+    match (extensions.get::<Caller>(), extensions.get::<AgentPeer>()) {
+        (Some(Caller::Host(_) | Caller::HostOfOld(_)), Some(AgentPeer::Host(shown))) => Ok(*shown),
         _ => Err(Status::unauthenticated("a client certificate of this controller is needed")),
     }
 }
 
+fn refused(error: &CertificateRefused) -> Status {
+    match error {
+        CertificateRefused::Void(void) => Status::unauthenticated(void.to_string()),
+        CertificateRefused::Store(error) => internal(error),
+    }
+}
+
+fn unknown() -> Status {
+    Status::permission_denied("this host is not known here any more")
+}
+
 impl AgentsApi {
-    fn certify(&self, request: &[u8], host: HostId) -> Result<Vec<u8>, Status> {
-        let now = (self.0.clock)();
-        match self.0.ca.agent_certificate(request, host, now) {
-            Ok(certificate) => Ok(certificate.to_vec()),
-            Err(error @ EnrolError::Request) => Err(Status::invalid_argument(error.to_string())),
-            Err(error) => Err(internal(&error)),
-        }
+    pub(crate) fn new(controller: Controller) -> Self {
+        Self { controller, rates: Arc::default() }
+    }
+
+    fn certify(&self, request: &[u8], host: HostId) -> Result<(Vec<u8>, Issue), Status> {
+        let now = (self.controller.clock)();
+        let certificate = match self.controller.ca.agent_certificate(request, host, now) {
+            Ok(certificate) => certificate,
+            Err(error @ EnrolError::Request) => {
+                return Err(Status::invalid_argument(error.to_string()));
+            }
+            Err(error) => return Err(internal(&error)),
+        };
+        let shown = Shown::read(&certificate).ok_or_else(|| {
+            Status::invalid_argument("a certificate for this request cannot be read again")
+        })?;
+        Ok((certificate.to_vec(), shown.issue))
     }
 }
 
@@ -56,12 +87,12 @@ impl Agents for AgentsApi {
         request: Request<wire::JoinRequest>,
     ) -> Result<Response<wire::JoinReply>, Status> {
         let request = request.into_inner();
-        let now = (self.0.clock)();
+        let now = (self.controller.clock)();
         let signed = envelope(request.enrolment, "enrolment")?;
         let enrolment = verify_enrolment(&signed).map_err(|error| {
             Status::invalid_argument(format!("cannot believe the enrolment: {}", told(&error)))
         })?;
-        if enrolment.lineage != self.0.fleet.store().lineage() {
+        if enrolment.lineage != self.controller.fleet.store().lineage() {
             return Err(Status::failed_precondition("the enrolment is for another fleet"));
         }
         if enrolment.certificate_request != sha256(&[&request.certificate_request]) {
@@ -69,32 +100,34 @@ impl Agents for AgentsApi {
                 "the enrolment is for another certificate request",
             ));
         }
-        let host = NewHost {
-            id: enrolment.keeper_key.digest(),
-            keeper_key: enrolment.keeper_key,
-            hostname: enrolment.hostname.to_string(),
-        };
-        if self.0.bans.contains(&host.id) {
+        let id = enrolment.keeper_key.digest();
+        if self.controller.bans.contains(&id) {
             return Err(Status::permission_denied("this host is banned"));
         }
         // Before the secret is spent, so that a bad request does not cost it.
-        let certificate = self.certify(&request.certificate_request, host.id)?;
+        let (certificate, issue) = self.certify(&request.certificate_request, id)?;
+        let host = NewHost {
+            id,
+            keeper_key: enrolment.keeper_key,
+            hostname: enrolment.hostname.to_string(),
+            certificate: issue,
+        };
         let entry =
             fleet::entry("enrolment", signed.encode(), now).map_err(|error| internal(&error))?;
-        let store = self.0.fleet.store();
+        let store = self.controller.fleet.store();
         let token_by = store.join(sha256(&[&request.secret]), &host, &entry).await;
         let token_by = token_by.map_err(|refused| match refused {
             TokenRefused::Store(error) => internal(&error),
             TokenRefused::Banned(_) => Status::permission_denied(refused.to_string()),
             _ => Status::unauthenticated(refused.to_string()),
         })?;
-        let welcomed = self.0.fleet.welcome(&host, token_by, now).await;
+        let welcomed = self.controller.fleet.welcome(&host, token_by, now).await;
         welcomed.map_err(|error| internal(&error))?;
         tracing::info!(host = %host.id.short(), hostname = host.hostname, "a host joined");
-        let roots = &self.0.fleet.current().trust_roots;
+        let roots = &self.controller.fleet.current().trust_roots;
         Ok(Response::new(wire::JoinReply {
             certificate,
-            ca: self.0.ca.certificate().to_vec(),
+            ca: self.controller.ca.certificate().to_vec(),
             trust_roots: roots.iter().map(wire::Envelope::from).collect(),
         }))
     }
@@ -103,12 +136,18 @@ impl Agents for AgentsApi {
         &self,
         request: Request<wire::RenewRequest>,
     ) -> Result<Response<wire::RenewReply>, Status> {
-        let host = calling_host(&request)?;
-        let known = self.0.fleet.hosts().await.iter().any(|(known, _)| known.id == host);
+        let shown = calling_host(&request)?;
+        let known =
+            self.controller.fleet.hosts().await.iter().any(|(known, _)| known.id == shown.host);
         if !known {
-            return Err(Status::permission_denied("this host is not known here any more"));
+            return Err(unknown());
         }
-        let certificate = self.certify(&request.into_inner().certificate_request, host)?;
+        let request = request.into_inner().certificate_request;
+        let (certificate, next) = self.certify(&request, shown.host)?;
+        // Before it leaves: a certificate that nobody knows of could not be taken back.
+        let now = (self.controller.clock)();
+        let renewed = self.controller.fleet.store().renew(&shown, next, now).await;
+        renewed.map_err(|error| refused(&error))?;
         Ok(Response::new(wire::RenewReply { certificate }))
     }
 
@@ -118,115 +157,14 @@ impl Agents for AgentsApi {
         &self,
         request: Request<Streaming<wire::FromAgent>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let host = calling_host(&request)?;
-        let (to, mut from) = mpsc::channel(fleet::WAITING);
-        let number = self
-            .0
-            .fleet
-            .connect(host, to)
-            .await
-            .ok_or_else(|| Status::permission_denied("this host is not known here any more"))?;
-        let controller = self.0.clone();
-        let messages = request.into_inner();
-        let (fail, mut failure) = oneshot::channel();
-        tokio::spawn(async move {
-            if let Err(status) = listen(&controller, host, number, messages).await {
-                let (host, reason) = (host.short(), status.message());
-                tracing::warn!(host, reason, "a session ended");
-                // Nobody hears it if the connection is gone.
-                let _ = fail.send(status);
-            }
-            controller.fleet.disconnect(host, number).await;
-        });
-        let (out, replies) = mpsc::channel(1);
-        tokio::spawn(async move {
-            while let Some(bundle) = from.recv().await {
-                if out.send(Ok(wire::ToAgent { bundle })).await.is_err() {
-                    return;
-                }
-            }
-            if let Ok(status) = failure.try_recv() {
-                let _ = out.send(Err(status)).await;
-            }
-        });
-        Ok(Response::new(ReceiverStream::new(replies)))
+        let shown = calling_host(&request)?;
+        let host = shown.host;
+        let now = (self.controller.clock)();
+        let let_in = self.controller.fleet.store().let_in(&shown, now).await;
+        let_in.map_err(|error| refused(&error))?;
+        let (to, from) = mpsc::channel(fleet::WAITING);
+        let number = self.controller.fleet.connect(host, to).await.ok_or_else(unknown)?;
+        let session = Session { api: self.clone(), shown, number };
+        Ok(Response::new(ReceiverStream::new(session.begin(request.into_inner(), from))))
     }
-}
-
-/// Takes what a host says until it is silent, in the order in which it says it.
-async fn listen(
-    controller: &Controller,
-    host: HostId,
-    number: u64,
-    mut messages: Streaming<wire::FromAgent>,
-) -> Result<(), Status> {
-    let mut next = messages.message().await?;
-    while let Some(message) = next.take() {
-        match message.message {
-            Some(Message::Standing(standing)) => {
-                let standing = read_standing(standing)?;
-                let now = (controller.clock)();
-                let stood = controller.fleet.stand(host, number, standing, now).await;
-                stood.map_err(|error| internal(&error))?;
-                next = messages.message().await?;
-            }
-            Some(Message::Spool(entry)) => {
-                let mut receipts = vec![receipt(entry)?];
-                next = gather(&mut messages, &mut receipts).await?;
-                let now = (controller.clock)();
-                match controller.fleet.receive(host, &receipts, now).await {
-                    Ok(()) => {}
-                    Err(ReceiptError::Store(error)) => return Err(internal(&error)),
-                    // The host is not cut off: what is taken away must still reach it.
-                    Err(error) => {
-                        let (host, error) = (host.short(), told(&error));
-                        tracing::warn!(host, error, "a receipt was not stored");
-                    }
-                }
-            }
-            None => return Err(Status::invalid_argument("a message of nothing")),
-        }
-        if next.is_none() {
-            next = messages.message().await?;
-        }
-    }
-    Ok(())
-}
-
-/// Takes the receipts that are there already; returns the message that is none, if one came.
-async fn gather(
-    messages: &mut Streaming<wire::FromAgent>,
-    receipts: &mut Vec<Envelope>,
-) -> Result<Option<wire::FromAgent>, Status> {
-    while receipts.len() < BATCH {
-        let ready = tokio::select! {
-            biased;
-            message = messages.message() => message?,
-            () = std::future::ready(()) => return Ok(None),
-        };
-        match ready {
-            Some(wire::FromAgent { message: Some(Message::Spool(entry)) }) => {
-                receipts.push(receipt(entry)?);
-            }
-            other => return Ok(other),
-        }
-    }
-    Ok(None)
-}
-
-fn receipt(entry: wire::SpoolEntry) -> Result<Envelope, Status> {
-    envelope(entry.receipt, "receipt")
-}
-
-/// Reads a host's own words, bounded.
-fn read_standing(wire: wire::Standing) -> Result<Standing, Status> {
-    let wrong = |what: String| Status::invalid_argument(format!("the standing: {what}"));
-    if wire.labels.len() > MAX_LABELS {
-        return Err(wrong(format!("{} labels; at most {MAX_LABELS}", wire.labels.len())));
-    }
-    let mut standing = Standing::try_from(wire).map_err(|error| wrong(error.to_string()))?;
-    for words in [&mut standing.agent_version, &mut standing.refusal] {
-        *words = words.chars().take(MAX_WORDS).collect();
-    }
-    Ok(standing)
 }

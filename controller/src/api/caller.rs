@@ -5,6 +5,7 @@ use std::{
     collections::BTreeSet,
     convert::Infallible,
     ffi::CString,
+    fmt,
     future::{Ready, ready},
     pin::Pin,
     task::{Context, Poll},
@@ -20,7 +21,8 @@ use tonic::{
 };
 use tower::Layer;
 
-use crate::enrol::tls::Bans;
+use super::Clock;
+use crate::enrol::{certificate::Shown, tls::Bans};
 
 /// Whom a method serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +32,9 @@ pub enum Who {
     /// A host, by its certificate.
     Host,
     /// A host, by its certificate, though it has expired: one that was away for longer than its
-    /// certificate lasts must be able to come back. Evicting it is what voids a certificate.
+    /// certificate lasts must be able to come back. The method itself asks the store, which refuses
+    /// a certificate whose key was replaced or that expired too long ago. No verb voids one yet;
+    /// the ban list refuses a host everywhere.
     HostOfOld,
     /// An operator, by the socket's peer credentials.
     Operator,
@@ -69,15 +73,14 @@ pub enum Caller {
     Outsider,
 }
 
-/// What a connection to the agents' listener showed.
+/// What a connection to the agents' listener showed. A connection may outlive its certificate, so
+/// the date is judged at every call.
 #[derive(Clone, Copy, Debug)]
 pub enum AgentPeer {
     /// No certificate.
     Stranger,
-    /// One of this controller's, for this host.
-    Host(HostId),
-    /// The same, and it had expired when the connection was made.
-    HostOfOld(HostId),
+    /// One of this controller's.
+    Host(Shown),
 }
 
 /// Who may use the operators' socket.
@@ -136,24 +139,32 @@ pub(crate) fn group_id(name: &str) -> Option<Gid> {
 }
 
 /// Puts the gate before every service of a server.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct GateLayer {
     /// Who may use the operators' socket.
     pub operators: OperatorRule,
     /// Hosts that may not come back.
     pub bans: Bans,
+    /// By which certificates expire.
+    pub clock: Clock,
+}
+
+impl fmt::Debug for GateLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GateLayer").field("operators", &self.operators).finish_non_exhaustive()
+    }
 }
 
 impl GateLayer {
     fn caller(&self, extensions: &http::Extensions) -> Caller {
         if let Some(peer) = extensions.get::<AgentPeer>() {
             return match *peer {
-                AgentPeer::Host(host) | AgentPeer::HostOfOld(host) if self.bans.contains(&host) => {
-                    Caller::Outsider
-                }
-                AgentPeer::Host(host) => Caller::Host(host),
-                AgentPeer::HostOfOld(host) => Caller::HostOfOld(host),
                 AgentPeer::Stranger => Caller::Stranger,
+                AgentPeer::Host(shown) if self.bans.contains(&shown.host) => Caller::Outsider,
+                AgentPeer::Host(shown) if shown.has_expired((self.clock)()) => {
+                    Caller::HostOfOld(shown.host)
+                }
+                AgentPeer::Host(shown) => Caller::Host(shown.host),
             };
         }
         let credentials = extensions.get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
@@ -231,7 +242,15 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    };
+
+    use muster_proto::{id::Digest, time::Timestamp};
+
     use super::*;
+    use crate::enrol::certificate::Issue;
 
     /// A number that no user and no group has.
     const NOBODY: u32 = 3_999_999_999;
@@ -253,16 +272,40 @@ mod tests {
 
     #[test]
     fn a_banned_host_is_an_outsider_at_every_call() {
-        let host = HostId::new([1; 32]);
-        let bans = Bans::new(BTreeSet::from([host]));
-        let gate = GateLayer { operators: OperatorRule::default(), bans };
+        let (host, other) = (HostId::new([1; 32]), HostId::new([2; 32]));
+        let (gate, _) = gate(BTreeSet::from([host]));
         let mut extensions = http::Extensions::new();
         assert_eq!(gate.caller(&extensions), Caller::Outsider, "no word on who calls");
-        for peer in [AgentPeer::Host(host), AgentPeer::HostOfOld(host)] {
-            extensions.insert(peer);
+        for until in [0, 1_000] {
+            extensions.insert(peer(host, until));
             assert_eq!(gate.caller(&extensions), Caller::Outsider);
         }
-        extensions.insert(AgentPeer::Host(HostId::new([2; 32])));
-        assert!(matches!(gate.caller(&extensions), Caller::Host(_)));
+        extensions.insert(peer(other, 1_000));
+        assert_eq!(gate.caller(&extensions), Caller::Host(other));
+    }
+
+    #[test]
+    fn a_certificate_is_judged_at_every_call_and_not_only_when_the_connection_is_made() {
+        let host = HostId::new([1; 32]);
+        let (gate, clock) = gate(BTreeSet::new());
+        let mut extensions = http::Extensions::new();
+        extensions.insert(peer(host, 1_000));
+        clock.store(1_000, Ordering::SeqCst);
+        assert_eq!(gate.caller(&extensions), Caller::Host(host));
+        clock.store(1_001, Ordering::SeqCst);
+        assert_eq!(gate.caller(&extensions), Caller::HostOfOld(host));
+    }
+
+    fn gate(bans: BTreeSet<HostId>) -> (GateLayer, Arc<AtomicU64>) {
+        let clock = Arc::new(AtomicU64::new(500));
+        let ticks = Arc::clone(&clock);
+        let now = move || Timestamp(ticks.load(Ordering::SeqCst));
+        let operators = OperatorRule::default();
+        (GateLayer { operators, bans: Bans::new(bans), clock: Arc::new(now) }, clock)
+    }
+
+    fn peer(host: HostId, until: u64) -> AgentPeer {
+        let issue = Issue { key: Digest::new([7; 32]), at: Timestamp(0) };
+        AgentPeer::Host(Shown { host, issue, until: Timestamp(until) })
     }
 }

@@ -139,9 +139,17 @@ async fn token(session: &mut Session, valid_for: u64) -> Result<End> {
     output::write(&(token.render() + "\n"))
 }
 
-/// Finds a host by its name or the beginning of its id.
+/// Finds a host by its id, its name, or the beginning of its id.
 pub async fn find(session: &mut Session, wanted: &str) -> Result<Host> {
-    let hosts = session.client.hosts().await?;
+    pick(&session.client.hosts().await?, wanted)
+}
+
+/// A whole id is one host's alone, whatever others call themselves: a host chooses its own name, and
+/// must not be able to stand before another.
+fn pick(hosts: &[Host], wanted: &str) -> Result<Host> {
+    if let Some(exact) = hosts.iter().find(|host| host.labels.id.to_string() == wanted) {
+        return Ok(exact.clone());
+    }
     let fits = |host: &&Host| {
         host.labels.hostname == wanted
             || (wanted.len() >= 8 && host.labels.id.to_string().starts_with(wanted))
@@ -196,5 +204,45 @@ fn receipt_line(receipt: &Receipt) -> ReceiptLine {
         verified: true,
         outcomes: outcomes.collect(),
         findings: findings.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_proto::{crypto::MachineKey, id::Digest, selector::Labels, time::Timestamp};
+
+    use super::*;
+    use crate::{preview::HostLabels, signer};
+
+    fn host(id: u8, hostname: &str) -> Host {
+        let key = MachineKey::from_pkcs8(&signer::generate().unwrap()).unwrap();
+        let (id, hostname) = (Digest::new([id; 32]), hostname.to_owned());
+        Host {
+            labels: HostLabels { id, hostname, labels: Labels::default() },
+            keeper_key: key.public(),
+            connected: true,
+            last_seen: Timestamp(0),
+            joined: Timestamp(0),
+            floor: None,
+            mode: "enforce",
+            agent_version: String::new(),
+            refusal: String::new(),
+            receipts: 0,
+            token_by: "ana".to_owned(),
+            pending: false,
+        }
+    }
+
+    #[test]
+    fn a_host_that_calls_itself_by_the_id_of_another_does_not_hide_it() {
+        let victim = host(1, "db1");
+        let id = victim.labels.id.to_string();
+        let hosts = [host(2, &id), victim, host(3, &id[..8]), host(4, "web")];
+        let found = |wanted: &str| pick(&hosts, wanted).map(|host| host.labels.id);
+        assert_eq!(found(&id).unwrap(), Digest::new([1; 32]));
+        assert_eq!(found("db1").unwrap(), Digest::new([1; 32]));
+        assert_eq!(found("web").unwrap(), Digest::new([4; 32]));
+        assert!(found(&id[..8]).unwrap_err().to_string().contains("name one by its id"));
+        assert!(found("nobody").is_err());
     }
 }

@@ -1,7 +1,8 @@
 //! The agents' listener's TLS: 1.3 only, ring, HTTP/2. A client certificate is not asked for by the
 //! handshake, since a host that joins has none yet; the table of methods asks for it everywhere
-//! else. One that has expired passes the handshake, and the table lets it do nothing but renew. A
-//! banned host's handshake fails, and the table refuses it again at every call.
+//! else. One that has expired passes the handshake, the table lets it do nothing but renew, and the
+//! store lets it do that only while there is no newer one and for a while. A banned host's handshake
+//! fails, and the table refuses it again at every call.
 
 use std::{
     collections::BTreeSet,

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use muster_proto::{
     bundle::{Bundle, MAX_BUNDLE},
-    chain::Chain,
     envelope::Document,
     id::Id,
     link::LinkRef,
@@ -49,16 +48,25 @@ pub(super) struct Session {
     mood: Mood,
 }
 
-/// Takes in what a receipt confirms.
-pub(super) fn take_in(sent: &mut SentTo, receipt: &Receipt, chain: &Chain) {
+/// Takes in what a receipt confirms: of the revocations that it names those that the host was sent
+/// or that there are. A host may name what it likes, and nothing is kept of the rest.
+pub(super) fn take_in(sent: &mut SentTo, receipt: &Receipt, current: &Current) {
     if let Some(floor) = receipt.floor
-        && chain.place(floor.number) == Some(floor)
+        && current.chain.place(floor.number) == Some(floor)
     {
         host::confirm(&mut sent.statements, floor.number);
         sent.confirmed = sent.confirmed.max(floor.number);
     }
-    for id in &receipt.revocations {
-        sent.revocations.insert(*id, true);
+    if receipt.revocations.is_empty() {
+        return;
+    }
+    for (revocation, _) in &current.revocations {
+        if receipt.revocations.contains(&revocation.id) {
+            sent.revocations.insert(revocation.id, true);
+        }
+    }
+    for (id, confirmed) in &mut sent.revocations {
+        *confirmed |= receipt.revocations.contains(id);
     }
 }
 

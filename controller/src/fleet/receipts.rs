@@ -67,7 +67,7 @@ impl Fleet {
                         floor: receipt.floor.map(|floor| floor.number),
                         envelope: envelope.clone(),
                     });
-                    member::take_in(&mut sent, &receipt, &current.chain);
+                    member::take_in(&mut sent, &receipt, &current);
                 }
                 Err(error) => {
                     fault = Some(error);

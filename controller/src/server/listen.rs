@@ -1,6 +1,9 @@
 //! Listeners: TLS handshakes beside each other and never before one another, the operators' socket,
-//! and the word to the service manager.
+//! and the word to the service manager. Whoever has shown no certificate that is valid has few
+//! connections, and not for long: descriptors are few, and the operators' socket needs them too.
 #![expect(clippy::disallowed_methods, reason = "systemd names its socket in the environment")]
+
+mod places;
 
 use std::{
     io,
@@ -15,35 +18,45 @@ use std::{
     time::Duration,
 };
 
+use muster_proto::id::HostId;
 use nix::unistd::Gid;
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, UnixTime},
-};
+use rustls::{ServerConfig, server::Acceptor};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tonic::transport::server::Connected;
 
-use crate::{api::caller::AgentPeer, enrol};
+use self::places::{Limits, Lost, Origin, Place, Places};
+use crate::{
+    api::{Clock, caller::AgentPeer},
+    enrol::certificate::Shown,
+};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How many may go on at once; the others wait for their turn in the kernel's queue.
-const HANDSHAKES: usize = 512;
+/// How many may go on at once, in all and for each origin: hosts behind one address come back
+/// together.
+const HANDSHAKES: Limits = Limits { all: 512, each: 32 };
+/// How many connections there may be of those who have no valid certificate.
+const STRANGERS: Limits = Limits { all: 256, each: 32 };
+/// How many connections a host may have: one, and those that it has lost and we have not yet.
+const OF_A_HOST: Limits = Limits { all: usize::MAX, each: 8 };
+/// How long somebody without a valid certificate may stay, which is to join or to renew.
+const STAY: Duration = Duration::from_secs(15);
 /// How many connections may wait for the server.
 const WAITING: usize = 64;
 /// How long to wait after the kernel refused a connection, for want of descriptors or the like.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A connection whose handshake is done, and the host that its certificate named.
-#[derive(Debug)]
+/// A connection whose handshake is done, and what its certificate showed.
 pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
     peer: AgentPeer,
+    /// Done when the connection may stay no longer, and then gone; holds its place.
+    stay: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Connected for Connection {
@@ -54,12 +67,26 @@ impl Connected for Connection {
     }
 }
 
+impl Connection {
+    /// Fails once the connection may stay no longer.
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if let Some(stay) = &mut self.stay {
+            if stay.as_mut().poll(context).is_pending() {
+                return Ok(());
+            }
+            self.stay = None;
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "the connection may stay no longer"))
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.check(context)?;
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -70,83 +97,131 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(context)?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(context)?;
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
+}
+
+/// What connections go through.
+struct Door {
+    tls: Arc<ServerConfig>,
+    clock: Clock,
+    strangers: Arc<Places<Origin>>,
+    hosts: Arc<Places<HostId>>,
 }
 
 /// Accepts connections and hands on those whose handshake succeeds.
 pub(super) fn accept(
     listener: TcpListener,
     tls: ServerConfig,
+    clock: Clock,
     mut stop: watch::Receiver<bool>,
 ) -> mpsc::Receiver<io::Result<Connection>> {
     let (to, from) = mpsc::channel(WAITING);
-    let acceptor = TlsAcceptor::from(Arc::new(tls));
-    let turns = Arc::new(Semaphore::new(HANDSHAKES));
+    let turns = Places::new(HANDSHAKES);
+    let door = Arc::new(Door {
+        tls: Arc::new(tls),
+        clock,
+        strangers: Places::new(STRANGERS),
+        hosts: Places::new(OF_A_HOST),
+    });
     tokio::spawn(async move {
         loop {
-            let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, origin) = match accepted {
+                Ok((stream, address)) => (stream, Origin::of(address.ip())),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
             };
-            let (acceptor, to) = (acceptor.clone(), to.clone());
+            let Some((turn, lost)) = turns.take(origin) else {
+                tracing::debug!(?origin, "too many handshakes at once");
+                continue;
+            };
+            let (door, to) = (Arc::clone(&door), to.clone());
             tokio::spawn(async move {
-                if let Some(connection) = shake(&acceptor, stream).await {
+                let shaken = tokio::select! {
+                    shaken = door.shake(stream, origin, &turn) => shaken,
+                    _ = lost => None,
+                    () = tokio::time::sleep(HANDSHAKE) => None,
+                };
+                drop(turn);
+                if let Some(connection) = shaken {
                     // Nobody takes it while the server stops.
                     let _ = to.send(Ok(connection)).await;
                 }
-                drop(turn);
             });
         }
     });
     from
 }
 
-async fn shake(acceptor: &TlsAcceptor, stream: TcpStream) -> Option<Connection> {
-    // A bundle is written whole; waiting for more would only delay it.
-    let _ = stream.set_nodelay(true);
-    match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => {
-            let certificates = stream.get_ref().1.peer_certificates();
-            let peer = peer(certificates.and_then(<[_]>::first));
-            Some(Connection { stream, peer })
+impl Door {
+    async fn shake(
+        &self,
+        stream: TcpStream,
+        origin: Origin,
+        turn: &Place<Origin>,
+    ) -> Option<Connection> {
+        // A bundle is written whole; waiting for more would only delay it.
+        let _ = stream.set_nodelay(true);
+        let shaken = async {
+            let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+            turn.show_need();
+            hello.into_stream(Arc::clone(&self.tls)).await
+        };
+        match shaken.await {
+            Ok(stream) => self.admit(stream, origin),
+            Err(error) => {
+                tracing::info!(%error, "a TLS handshake failed");
+                None
+            }
         }
-        Ok(Err(error)) => {
-            tracing::info!(%error, "a TLS handshake failed");
-            None
-        }
-        Err(_) => None,
+    }
+
+    /// Gives a connection the place that its certificate is worth.
+    fn admit(&self, stream: TlsStream<TcpStream>, origin: Origin) -> Option<Connection> {
+        let certificates = stream.get_ref().1.peer_certificates();
+        let shown = certificates.and_then(<[_]>::first).and_then(Shown::read);
+        let stay: Pin<Box<dyn Future<Output = ()> + Send>> = match &shown {
+            Some(shown) if !shown.has_expired((self.clock)()) => {
+                Box::pin(until_lost(self.hosts.take(shown.host)?))
+            }
+            _ => {
+                let lost = until_lost(self.strangers.take(origin)?);
+                Box::pin(async {
+                    tokio::select! {
+                        () = lost => {}
+                        () = tokio::time::sleep(STAY) => {}
+                    }
+                })
+            }
+        };
+        let peer = shown.map_or(AgentPeer::Stranger, AgentPeer::Host);
+        Some(Connection { stream, peer, stay: Some(stay) })
     }
 }
 
-/// Returns what a certificate shows that the handshake has verified.
-fn peer(certificate: Option<&CertificateDer<'_>>) -> AgentPeer {
-    let host =
-        certificate.and_then(|certificate| Some((certificate, enrol::host_of(certificate)?)));
-    match host {
-        None => AgentPeer::Stranger,
-        Some((certificate, host)) if enrol::has_expired(certificate, UnixTime::now()) => {
-            AgentPeer::HostOfOld(host)
-        }
-        Some((_, host)) => AgentPeer::Host(host),
-    }
+/// Holds a place until it is lost.
+async fn until_lost<K: Ord + Copy>((place, lost): (Place<K>, Lost)) {
+    // It always fails: nobody says anything.
+    let _ = lost.await;
+    drop(place);
 }
 
 /// Takes the operators' socket, in place of one that a server left behind.

@@ -172,6 +172,7 @@ impl Store {
         change.append(entry).await?;
         for sql in [
             "DELETE FROM labels WHERE host = $1",
+            "DELETE FROM certificates WHERE host = $1",
             "DELETE FROM sent WHERE host = $1",
             "DELETE FROM sent_revocations WHERE host = $1",
             "DELETE FROM hosts WHERE id = $1",

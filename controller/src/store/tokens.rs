@@ -8,7 +8,7 @@ use muster_proto::{
 };
 
 use super::{Store, StoreError, failed, signed, time};
-use crate::audit::Entry;
+use crate::{audit::Entry, enrol::certificate::Issue};
 
 /// A one-time secret, as it is kept.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct NewHost {
     pub keeper_key: MachinePublicKey,
     /// What it calls itself.
     pub hostname: String,
+    /// The certificate that it is about to be sent.
+    pub certificate: Issue,
 }
 
 /// Why a secret does not open the door.
@@ -71,7 +73,8 @@ impl Store {
     }
 
     /// Spends a secret on a host, and returns who made the token. A host that joins again keeps
-    /// what is known of it.
+    /// what is known of it, and may show itself by the certificate that it has until it shows the
+    /// new one: the answer may be lost.
     pub async fn join(
         &self,
         secret: Digest,
@@ -122,6 +125,7 @@ impl Store {
         .execute(&mut *change.tx)
         .await
         .map_err(failed("store a host"))?;
+        change.offer(host.id, host.certificate).await?;
         change.commit().await?;
         Ok(made_by)
     }

@@ -128,6 +128,12 @@ impl Host {
         Ok(verified)
     }
 
+    /// Signs the next receipt, and names these revocations in it too.
+    pub(crate) fn receipt_naming(&mut self, revocations: impl IntoIterator<Item = Id>) -> Envelope {
+        self.fresh_revocations.extend(revocations);
+        self.receipt()
+    }
+
     /// Signs the next receipt.
     pub(crate) fn receipt(&mut self) -> Envelope {
         let number = self.receipts.map_or(1, |(number, _)| number + 1);

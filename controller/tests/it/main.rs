@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod bad_hosts;
 mod begun;
 mod declare;
 mod deltas;
@@ -21,5 +22,6 @@ mod server;
 mod sessions;
 mod signing;
 mod store;
+mod strangers;
 mod witness;
 mod world;

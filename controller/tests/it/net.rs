@@ -100,6 +100,10 @@ impl Running {
         self.dir
     }
 
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp(self.clock.load(Ordering::SeqCst))
+    }
+
     pub(crate) fn turn_clock(&self, seconds: u64) {
         self.clock.fetch_add(seconds, Ordering::SeqCst);
     }
@@ -125,7 +129,7 @@ impl Running {
         self.dir.path().join("data")
     }
 
-    fn ca(&self) -> CertificateDer<'static> {
+    pub(crate) fn ca(&self) -> CertificateDer<'static> {
         CertificateDer::from(std::fs::read(self.dir.path().join("data/ca.der")).unwrap())
     }
 
@@ -178,7 +182,7 @@ impl Running {
         let reply = self.stranger().await.join(request).await?.into_inner();
         let certificate = Some((reply.certificate.clone(), &tls));
         let client = AgentsClient::new(soon(self.channel(certificate)).await.unwrap());
-        Ok(Courier { client, reply })
+        Ok(Courier { client, reply, key: tls })
     }
 }
 
@@ -208,6 +212,8 @@ pub(crate) fn join_request(host: &Host, tls: &KeyPair, secret: Vec<u8>) -> wire:
 pub(crate) struct Courier {
     pub(crate) client: AgentsClient<Channel>,
     pub(crate) reply: wire::JoinReply,
+    /// The key of its certificate.
+    pub(crate) key: KeyPair,
 }
 
 /// A session that is open.
@@ -228,31 +234,48 @@ impl Courier {
 
 impl Session {
     pub(crate) async fn stand(&mut self, host: &Host) {
-        let label =
-            |(key, value): (&str, &str)| wire::Label { key: key.into(), value: value.into() };
-        let standing = wire::Standing {
-            trust_version: host.trust.version,
-            floor: host.link().as_ref().map(wire::LinkRef::from),
-            labels: host.labels.iter().map(label).collect(),
-            mode: wire::HostMode::Enforce.into(),
-            agent_version: "0".to_owned(),
-            refusal: String::new(),
-        };
-        self.say(wire::from_agent::Message::Standing(standing)).await;
+        self.say(wire::from_agent::Message::Standing(standing(host))).await;
     }
 
-    async fn say(&mut self, message: wire::from_agent::Message) {
+    pub(crate) async fn say(&mut self, message: wire::from_agent::Message) {
         self.to.send(wire::FromAgent { message: Some(message) }).await.unwrap();
     }
 
     pub(crate) async fn report(&mut self, host: &mut Host) -> Envelope {
         let receipt = host.receipt();
-        let entry = wire::SpoolEntry { number: 0, receipt: Some(wire::Envelope::from(&receipt)) };
-        self.say(wire::from_agent::Message::Spool(entry)).await;
+        self.spool(&receipt).await;
         receipt
+    }
+
+    pub(crate) async fn spool(&mut self, receipt: &Envelope) {
+        let entry = wire::SpoolEntry { number: 0, receipt: Some(wire::Envelope::from(receipt)) };
+        self.say(wire::from_agent::Message::Spool(entry)).await;
     }
 
     pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {
         soon(self.from.message()).await.unwrap().map(|message| message.bundle)
+    }
+
+    /// Takes bundles until the session fails.
+    pub(crate) async fn failure(&mut self) -> Status {
+        loop {
+            match soon(self.from.message()).await {
+                Ok(message) => assert!(message.is_some(), "the session ended without a reason"),
+                Err(status) => return status,
+            }
+        }
+    }
+}
+
+/// Where a host says it stands.
+pub(crate) fn standing(host: &Host) -> wire::Standing {
+    let label = |(key, value): (&str, &str)| wire::Label { key: key.into(), value: value.into() };
+    wire::Standing {
+        trust_version: host.trust.version,
+        floor: host.link().as_ref().map(wire::LinkRef::from),
+        labels: host.labels.iter().map(label).collect(),
+        mode: wire::HostMode::Enforce.into(),
+        agent_version: "0".to_owned(),
+        refusal: String::new(),
     }
 }

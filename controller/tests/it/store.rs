@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use muster_controller::{
     audit::Entry,
     current::{Current, Event},
+    enrol::certificate::Issue,
     host::{Sent, Shown},
     store::{NewHost, SentTo, Store, StoreError, StoredReceipt, Token, TokenRefused},
 };
@@ -43,7 +44,12 @@ fn token(secret: &str, seconds: u64) -> Token {
 }
 
 fn new_host(host: &Host) -> NewHost {
-    NewHost { id: host.id(), keeper_key: host.key.public(), hostname: "db1".to_owned() }
+    NewHost {
+        id: host.id(),
+        keeper_key: host.key.public(),
+        hostname: "db1".to_owned(),
+        certificate: Issue { key: Digest::new([1; 32]), at: NOW },
+    }
 }
 
 async fn joined(store: &Store, host: &Host) {

@@ -12,6 +12,25 @@ pub const MAX_PARTS: usize = 1 << 17;
 /// The most bytes that a statement may have.
 pub const MAX_STATEMENT: usize = 256 << 10;
 
+/// The most bytes that a receipt may have. That of a host that sets up a thousand accounts, and
+/// fails at each of several steps for a long reason, has less than half.
+pub const MAX_RECEIPT: usize = 4 << 20;
+
+/// The most outcomes, findings and revocations that a receipt may have, together with its few other
+/// fields.
+pub const MAX_RECEIPT_PARTS: usize = 1 << 16;
+
+pub(super) fn receipt(bytes: &[u8]) -> Result<(), Fault> {
+    if bytes.len() > MAX_RECEIPT {
+        return Err(Fault::ReceiptTooLarge(bytes.len()));
+    }
+    let mut left = MAX_RECEIPT_PARTS;
+    for_each_field(bytes, |_, _| {
+        left = left.checked_sub(1).ok_or(Fault::ReceiptOfTooMany)?;
+        Ok(())
+    })
+}
+
 pub(super) fn statement(bytes: &[u8]) -> Result<(), Fault> {
     if bytes.len() > MAX_STATEMENT { Err(Fault::TooLarge(bytes.len())) } else { Ok(()) }
 }

@@ -5,7 +5,7 @@ use crate::{
     crypto::MachinePublicKey,
     id::{Digest, Id},
     link::LinkRef,
-    name::Line,
+    name::{Line, Words},
     receipt::{Convergence, Enrolment, Finding, HostMode, Outcome, Receipt, Standing, Trigger},
     selector::Labels,
     time::Timestamp,
@@ -134,8 +134,8 @@ impl TryFrom<wire::Standing> for Standing {
             floor: wire.floor.map(LinkRef::try_from).transpose()?,
             labels,
             mode: host_mode(wire.mode)?,
-            agent_version: wire.agent_version,
-            refusal: wire.refusal,
+            agent_version: Line::parse(&wire.agent_version)?.to_string(),
+            refusal: Words::parse(&wire.refusal)?.to_string(),
         })
     }
 }

@@ -3,14 +3,18 @@
 
 use muster_proto::{
     bundle::Bundle,
-    convert::{MAX_PARTS, MAX_STATEMENT},
+    convert::{MAX_PARTS, MAX_RECEIPT, MAX_RECEIPT_PARTS, MAX_STATEMENT},
     crypto::sha256,
     envelope::{Document, Signature},
     id::Digest,
+    receipt::{Finding, Outcome, Receipt},
     statement::{Content, Statement},
 };
 
-use crate::world::{SHAPES, Shape, World, id, staffed, user};
+use crate::{
+    signatures::receipt,
+    world::{SHAPES, Shape, World, id, staffed, user},
+};
 
 /// Says why the bytes are refused; nothing if they are not.
 fn refusal<T: Document>(bytes: &[u8]) -> Option<String> {
@@ -69,4 +73,69 @@ fn a_statement_of_more_bytes_than_any_honest_one_is_not_read() {
     let beyond = member(&world, most + 1).encode();
     let why = format!("they are {}; at most {MAX_STATEMENT} are read", beyond.len());
     assert_eq!(refusal::<Statement>(&beyond), Some(why));
+}
+
+fn outcome(login: &str, words: usize) -> Outcome {
+    Outcome {
+        action: "account-unlocked-and".to_owned(),
+        subject: login.to_owned(),
+        detail: "x".repeat(words / 2),
+        failure: Some("x".repeat(words)),
+    }
+}
+
+#[test]
+fn a_receipt_of_more_bytes_than_any_honest_one_is_not_read() {
+    let world = World::new(Shape::One);
+    let finding = |length| Finding {
+        kind: "conflict".to_owned(),
+        subject: "ana".to_owned(),
+        detail: "x".repeat(length),
+    };
+    let sized =
+        |length| Receipt { findings: vec![finding(length)], ..receipt(&world, sha256(&[b"db1"])) };
+    let rest = sized(MAX_RECEIPT).encode().len() - MAX_RECEIPT;
+    let most = sized(MAX_RECEIPT - rest).encode();
+    assert_eq!(most.len(), MAX_RECEIPT);
+    assert_eq!(refusal::<Receipt>(&most), None);
+    let beyond = sized(MAX_RECEIPT - rest + 1).encode();
+    let why = format!("they are {}; at most {MAX_RECEIPT} are read of a receipt", beyond.len());
+    assert_eq!(refusal::<Receipt>(&beyond), Some(why));
+}
+
+#[test]
+fn a_receipt_of_more_parts_than_any_honest_one_is_not_read() {
+    let world = World::new(Shape::One);
+    let nothing = Outcome {
+        action: String::new(),
+        subject: String::new(),
+        detail: String::new(),
+        failure: None,
+    };
+    let mut receipt = receipt(&world, sha256(&[b"db1"]));
+    // Lineage, host, number, time, trust version, mode, trigger and what is left to do.
+    receipt.outcomes = vec![nothing.clone(); MAX_RECEIPT_PARTS - 8];
+    assert_eq!(refusal::<Receipt>(&receipt.encode()), None);
+    receipt.outcomes.push(nothing);
+    let why = format!("they have more than {MAX_RECEIPT_PARTS} parts, and are a receipt");
+    assert_eq!(refusal::<Receipt>(&receipt.encode()), Some(why));
+}
+
+#[test]
+fn a_receipt_of_a_thousand_accounts_where_everything_failed_fits_twice() {
+    let world = World::new(Shape::One);
+    let mut receipt = receipt(&world, sha256(&[b"db1"]));
+    for number in 0..1_000 {
+        let login = format!("{number:a>31}");
+        receipt.outcomes.extend((0..5).map(|_| outcome(&login, 200)));
+        receipt.findings.push(Finding {
+            kind: "conflict".to_owned(),
+            subject: login,
+            detail: "x".repeat(120),
+        });
+    }
+    receipt.findings.sort();
+    let bytes = receipt.encode();
+    assert!(bytes.len() < MAX_RECEIPT / 2, "{}", bytes.len());
+    assert_eq!(Receipt::decode(&bytes), Ok(receipt));
 }

@@ -1,0 +1,230 @@
+//! One session of a host: it says where it stands and what it did, and is sent its bundles. It ends
+//! when the host ends it, when another of the host's takes its place, or when the certificate that
+//! it was begun with has expired; a sound host has renewed it long before, and comes with the new one.
+
+use std::{pin::Pin, time::Duration};
+
+use muster_proto::{
+    envelope::Envelope,
+    receipt::Standing,
+    wire::{self, from_agent::Message},
+};
+use prost::Message as _;
+use tokio::sync::{mpsc, oneshot};
+use tonic::{Status, Streaming};
+
+use super::{
+    super::{Clock, envelope, internal, told},
+    AgentsApi,
+};
+use crate::{enrol::certificate::Shown, fleet::ReceiptError};
+
+/// The most labels of a host.
+const MAX_LABELS: usize = 256;
+/// How many receipts are stored and acknowledged together …
+const BATCH: usize = 256;
+/// … and after how many bytes no further is waited for.
+const BATCH_BYTES: usize = 4 << 20;
+/// How often an open session looks whether its certificate has expired; at the end of it anyway.
+const LOOK: Duration = Duration::from_mins(1);
+
+/// What a session is.
+pub(super) struct Session {
+    pub(super) api: AgentsApi,
+    pub(super) shown: Shown,
+    /// The number that the fleet gave it.
+    pub(super) number: u64,
+}
+
+/// What a host says, and the end of it.
+struct Words<'a> {
+    messages: Streaming<wire::FromAgent>,
+    /// Why nobody listens any more, once that is so. It ends the wait for words and never the work
+    /// on those that came, which leaves nothing half done.
+    over: Pin<&'a mut (dyn Future<Output = Result<(), Status>> + Send)>,
+}
+
+/// What comes next.
+enum Heard {
+    Message(wire::FromAgent),
+    Over,
+}
+
+impl Session {
+    /// Listens to the host, and returns what it is sent.
+    pub(super) fn begin(
+        self,
+        messages: Streaming<wire::FromAgent>,
+        from: mpsc::Receiver<Vec<u8>>,
+    ) -> mpsc::Receiver<Result<wire::ToAgent, Status>> {
+        let (fail, failure) = oneshot::channel();
+        let (out, replies) = mpsc::channel(1);
+        let passing = tokio::spawn(pass(from, out, failure));
+        tokio::spawn(async move {
+            let over = async {
+                tokio::select! {
+                    () = expired(&self.shown, &self.api.controller.clock) => {
+                        Err(Status::unauthenticated("the client certificate has expired"))
+                    }
+                    // Another took its place, or nobody takes anything.
+                    _ = passing => Ok(()),
+                }
+            };
+            tokio::pin!(over);
+            let host = self.shown.host;
+            if let Err(status) = self.listen(Words { messages, over }).await {
+                let (host, reason) = (host.short(), status.message());
+                tracing::warn!(host, reason, "a session ended");
+                // Nobody hears it if the connection is gone.
+                let _ = fail.send(status);
+            }
+            self.api.controller.fleet.disconnect(host, self.number).await;
+        });
+        replies
+    }
+
+    /// Takes what the host says until it is silent, in the order in which it says it.
+    async fn listen(&self, mut words: Words<'_>) -> Result<(), Status> {
+        let controller = &self.api.controller;
+        let host = self.shown.host;
+        let mut next = words.next().await?;
+        while let Heard::Message(message) = next {
+            let mut size = message.encoded_len();
+            let mut waiting = None;
+            match message.message {
+                Some(Message::Standing(standing)) => {
+                    let standing = read_standing(standing)?;
+                    let Some(()) = self.hear(size, &mut words).await? else { return Ok(()) };
+                    let now = (controller.clock)();
+                    let stood = controller.fleet.stand(host, self.number, standing, now).await;
+                    stood.map_err(|error| internal(&error))?;
+                }
+                Some(Message::Spool(entry)) => {
+                    let mut receipts = vec![receipt(entry)?];
+                    waiting = words.gather(&mut receipts, &mut size).await?;
+                    let Some(()) = self.hear(size, &mut words).await? else { return Ok(()) };
+                    let now = (controller.clock)();
+                    match controller.fleet.receive(host, &receipts, now).await {
+                        Ok(()) => {}
+                        Err(ReceiptError::Store(error)) => return Err(internal(&error)),
+                        // The host is not cut off: what is taken away must still reach it.
+                        Err(error) => {
+                            let (host, error) = (host.short(), told(&error));
+                            tracing::warn!(host, error, "a receipt was not stored");
+                        }
+                    }
+                }
+                None => return Err(Status::invalid_argument("a message of nothing")),
+            }
+            next = match waiting {
+                Some(message) => Heard::Message(message),
+                None => words.next().await?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Lets a host wait that says too much; nothing, if the session ends meanwhile.
+    async fn hear(&self, size: usize, words: &mut Words<'_>) -> Result<Option<()>, Status> {
+        let host = self.shown.host;
+        let wait = self.api.rates.wait(host, size, (self.api.controller.clock)());
+        if wait.is_zero() {
+            return Ok(Some(()));
+        }
+        tracing::debug!(host = %host.short(), ?wait, "a host says too much and waits");
+        tokio::select! {
+            over = &mut words.over => over.map(|()| None),
+            () = tokio::time::sleep(wait) => Ok(Some(())),
+        }
+    }
+}
+
+impl Words<'_> {
+    async fn next(&mut self) -> Result<Heard, Status> {
+        tokio::select! {
+            biased;
+            over = &mut self.over => over.map(|()| Heard::Over),
+            message = self.messages.message() => {
+                Ok(message?.map_or(Heard::Over, Heard::Message))
+            }
+        }
+    }
+
+    /// Takes the receipts that are there already; returns the message that is none, if one came.
+    async fn gather(
+        &mut self,
+        receipts: &mut Vec<Envelope>,
+        size: &mut usize,
+    ) -> Result<Option<wire::FromAgent>, Status> {
+        while receipts.len() < BATCH && *size < BATCH_BYTES {
+            let ready = tokio::select! {
+                biased;
+                message = self.messages.message() => message?,
+                () = std::future::ready(()) => return Ok(None),
+            };
+            let Some(message) = ready else { return Ok(None) };
+            *size += message.encoded_len();
+            match message.message {
+                Some(Message::Spool(entry)) => receipts.push(receipt(entry)?),
+                message => return Ok(Some(wire::FromAgent { message })),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Returns when a certificate has expired.
+async fn expired(shown: &Shown, clock: &Clock) {
+    loop {
+        let now = clock();
+        if shown.has_expired(now) {
+            return;
+        }
+        let left = Duration::from_secs(shown.until.since(now).saturating_add(1));
+        tokio::time::sleep(left.min(LOOK)).await;
+    }
+}
+
+/// Hands bundles on until there are no more, or until the session fails: what still waits is not
+/// sent then.
+async fn pass(
+    mut from: mpsc::Receiver<Vec<u8>>,
+    out: mpsc::Sender<Result<wire::ToAgent, Status>>,
+    failure: oneshot::Receiver<Status>,
+) {
+    let bundles = async {
+        while let Some(bundle) = from.recv().await {
+            if out.send(Ok(wire::ToAgent { bundle })).await.is_err() {
+                return;
+            }
+        }
+    };
+    let failed = async {
+        match failure.await {
+            Ok(status) => status,
+            // The host has nothing more to say, and may hear the rest.
+            Err(_gone) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        status = failed => {
+            // Nobody hears it if the connection is gone.
+            let _ = out.send(Err(status)).await;
+        }
+        () = bundles => {}
+    }
+}
+
+fn receipt(entry: wire::SpoolEntry) -> Result<Envelope, Status> {
+    envelope(entry.receipt, "receipt")
+}
+
+/// Reads a host's own words, bounded.
+fn read_standing(wire: wire::Standing) -> Result<Standing, Status> {
+    let wrong = |what: String| Status::invalid_argument(format!("the standing: {what}"));
+    if wire.labels.len() > MAX_LABELS {
+        return Err(wrong(format!("{} labels; at most {MAX_LABELS}", wire.labels.len())));
+    }
+    Standing::try_from(wire).map_err(|error| wrong(error.to_string()))
+}

@@ -9,7 +9,8 @@ use muster_proto::{crypto::sha256, id::Digest, link::LogHead, merkle::Tree, time
 pub struct Entry {
     /// When.
     pub time: Timestamp,
-    /// A stable word: trust-root, link, approval, revocation, token, enrolment.
+    /// A stable word: trust-root, link, approval, revocation, token, enrolment, enrolment-lapsed,
+    /// receipts-missing, receipts-parted, receipts-back.
     pub kind: &'static str,
     /// 16 random bytes, so that a leaf tells nothing of an erased body.
     pub salt: [u8; 16],

@@ -71,6 +71,8 @@ pub struct Host {
     pub token_by: String,
     /// It was enrolled and has never shown up.
     pub pending: bool,
+    /// What the controller found out about it.
+    pub notes: Vec<String>,
 }
 
 /// How far one host has got.
@@ -325,5 +327,6 @@ fn host(wire: wire::Host) -> Result<Host, ClientError> {
         receipts: wire.receipts,
         token_by: wire.token_by,
         pending: wire.pending,
+        notes: wire.notes,
     })
 }

@@ -37,7 +37,7 @@ pub(crate) use change::entry;
 pub use change::{PublishError, RevokeError};
 pub use pending::LapseError;
 pub use progress::{Goal, Progress};
-pub use receipts::ReceiptError;
+pub use receipts::{MAX_NUMBER, ReceiptError};
 
 /// How many bundles may wait for a connection that does not take them.
 pub const WAITING: usize = 64;
@@ -163,6 +163,7 @@ impl Fleet {
             standing: None,
             confirmed: 0,
             receipts: None,
+            breaks: Vec::new(),
         };
         let sent = SentTo {
             host: host.id,

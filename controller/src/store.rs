@@ -31,7 +31,7 @@ use tokio::sync::Mutex;
 use crate::audit::{self, Frontier};
 
 pub use fleet::SentTo;
-pub use receipts::StoredReceipt;
+pub use receipts::{FoundBreak, StoredReceipt, show_break};
 pub use tokens::{NewHost, Token, TokenRefused};
 
 /// The database's file in the data directory.

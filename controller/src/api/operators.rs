@@ -268,6 +268,7 @@ fn wire_host(host: &Host, connected: bool) -> wire::Host {
         receipts: host.receipts.map_or(0, |(number, _)| number),
         token_by: host.token_by.clone(),
         pending: host.is_pending(),
+        notes: host.breaks.iter().map(ToString::to_string).collect(),
     }
 }
 

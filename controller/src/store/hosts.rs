@@ -12,7 +12,10 @@ use muster_proto::{
 };
 
 use super::{Store, StoreError, corrupt, digest, failed, signed, time, unsigned};
-use crate::{audit::Entry, host::Host};
+use crate::{
+    audit::Entry,
+    host::{Host, ReceiptBreak},
+};
 
 const OBSERVE: i64 = 1;
 const ENFORCE: i64 = 2;
@@ -37,7 +40,7 @@ struct HostRow {
 }
 
 impl HostRow {
-    fn read(self, labels: Labels) -> Result<Host, StoreError> {
+    fn read(self, labels: Labels, breaks: Vec<ReceiptBreak>) -> Result<Host, StoreError> {
         let link = |number: i64, bytes: &[u8]| {
             Ok(LinkRef { number: unsigned(number), digest: digest(bytes, "floor")? })
         };
@@ -73,6 +76,7 @@ impl HostRow {
             standing,
             confirmed: unsigned(self.confirmed),
             receipts,
+            breaks,
         })
     }
 }
@@ -100,9 +104,11 @@ impl Store {
             let own = labels.entry(host).or_default();
             own.insert(&key, &value).map_err(corrupt("label"))?;
         }
+        let mut breaks = self.breaks().await?;
         let read = |row: HostRow| {
             let own = labels.remove(&row.id).unwrap_or_default();
-            row.read(own)
+            let breaks = breaks.remove(&digest(&row.id, "host")?).unwrap_or_default();
+            row.read(own, breaks)
         };
         rows.into_iter().map(read).collect()
     }

@@ -16,6 +16,7 @@ mod host;
 mod net;
 mod pending;
 mod publish;
+mod receipts;
 mod server;
 mod sessions;
 mod store;

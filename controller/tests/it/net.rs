@@ -228,6 +228,11 @@ impl Courier {
 
 impl Session {
     pub(crate) async fn stand(&mut self, host: &Host) {
+        self.refuse(host, "").await;
+    }
+
+    /// Says where the host stands, and why it refused what it was sent.
+    pub(crate) async fn refuse(&mut self, host: &Host, why: &str) {
         let label =
             |(key, value): (&str, &str)| wire::Label { key: key.into(), value: value.into() };
         let standing = wire::Standing {
@@ -236,7 +241,7 @@ impl Session {
             labels: host.labels.iter().map(label).collect(),
             mode: wire::HostMode::Enforce.into(),
             agent_version: "0".to_owned(),
-            refusal: String::new(),
+            refusal: why.to_owned(),
         };
         self.say(wire::from_agent::Message::Standing(standing)).await;
     }
@@ -247,9 +252,13 @@ impl Session {
 
     pub(crate) async fn report(&mut self, host: &mut Host) -> Envelope {
         let receipt = host.receipt();
-        let entry = wire::SpoolEntry { number: 0, receipt: Some(wire::Envelope::from(&receipt)) };
-        self.say(wire::from_agent::Message::Spool(entry)).await;
+        self.send(&receipt).await;
         receipt
+    }
+
+    pub(crate) async fn send(&mut self, receipt: &Envelope) {
+        let entry = wire::SpoolEntry { number: 0, receipt: Some(wire::Envelope::from(receipt)) };
+        self.say(wire::from_agent::Message::Spool(entry)).await;
     }
 
     pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {

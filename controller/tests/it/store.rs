@@ -177,10 +177,10 @@ async fn hosts_come_back_as_they_were() {
             StoredReceipt { number, digest: envelope.digest(), floor: Some(1), envelope }
         })
         .collect();
-    store.add_receipts(host.id(), &receipts[..2]).await.unwrap();
-    store.add_receipts(host.id(), &receipts[2..]).await.unwrap();
+    store.add_receipts(host.id(), &receipts[..2], &[]).await.unwrap();
+    store.add_receipts(host.id(), &receipts[2..], &[]).await.unwrap();
     assert!(
-        store.add_receipts(host.id(), &receipts[2..]).await.is_err(),
+        store.add_receipts(host.id(), &receipts[2..], &[]).await.is_err(),
         "a number is stored once"
     );
     store.close().await;
@@ -191,8 +191,10 @@ async fn hosts_come_back_as_they_were() {
     assert_eq!((found.hostname.as_str(), found.token_by.as_str()), ("db1", "ana"));
     let newest = store.receipts(host.id(), 2).await.unwrap();
     assert_eq!(newest, [receipts[2].envelope.clone(), receipts[1].envelope.clone()]);
-    let digest = store.receipt_digest(host.id(), 2).await.unwrap();
-    assert_eq!(digest, Some(receipts[1].digest));
+    let below = store.receipts_before(host.id(), 3, 1).await.unwrap();
+    assert_eq!(below, [(2, receipts[1].envelope.clone())]);
+    assert!(store.has_receipt(host.id(), 2, receipts[1].digest).await.unwrap());
+    assert!(!store.has_receipt(host.id(), 2, receipts[2].digest).await.unwrap());
     assert!(store.bans().await.unwrap().is_empty());
 }
 

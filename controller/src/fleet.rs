@@ -36,7 +36,7 @@ use crate::{
 pub(crate) use change::entry;
 pub use change::{PublishError, RevokeError};
 pub use pending::LapseError;
-pub use progress::{Goal, Progress};
+pub use progress::{Goal, LOOK_BACK, Progress};
 pub use receipts::{MAX_NUMBER, ReceiptError};
 
 /// How many bundles may wait for a connection that does not take them.

@@ -1,9 +1,10 @@
-//! Receipts that do not fit onto one another: some got lost, or a host was set back.
+//! Receipts that do not fit onto one another, since some got lost or a host was set back; and very
+//! many that do.
 
-use muster_controller::store::Store;
+use muster_controller::{fleet::LOOK_BACK, store::Store};
 use muster_proto::{
     envelope::{Envelope, Verified},
-    link::Acknowledgement,
+    link::{Acknowledgement, Target},
     wire,
 };
 
@@ -11,7 +12,7 @@ use crate::{
     host::Host,
     net::{Running, Session, soon},
     server::{grant, until, wired},
-    world::World,
+    world::{World, id},
 };
 
 async fn shown(server: &Running) -> wire::Host {
@@ -138,4 +139,52 @@ async fn a_host_that_was_set_back_is_told_of_and_replaces_nothing() {
     let found: Vec<&str> = kinds.iter().map(String::as_str).collect();
     assert_eq!(found[found.len() - 3..], ["receipts-back", "receipts-back", "receipts-parted"]);
     store.close().await;
+}
+
+/// Receipts come in bursts of more than are stored together, and a revocation may be named by one
+/// that is older than any that are looked through at once.
+#[tokio::test]
+async fn of_many_receipts_none_is_lost_and_the_one_that_names_a_revocation_is_found() {
+    let mut world = World::new();
+    let server = Running::start(&world).await;
+    let mut operator = server.operator().await;
+    let mut host = Host::new(&world, &[("tier", "db")]);
+    let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+    let mut session = courier.session(&host).await;
+    operator.publish(wired(&world.publish(grant(&world)))).await.unwrap();
+    until(&mut session, &mut host, |bundle| bundle.link.is_some()).await;
+    session.stand(&host).await;
+    let target = Target::Statement { id: id("ana"), revision: 1 };
+    let revocation = world.revocation("offboard", target);
+    let request = wire::RevokeRequest { revocation: Some((&revocation).into()) };
+    operator.revoke(request).await.unwrap();
+    until(&mut session, &mut host, |bundle| !bundle.revocations.is_empty()).await;
+    let naming = wire::Envelope::from(&session.report(&mut host).await);
+
+    let of = |limit| wire::ReceiptsRequest { host: host.id().as_bytes().to_vec(), limit };
+    let (few, all, all_but_one) = (of(999), of(0), of(1_001));
+    let follow = wire::FollowRequest {
+        link: 1,
+        revocations: vec![id("offboard").as_bytes().to_vec()],
+        hosts: vec![host.id().as_bytes().to_vec()],
+    };
+    let look_back = u64::from(LOOK_BACK);
+    for last in [look_back, look_back + 1, 2 * look_back + 1, 1_001] {
+        let mut newest = session.report(&mut host).await;
+        while host.receipts.unwrap().0 < last {
+            newest = session.report(&mut host).await;
+        }
+        let stored = |word: &Acknowledgement| word.number == last;
+        until(&mut session, &mut host, |b| b.acknowledgement.as_ref().is_some_and(|w| stored(w)))
+            .await;
+        let mut progress = operator.follow(follow.clone()).await.unwrap().into_inner();
+        let found = soon(progress.message()).await.unwrap().unwrap();
+        assert_eq!(found.receipts, [naming.clone(), (&newest).into()], "{last}");
+        assert!(soon(progress.message()).await.unwrap().is_none(), "it has arrived");
+    }
+    for (request, count) in [(few, 999), (all, 1_000), (all_but_one, 1_000)] {
+        let receipts = operator.receipts(request).await.unwrap().into_inner().receipts;
+        assert_eq!(receipts.len(), count);
+    }
+    server.stop().await;
 }

@@ -164,6 +164,7 @@ impl Fleet {
             confirmed: 0,
             receipts: None,
             breaks: Vec::new(),
+            unsent: None,
         };
         let sent = SentTo {
             host: host.id,

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use muster_proto::{
+    bundle::MAX_BUNDLE,
     crypto::MachinePublicKey,
     id::{Digest, HostId, Id},
     receipt::Standing,
@@ -33,6 +34,15 @@ pub struct Host {
     pub receipts: Option<(u64, Digest)>,
     /// Where its receipts do not fit onto one another, oldest first: the newest few.
     pub breaks: Vec<ReceiptBreak>,
+    /// What could not be sent to it, and has not been since.
+    pub unsent: Option<TooLarge>,
+}
+
+/// A bundle that is larger than a host reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    /// Its bytes.
+    pub size: usize,
 }
 
 /// A place where a host's receipts do not fit onto one another.
@@ -70,6 +80,17 @@ impl BreakKind {
             Self::Parted => "receipts-parted",
             Self::Back => "receipts-back",
         }
+    }
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { size } = self;
+        write!(
+            f,
+            "not sent: what concerns this host has {size} bytes, and a host reads at most \
+             {MAX_BUNDLE}; split what is assigned to it"
+        )
     }
 }
 

@@ -268,8 +268,13 @@ fn wire_host(host: &Host, connected: bool) -> wire::Host {
         receipts: host.receipts.map_or(0, |(number, _)| number),
         token_by: host.token_by.clone(),
         pending: host.is_pending(),
-        notes: host.breaks.iter().map(ToString::to_string).collect(),
+        notes: notes(host),
     }
+}
+
+fn notes(host: &Host) -> Vec<String> {
+    let unsent = host.unsent.iter().map(ToString::to_string);
+    unsent.chain(host.breaks.iter().map(ToString::to_string)).collect()
 }
 
 fn wire_progress(progress: &Progress) -> wire::HostProgress {

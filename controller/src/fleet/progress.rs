@@ -42,7 +42,7 @@ pub struct Progress {
     pub connected: bool,
     /// The receipts that say that it has arrived, oldest first; none before that.
     pub receipts: Vec<Envelope>,
-    /// Why the host refused.
+    /// Why it does not arrive: the host's refusal, or why it could not be sent.
     pub refusal: String,
 }
 
@@ -92,7 +92,11 @@ impl Fleet {
                 keeper_key: member.host.keeper_key,
                 connected: member.session.is_some(),
                 receipts: Vec::new(),
-                refusal: standing.map(|standing| standing.refusal.clone()).unwrap_or_default(),
+                refusal: match (standing, &member.host.unsent) {
+                    (_, Some(unsent)) => unsent.to_string(),
+                    (Some(standing), None) => standing.refusal.clone(),
+                    (None, None) => String::new(),
+                },
             };
             (progress, arrived)
         };

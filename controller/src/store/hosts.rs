@@ -77,6 +77,7 @@ impl HostRow {
             confirmed: unsigned(self.confirmed),
             receipts,
             breaks,
+            unsent: None,
         })
     }
 }

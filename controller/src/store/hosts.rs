@@ -20,6 +20,11 @@ use crate::{
 const OBSERVE: i64 = 1;
 const ENFORCE: i64 = 2;
 
+/// A number that stands for no mode.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is no mode of a host")]
+struct UnknownMode(i64);
+
 #[derive(sqlx::FromRow)]
 struct HostRow {
     id: Vec<u8>,
@@ -56,7 +61,7 @@ impl HostRow {
             None => None,
             Some(OBSERVE) => Some(HostMode::Observe),
             Some(ENFORCE) => Some(HostMode::Enforce),
-            Some(_) => return Err(StoreError::Corrupt("host mode")),
+            Some(other) => return Err(corrupt("host mode")(UnknownMode(other))),
         };
         let standing = mode.map(|mode| Standing {
             trust_version: unsigned(self.trust_version),

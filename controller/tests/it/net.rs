@@ -182,6 +182,16 @@ impl Running {
     }
 }
 
+/// Does to a database, behind the back of whoever has it open, what no method does.
+#[expect(clippy::disallowed_types, reason = "a test breaks what the store would not")]
+pub(crate) async fn alter(database: &Path, sql: &'static str) {
+    use sqlx::Connection as _;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
 /// TLS has a clock of its own.
 pub(crate) fn wall() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()

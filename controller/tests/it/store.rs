@@ -21,6 +21,7 @@ use muster_proto::{
 
 use crate::{
     host::{Host, labels},
+    net::alter,
     world::{NOW, World, id},
 };
 
@@ -241,7 +242,10 @@ async fn what_is_not_ours_is_left_alone() {
         b"no database at all, and rather longer than a header of one hundred bytes would be; \
                  it stays what it is, whoever looks at it";
     std::fs::write(&file, text).unwrap();
-    assert!(matches!(Store::open(dir.path()).await, Err(StoreError::Foreign(_))));
+    let none = Store::open(dir.path()).await.unwrap_err();
+    assert!(matches!(none, StoreError::Database { .. }), "{none}");
+    let why = std::error::Error::source(&none).unwrap().to_string();
+    assert!(why.contains("not a database"), "{why}");
     let first = entry("trust-root", b"");
     let exists = Store::create(dir.path(), &world.trust, &first).await;
     assert!(matches!(exists, Err(StoreError::Exists(_))));
@@ -249,4 +253,39 @@ async fn what_is_not_ours_is_left_alone() {
     // A database of some other program has no mark, or another one.
     std::fs::write(&file, b"").unwrap();
     assert!(matches!(Store::open(dir.path()).await, Err(StoreError::Foreign(_))));
+}
+
+#[tokio::test]
+async fn a_store_that_was_not_made_to_the_end_or_cannot_be_looked_at_is_not_called_anothers() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let first = entry("trust-root", b"");
+    // The tables are there, and the first transaction is not.
+    let store = Store::create(dir.path(), &world.trust, &first).await.unwrap();
+    store.close().await;
+    let file = dir.path().join("muster.db");
+    alter(&file, "DELETE FROM fleet").await;
+    let half = Store::open(dir.path()).await.unwrap_err();
+    assert!(matches!(half, StoreError::Unfinished(_)), "{half}");
+    alter(&file, "PRAGMA application_id = 7").await;
+    let other = Store::open(dir.path()).await.unwrap_err();
+    assert!(matches!(other, StoreError::Foreign(_)), "{other}");
+    // A file in the place of a directory cannot be looked into, by root either.
+    let hidden = Store::open(&file).await.unwrap_err();
+    assert!(matches!(hidden, StoreError::File { .. }), "{hidden}");
+}
+
+#[tokio::test]
+async fn what_does_not_read_back_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let store = create(&dir, &world).await;
+    joined(&store, &Host::new(&world, &[])).await;
+    store.close().await;
+    alter(&dir.path().join("muster.db"), "UPDATE hosts SET mode = 7").await;
+    let store = Store::open(dir.path()).await.unwrap();
+    let corrupt = store.hosts().await.unwrap_err();
+    assert_eq!(corrupt.to_string(), "the store's host mode does not read back");
+    let why = std::error::Error::source(&corrupt).unwrap().to_string();
+    assert_eq!(why, "7 is no mode of a host");
 }

@@ -9,13 +9,16 @@ mod listen;
 
 use std::{
     fmt, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use muster_proto::time::Timestamp;
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{SignalKind, signal},
@@ -145,8 +148,9 @@ impl Server {
     /// Opens everything and takes the listeners, by this clock.
     pub async fn bind_at(config: Config, clock: Clock) -> Result<Self, ServeError> {
         let now = clock();
+        // Before anything is opened: opening brings the tables up to date.
+        let lock = lock(&config.data_dir)?;
         let store = Store::open(&config.data_dir).await?;
-        let lock = lock(&config)?;
         let signer = Signer::open(&config.data_dir.join(setup::ONLINE_KEY))?;
         let ca = Arc::new(Ca::open(&config.data_dir)?);
         let bans = Bans::new(store.bans().await?);
@@ -275,9 +279,14 @@ async fn chores(
     }
 }
 
-fn lock(config: &Config) -> Result<Flock<std::fs::File>, ServeError> {
-    let path = &config.data_dir;
-    let directory = |source| ServeError::DataDir { path: path.clone(), source };
-    let file = std::fs::File::open(path).map_err(directory)?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| ServeError::Locked(path.clone()))
+fn lock(data_dir: &Path) -> Result<Flock<std::fs::File>, ServeError> {
+    let directory = |source| ServeError::DataDir { path: data_dir.to_owned(), source };
+    let file = std::fs::File::open(data_dir).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => StoreError::Absent(data_dir.to_owned()).into(),
+        _ => directory(source),
+    })?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => ServeError::Locked(data_dir.to_owned()),
+        errno => directory(errno.into()),
+    })
 }

@@ -31,6 +31,7 @@ use crate::{
     api::{
         self, Clock, Controller,
         caller::{GateLayer, OperatorRule},
+        told,
     },
     config::{self, Config},
     enrol::{
@@ -43,8 +44,6 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// How often the controller's own certificate is replaced: three times in its life.
-const RENEWAL: Duration = Duration::from_hours(8);
 /// How long open calls have to end when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -245,7 +244,8 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// What is done now and then: heartbeats, and the controller's own certificate.
+/// What is done now and then: heartbeats, and the controller's own certificate. Whether it is due is
+/// asked of the wall clock at every heartbeat, since a timer stands still while a machine sleeps.
 async fn chores(
     controller: &Controller,
     own: &OwnCertificate,
@@ -254,25 +254,24 @@ async fn chores(
 ) {
     let mut heartbeat = tokio::time::interval(config.checkpoint_every);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut renewal = tokio::time::interval(RENEWAL);
-    renewal.tick().await;
     let stopped = stopped(stop);
     tokio::pin!(stopped);
     loop {
         tokio::select! {
             () = &mut stopped => return,
             _ = heartbeat.tick() => {
-                if let Err(error) = controller.fleet.heartbeat((controller.clock)()).await {
-                    tracing::error!(%error, "the heartbeat failed");
-                }
-                if let Err(error) = controller.fleet.lapse((controller.clock)()).await {
-                    tracing::error!(%error, "enrolments that were never used could not be forgotten");
-                }
-            }
-            _ = renewal.tick() => {
+                let now = (controller.clock)();
                 let host = config::host_of(&config.agent_address).unwrap_or("localhost");
-                if let Err(error) = own.renew(&controller.ca, host, (controller.clock)()) {
-                    tracing::error!(%error, "the controller's certificate could not be renewed");
+                if let Err(error) = own.renew_if_due(&controller.ca, host, now) {
+                    let error = told(&error);
+                    tracing::error!(error, "the controller's certificate could not be renewed");
+                }
+                if let Err(error) = controller.fleet.heartbeat(now).await {
+                    tracing::error!(error = told(&error), "the heartbeat failed");
+                }
+                if let Err(error) = controller.fleet.lapse(now).await {
+                    let error = told(&error);
+                    tracing::error!(error, "enrolments that were never used could not be forgotten");
                 }
             }
         }

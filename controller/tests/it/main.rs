@@ -20,5 +20,6 @@ mod receipts;
 mod server;
 mod sessions;
 mod store;
+mod tls;
 mod witness;
 mod world;

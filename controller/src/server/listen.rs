@@ -28,7 +28,10 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::transport::server::Connected;
 
-use crate::{api::caller::AgentPeer, enrol};
+use crate::{
+    api::{caller::AgentPeer, told},
+    enrol,
+};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -101,7 +104,8 @@ pub(super) fn accept(
             let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    let error = told(&error);
+                    tracing::warn!(error, "a connection could not be accepted");
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
@@ -129,7 +133,7 @@ async fn shake(acceptor: &TlsAcceptor, stream: TcpStream) -> Option<Connection> 
             Some(Connection { stream, peer })
         }
         Ok(Err(error)) => {
-            tracing::info!(%error, "a TLS handshake failed");
+            tracing::info!(error = told(&error), "a TLS handshake failed");
             None
         }
         Err(_) => None,

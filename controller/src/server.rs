@@ -209,7 +209,7 @@ impl Server {
         } = self;
         let tls = tls::server_config(&controller.ca, Arc::clone(&own), controller.bans.clone())?;
         let gate = GateLayer { operators, bans: controller.bans.clone() };
-        let connections = listen::accept(agent_listener, tls, stop.subscribe());
+        let connections = listen::accept(agent_listener, tls, listen::HANDSHAKES, stop.subscribe());
         let agents = api::agents(controller.clone(), gate.clone()).serve_with_incoming_shutdown(
             ReceiverStream::new(connections),
             stopped(stop.subscribe()),

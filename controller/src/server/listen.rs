@@ -33,10 +33,18 @@ use crate::{
     enrol,
 };
 
-/// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How many may go on at once; the others wait for their turn in the kernel's queue.
-const HANDSHAKES: usize = 512;
+/// What handshakes may cost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handshakes {
+    /// How many may go on at once; the others wait for their turn in the kernel's queue.
+    at_once: usize,
+    /// How long one may take.
+    patience: Duration,
+}
+
+/// What they may cost here.
+pub(super) const HANDSHAKES: Handshakes =
+    Handshakes { at_once: 512, patience: Duration::from_secs(5) };
 /// How many connections may wait for the server.
 const WAITING: usize = 64;
 /// How long to wait after the kernel refused a connection, for want of descriptors or the like.
@@ -89,11 +97,12 @@ impl AsyncWrite for Connection {
 pub(super) fn accept(
     listener: TcpListener,
     tls: ServerConfig,
+    handshakes: Handshakes,
     mut stop: watch::Receiver<bool>,
 ) -> mpsc::Receiver<io::Result<Connection>> {
     let (to, from) = mpsc::channel(WAITING);
     let acceptor = TlsAcceptor::from(Arc::new(tls));
-    let turns = Arc::new(Semaphore::new(HANDSHAKES));
+    let turns = Arc::new(Semaphore::new(handshakes.at_once));
     tokio::spawn(async move {
         loop {
             let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };
@@ -112,7 +121,7 @@ pub(super) fn accept(
             };
             let (acceptor, to) = (acceptor.clone(), to.clone());
             tokio::spawn(async move {
-                if let Some(connection) = shake(&acceptor, stream).await {
+                if let Some(connection) = shake(&acceptor, stream, handshakes.patience).await {
                     // Nobody takes it while the server stops.
                     let _ = to.send(Ok(connection)).await;
                 }
@@ -123,10 +132,14 @@ pub(super) fn accept(
     from
 }
 
-async fn shake(acceptor: &TlsAcceptor, stream: TcpStream) -> Option<Connection> {
+async fn shake(
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+    patience: Duration,
+) -> Option<Connection> {
     // A bundle is written whole; waiting for more would only delay it.
     let _ = stream.set_nodelay(true);
-    match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+    match tokio::time::timeout(patience, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let certificates = stream.get_ref().1.peer_certificates();
             let peer = peer(certificates.and_then(<[_]>::first));
@@ -136,6 +149,7 @@ async fn shake(acceptor: &TlsAcceptor, stream: TcpStream) -> Option<Connection> 
             tracing::info!(error = told(&error), "a TLS handshake failed");
             None
         }
+        // Whoever says nothing has had its time.
         Err(_) => None,
     }
 }
@@ -189,3 +203,6 @@ pub(super) fn notify(state: &str) {
         tracing::warn!(%error, "the service manager could not be told");
     }
 }
+
+#[cfg(test)]
+mod tests;

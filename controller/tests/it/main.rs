@@ -19,6 +19,7 @@ mod publish;
 mod receipts;
 mod server;
 mod sessions;
+mod socket;
 mod store;
 mod tls;
 mod witness;

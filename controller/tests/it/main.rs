@@ -13,6 +13,7 @@ mod declare;
 mod deltas;
 mod enrol;
 mod host;
+mod logged;
 mod net;
 mod pending;
 mod publish;

@@ -1,6 +1,6 @@
-//! The controller's online key, and the randomness that documents need. It signs revocations,
-//! checkpoints and acknowledgements and nothing else: whoever steals it can take access away and
-//! give none.
+//! The controller's online key, and the randomness that documents need. It signs checkpoints and
+//! acknowledgements and nothing else. Hosts would believe a revocation of its as well: whoever
+//! steals it can take access away, and give none.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use std::{
 use muster_proto::{
     crypto::{BadMachineKey, MachineKey, MachinePublicKey},
     envelope::Envelope,
-    link::{Acknowledgement, Checkpoint, Revocation},
+    link::{Acknowledgement, Checkpoint},
 };
 use ring::{
     rand::{SecureRandom, SystemRandom},
@@ -84,11 +84,6 @@ impl Signer {
     /// Returns the public half.
     pub fn public(&self) -> MachinePublicKey {
         self.key.public()
-    }
-
-    /// Signs a revocation.
-    pub fn revoke(&self, revocation: &Revocation) -> Envelope {
-        Envelope::sign(revocation, &self.key)
     }
 
     /// Signs a checkpoint.

@@ -230,3 +230,39 @@ fn read_standing(wire: wire::Standing) -> Result<Standing, Status> {
     }
     Ok(standing)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(labels: usize, words: &str) -> wire::Standing {
+        let label = |n| wire::Label { key: format!("key{n:03}"), value: "x".to_owned() };
+        wire::Standing {
+            trust_version: 1,
+            floor: None,
+            labels: (0..labels).map(label).collect(),
+            mode: wire::HostMode::Enforce.into(),
+            agent_version: words.to_owned(),
+            refusal: words.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_host_has_so_many_labels_and_no_more() {
+        let most = read_standing(standing(MAX_LABELS, "")).unwrap();
+        assert_eq!(most.labels.iter().count(), MAX_LABELS);
+        let refused = read_standing(standing(MAX_LABELS + 1, "")).unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+        assert!(refused.message().contains("257 labels"), "{refused}");
+    }
+
+    #[test]
+    fn of_a_hosts_own_words_so_many_characters_are_kept() {
+        // Characters, not bytes: nothing is cut in its middle.
+        let most = "\u{e4}".repeat(MAX_WORDS);
+        for words in [most.clone(), most.clone() + "x"] {
+            let read = read_standing(standing(0, &words)).unwrap();
+            assert_eq!((&read.refusal, &read.agent_version), (&most, &most));
+        }
+    }
+}

@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod bounds;
 mod declare;
 mod deltas;
 mod enrol;

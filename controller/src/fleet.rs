@@ -20,6 +20,7 @@ use muster_proto::{
     bundle::Bundle,
     envelope::Envelope,
     id::{HostId, Id},
+    link::LogHead,
     receipt::Standing,
     time::Timestamp,
 };
@@ -112,6 +113,13 @@ impl Fleet {
     /// Returns the store.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Returns the audit log's head, and the same as a signed note.
+    pub fn log_head(&self) -> (LogHead, String) {
+        let head = self.store.head();
+        let note = self.signer.note(&head);
+        (head, note)
     }
 
     /// Returns what is current.

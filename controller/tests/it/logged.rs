@@ -2,7 +2,7 @@
 //! when it cannot.
 
 use muster_controller::{current::PublishedLink, store::Store};
-use muster_proto::{link::Target, wire};
+use muster_proto::{link::Target, note, wire};
 use tonic::Code;
 
 use crate::{
@@ -69,7 +69,9 @@ async fn every_step_is_in_the_log_once_it_has_taken_effect() {
     assert_eq!(kinds(&server).await, expected);
     operator.revoke(revocation(&world)).await.unwrap();
     assert_eq!(kinds(&server).await, expected, "the same again is nothing new");
-    assert_eq!(head(&server).await.size, expected.len() as u64);
+    let status = operator.status(wire::StatusRequest {}).await.unwrap().into_inner();
+    let head = note::verify(&status.log_note, &world.chain.trust().machine_keys).unwrap();
+    assert_eq!((head.size, Some((&head).into())), (expected.len() as u64, status.log));
     server.stop().await;
 }
 

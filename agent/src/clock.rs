@@ -6,14 +6,17 @@
 //! A step forward is not sure at once: what only it would end is bounded (`ends`) until a
 //! checkpoint confirms it or an hour of uptime has passed.
 
-use muster_proto::time::{Now, Timestamp};
+use muster_proto::{
+    link::CHECKPOINT_VALIDITY,
+    time::{Now, Timestamp},
+};
 
 /// Seconds by which a checkpoint may be ahead of what this host knows.
 pub const MAX_AHEAD: u64 = 24 * 3_600;
 /// Seconds of uptime after which a step forward is sure.
 pub const SETTLES_AFTER: u64 = 3_600;
-/// Seconds within which two clocks agree: a checkpoint's validity.
-const AGREE: u64 = 600;
+/// Seconds within which two clocks agree.
+const AGREE: u64 = CHECKPOINT_VALIDITY;
 /// Seconds by which the wall clock may drift from the boot clock without having stepped.
 const DRIFT: u64 = 60;
 

@@ -132,7 +132,8 @@ impl Identity {
         })
     }
 
-    fn tls(&self) -> Result<ClientConfig, CourierError> {
+    /// Returns how the controller is dialled: it is known by the CA that `join` pinned and no other.
+    pub fn tls(&self) -> Result<ClientConfig, CourierError> {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.clone())?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));

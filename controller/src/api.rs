@@ -82,7 +82,7 @@ fn server(gate: GateLayer) -> Server<Stack<GateLayer, Identity>> {
 }
 
 /// Returns an error and its causes in one line.
-fn told(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,5 +1,5 @@
 //! The audit log's arithmetic: an append-only Merkle log (RFC 6962) whose leaves are digests of a
-//! salt and a body. Nothing takes effect before it is in the log; the store appends in the very
+//! salt, what kind of thing it is and a body. Nothing takes effect before it is in the log; the store appends in the very
 //! transaction that takes effect. Only the right edge is kept, so a leaf costs what its depth is.
 
 use muster_proto::{crypto::sha256, id::Digest, link::LogHead, merkle::Tree, time::Timestamp};
@@ -9,7 +9,8 @@ use muster_proto::{crypto::sha256, id::Digest, link::LogHead, merkle::Tree, time
 pub struct Entry {
     /// When.
     pub time: Timestamp,
-    /// A stable word: trust-root, link, approval, revocation, token, enrolment.
+    /// A stable word: trust-root, link, approval, revocation, token, enrolment, enrolment-lapsed,
+    /// receipts-missing, receipts-parted, receipts-back.
     pub kind: &'static str,
     /// 16 random bytes, so that a leaf tells nothing of an erased body.
     pub salt: [u8; 16],
@@ -73,6 +74,17 @@ pub fn origin(lineage: Digest) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// SHA-256(0 ‖ SHA-256(salt ‖ kind ‖ a line's end ‖ body)), worked out elsewhere.
+    #[test]
+    fn a_leaf_is_the_digest_of_salt_kind_and_body() {
+        let (salt, body) = ([3; 16], b"what was signed".to_vec());
+        let entry = Entry { time: Timestamp(7), kind: "link", salt, body };
+        assert_eq!(
+            entry.leaf().to_string(),
+            "961bde0a0ba639bf8cc4cc6e6649f2620dd5b6032ba1f8053d83f9c77a0ae2f6"
+        );
+    }
 
     #[test]
     fn the_right_edge_has_the_root_of_the_whole_tree() {

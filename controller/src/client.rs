@@ -73,6 +73,8 @@ pub struct Host {
     pub token_by: String,
     /// It was enrolled and has never shown up.
     pub pending: bool,
+    /// What the controller found out about it.
+    pub notes: Vec<String>,
 }
 
 /// How far one host has got.
@@ -336,6 +338,7 @@ fn host(wire: wire::Host) -> Result<Host, ClientError> {
         receipts: wire.receipts,
         token_by: wire.token_by,
         pending: wire.pending,
+        notes: wire.notes,
     })
 }
 

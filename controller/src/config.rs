@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use muster_proto::link::CHECKPOINT_INTERVAL;
+use muster_proto::link::{CHECKPOINT_INTERVAL, CHECKPOINT_VALIDITY};
 use serde::Deserialize;
 
 /// Where the packages put it.
@@ -18,6 +18,8 @@ pub const DEFAULT_DATA_DIR: &str = "/var/lib/muster";
 /// Where operators' tools connect, unless told otherwise.
 pub const DEFAULT_OPERATOR_SOCKET: &str = "/run/muster/operator.sock";
 const DEFAULT_AGENT_LISTENER: &str = "[::]:7420";
+/// The most seconds between two checkpoints, so that one may get lost while the last is valid.
+const MAX_CHECKPOINT: u64 = CHECKPOINT_VALIDITY / 2;
 
 /// The file as written.
 #[derive(Debug, Default, Deserialize)]
@@ -113,10 +115,10 @@ impl Config {
         let operator_socket =
             absolute(raw.operator_socket, DEFAULT_OPERATOR_SOCKET, "operator_socket");
         let seconds = raw.checkpoint_seconds.unwrap_or(CHECKPOINT_INTERVAL);
-        if !(1..=300).contains(&seconds) {
+        if !(1..=MAX_CHECKPOINT).contains(&seconds) {
             faults.push(format!(
-                "`checkpoint_seconds` is {seconds}; it must be 1 to 300, since a checkpoint is \
-                 valid for 600"
+                "`checkpoint_seconds` is {seconds}; it must be 1 to {MAX_CHECKPOINT}, since a \
+                 checkpoint is valid for {CHECKPOINT_VALIDITY}"
             ));
         }
         match agent_listener {
@@ -171,6 +173,15 @@ mod tests {
             assert!(error.contains(key), "{key}: {error}");
         }
         assert!(Config::parse("data_dirr = '/x'").is_err());
+    }
+
+    #[test]
+    fn checkpoints_come_often_enough_and_not_always() {
+        for (seconds, is_right) in [(0, false), (1, true), (300, true), (301, false)] {
+            let config = Config::parse(&format!("checkpoint_seconds = {seconds}"));
+            assert_eq!(config.is_ok(), is_right, "{seconds}");
+        }
+        assert_eq!(2 * MAX_CHECKPOINT, CHECKPOINT_VALIDITY, "one may be missed");
     }
 
     #[test]

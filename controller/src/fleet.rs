@@ -20,6 +20,7 @@ use muster_proto::{
     bundle::Bundle,
     envelope::Envelope,
     id::{HostId, Id},
+    link::LogHead,
     receipt::Standing,
     time::Timestamp,
 };
@@ -36,8 +37,8 @@ use crate::{
 pub(crate) use change::entry;
 pub use change::{PublishError, RevokeError};
 pub use pending::LapseError;
-pub use progress::{Goal, Progress};
-pub use receipts::ReceiptError;
+pub use progress::{Goal, LOOK_BACK, Progress};
+pub use receipts::{MAX_NUMBER, ReceiptError};
 
 /// How many bundles may wait for a connection that does not take them.
 pub const WAITING: usize = 64;
@@ -114,6 +115,13 @@ impl Fleet {
         &self.store
     }
 
+    /// Returns the audit log's head, and the same as a signed note.
+    pub fn log_head(&self) -> (LogHead, String) {
+        let head = self.store.head();
+        let note = self.signer.note(&head);
+        (head, note)
+    }
+
     /// Returns what is current.
     pub fn current(&self) -> Arc<Current> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
@@ -163,6 +171,8 @@ impl Fleet {
             standing: None,
             confirmed: 0,
             receipts: None,
+            breaks: Vec::new(),
+            unsent: None,
         };
         let sent = SentTo {
             host: host.id,

@@ -1,9 +1,10 @@
 //! What the controller remembers of a host: who it is, where it says it stands, and what it was
 //! sent. Plain values; the store keeps them, the fleet changes them, `publish` reads them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use muster_proto::{
+    bundle::MAX_BUNDLE,
     crypto::MachinePublicKey,
     id::{Digest, HostId, Id},
     receipt::Standing,
@@ -31,6 +32,88 @@ pub struct Host {
     pub confirmed: u64,
     /// How many receipts are stored, and the digest of the newest.
     pub receipts: Option<(u64, Digest)>,
+    /// Where its receipts do not fit onto one another, oldest first: the newest few.
+    pub breaks: Vec<ReceiptBreak>,
+    /// What could not be sent to it, and has not been since.
+    pub unsent: Option<TooLarge>,
+}
+
+/// A bundle that is larger than a host reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    /// Its bytes.
+    pub size: usize,
+}
+
+/// A place where a host's receipts do not fit onto one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiptBreak {
+    /// The receipt that showed it.
+    pub number: u64,
+    /// The newest that was stored then.
+    pub known: u64,
+    /// How it does not fit.
+    pub kind: BreakKind,
+    /// When it was found.
+    pub found: Timestamp,
+}
+
+/// How a receipt does not fit onto those that are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakKind {
+    /// Those between never came: the host's spool was full, or they were lost with it.
+    Missing,
+    /// It is the next, and names another receipt before it than the one that is stored.
+    Parted,
+    /// Its number was passed already, and what is stored there is not this receipt.
+    Back,
+}
+
+impl BreakKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Missing, Self::Parted, Self::Back];
+
+    /// The stable word that log and store have for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Missing => "receipts-missing",
+            Self::Parted => "receipts-parted",
+            Self::Back => "receipts-back",
+        }
+    }
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { size } = self;
+        write!(
+            f,
+            "not sent: what concerns this host has {size} bytes, and a host reads at most \
+             {MAX_BUNDLE}; split what is assigned to it"
+        )
+    }
+}
+
+impl fmt::Display for ReceiptBreak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, known, .. } = self;
+        let (first, last) = (known.saturating_add(1), number.saturating_sub(1));
+        match self.kind {
+            BreakKind::Missing if first == last => write!(f, "receipt {first} never came"),
+            BreakKind::Missing => write!(f, "receipts {first} to {last} never came"),
+            BreakKind::Parted => write!(
+                f,
+                "receipt {number} does not continue receipt {known}: the host was set back to an \
+                 earlier state, or its key is used elsewhere"
+            ),
+            BreakKind::Back => write!(
+                f,
+                "receipt {number} is not the one of that number and came after receipt {known}: \
+                 the host was set back to an earlier state, or its key is used elsewhere"
+            ),
+        }?;
+        write!(f, " (found {})", self.found)
+    }
 }
 
 impl Host {

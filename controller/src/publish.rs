@@ -82,24 +82,7 @@ pub fn publish(current: &Current, host: &HostView<'_>, now: Timestamp) -> Public
     }
 }
 
-/// Says whether a revocation concerns a host that was or is to be sent these ids.
-fn ends_something(
-    current: &Current,
-    revocation: &Revocation,
-    host: HostId,
-    has: impl Fn(&Id) -> bool,
-) -> bool {
-    match revocation.target {
-        Target::Statement { id, .. } => has(&id),
-        Target::Membership { user, group } => has(&user) || has(&group),
-        Target::Key(key) => {
-            current.key_owners.get(&key).is_some_and(|owners| owners.iter().any(has))
-        }
-        Target::Host(target) => target == host,
-    }
-}
-
-/// Returns the hosts, ids and labels apart, that a revocation may concern: what it names.
+/// Returns the ids of what a revocation names: statements, the owners of a key, or a host.
 pub fn targets(current: &Current, revocation: &Revocation) -> BTreeSet<Id> {
     match revocation.target {
         Target::Statement { id, .. } => BTreeSet::from([id]),
@@ -114,10 +97,10 @@ fn revocations(
     host: &HostView<'_>,
     wanted: &BTreeSet<Id>,
 ) -> Option<(BTreeSet<Id>, Bundle)> {
-    let has = |id: &Id| wanted.contains(id) || host.sent.contains_key(id);
+    let has =
+        |id: &Id| *id == Id::Host(host.host) || wanted.contains(id) || host.sent.contains_key(id);
     let due = current.revocations.iter().filter(|(revocation, _)| {
-        !host.revocations.contains(&revocation.id)
-            && ends_something(current, revocation, host.host, has)
+        !host.revocations.contains(&revocation.id) && targets(current, revocation).iter().any(has)
     });
     let (ids, envelopes): (BTreeSet<Id>, Vec<Envelope>) =
         due.map(|(revocation, envelope)| (revocation.id, envelope.clone())).unzip();

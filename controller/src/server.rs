@@ -9,13 +9,16 @@ mod listen;
 
 use std::{
     fmt, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use muster_proto::time::Timestamp;
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{SignalKind, signal},
@@ -28,6 +31,7 @@ use crate::{
     api::{
         self, Clock, Controller,
         caller::{GateLayer, OperatorRule},
+        told,
     },
     config::{self, Config},
     enrol::{
@@ -40,8 +44,6 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// How often the controller's own certificate is replaced: three times in its life.
-const RENEWAL: Duration = Duration::from_hours(8);
 /// How long open calls have to end when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -145,8 +147,9 @@ impl Server {
     /// Opens everything and takes the listeners, by this clock.
     pub async fn bind_at(config: Config, clock: Clock) -> Result<Self, ServeError> {
         let now = clock();
+        // Before anything is opened: opening brings the tables up to date.
+        let lock = lock(&config.data_dir)?;
         let store = Store::open(&config.data_dir).await?;
-        let lock = lock(&config)?;
         let signer = Signer::open(&config.data_dir.join(setup::ONLINE_KEY))?;
         let ca = Arc::new(Ca::open(&config.data_dir)?);
         let bans = Bans::new(store.bans().await?);
@@ -246,7 +249,8 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// What is done now and then: heartbeats, and the controller's own certificate.
+/// What is done now and then: heartbeats, and the controller's own certificate. Whether it is due is
+/// asked of the wall clock at every heartbeat, since a timer stands still while a machine sleeps.
 async fn chores(
     controller: &Controller,
     own: &OwnCertificate,
@@ -255,34 +259,38 @@ async fn chores(
 ) {
     let mut heartbeat = tokio::time::interval(config.checkpoint_every);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut renewal = tokio::time::interval(RENEWAL);
-    renewal.tick().await;
     let stopped = stopped(stop);
     tokio::pin!(stopped);
     loop {
         tokio::select! {
             () = &mut stopped => return,
             _ = heartbeat.tick() => {
-                if let Err(error) = controller.fleet.heartbeat((controller.clock)()).await {
-                    tracing::error!(%error, "the heartbeat failed");
-                }
-                if let Err(error) = controller.fleet.lapse((controller.clock)()).await {
-                    tracing::error!(%error, "enrolments that were never used could not be forgotten");
-                }
-            }
-            _ = renewal.tick() => {
+                let now = (controller.clock)();
                 let host = config::host_of(&config.agent_address).unwrap_or("localhost");
-                if let Err(error) = own.renew(&controller.ca, host, (controller.clock)()) {
-                    tracing::error!(%error, "the controller's certificate could not be renewed");
+                if let Err(error) = own.renew_if_due(&controller.ca, host, now) {
+                    let error = told(&error);
+                    tracing::error!(error, "the controller's certificate could not be renewed");
+                }
+                if let Err(error) = controller.fleet.heartbeat(now).await {
+                    tracing::error!(error = told(&error), "the heartbeat failed");
+                }
+                if let Err(error) = controller.fleet.lapse(now).await {
+                    let error = told(&error);
+                    tracing::error!(error, "enrolments that were never used could not be forgotten");
                 }
             }
         }
     }
 }
 
-fn lock(config: &Config) -> Result<Flock<std::fs::File>, ServeError> {
-    let path = &config.data_dir;
-    let directory = |source| ServeError::DataDir { path: path.clone(), source };
-    let file = std::fs::File::open(path).map_err(directory)?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| ServeError::Locked(path.clone()))
+fn lock(data_dir: &Path) -> Result<Flock<std::fs::File>, ServeError> {
+    let directory = |source| ServeError::DataDir { path: data_dir.to_owned(), source };
+    let file = std::fs::File::open(data_dir).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => StoreError::Absent(data_dir.to_owned()).into(),
+        _ => directory(source),
+    })?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => ServeError::Locked(data_dir.to_owned()),
+        errno => directory(errno.into()),
+    })
 }

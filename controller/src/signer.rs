@@ -1,6 +1,6 @@
-//! The controller's online key, and the randomness that documents need. It signs revocations,
-//! checkpoints and acknowledgements and nothing else: whoever steals it can take access away and
-//! give none.
+//! The controller's online key, and the randomness that documents need. It signs checkpoints,
+//! acknowledgements and the log's head as a note, and nothing else. Hosts would believe a revocation of its as well: whoever
+//! steals it can take access away, and give none.
 
 use std::{
     fs,
@@ -12,7 +12,8 @@ use std::{
 use muster_proto::{
     crypto::{BadMachineKey, MachineKey, MachinePublicKey},
     envelope::Envelope,
-    link::{Acknowledgement, Checkpoint, Revocation},
+    link::{Acknowledgement, Checkpoint, LogHead},
+    note,
 };
 use ring::{
     rand::{SecureRandom, SystemRandom},
@@ -86,14 +87,14 @@ impl Signer {
         self.key.public()
     }
 
-    /// Signs a revocation.
-    pub fn revoke(&self, revocation: &Revocation) -> Envelope {
-        Envelope::sign(revocation, &self.key)
-    }
-
     /// Signs a checkpoint.
     pub fn checkpoint(&self, checkpoint: &Checkpoint) -> Envelope {
         Envelope::sign(checkpoint, &self.key)
+    }
+
+    /// Signs the log's head as a note.
+    pub fn note(&self, head: &LogHead) -> String {
+        note::sign(head, &self.key)
     }
 
     /// Signs an acknowledgement.

@@ -12,6 +12,8 @@ mod receipts;
 mod tokens;
 
 use std::{
+    error::Error,
+    io,
     path::{Path, PathBuf},
     sync::{Arc, RwLock},
     time::Duration,
@@ -33,7 +35,7 @@ use crate::audit::{self, Frontier};
 
 pub use certificates::CertificateRefused;
 pub use fleet::SentTo;
-pub use receipts::StoredReceipt;
+pub use receipts::{FoundBreak, StoredReceipt, show_break};
 pub use tokens::{NewHost, Token, TokenRefused};
 
 /// The database's file in the data directory.
@@ -65,6 +67,18 @@ pub enum StoreError {
     /// It belongs to something else.
     #[error("`{0}` is not a database of this program; nothing was changed")]
     Foreign(PathBuf),
+    /// Whoever made it was stopped.
+    #[error("`{0}` was never made to the end and holds no fleet")]
+    Unfinished(PathBuf),
+    /// It cannot even be looked at.
+    #[error("cannot look at `{path}`")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The database failed.
     #[error("cannot {doing}")]
     Database {
@@ -84,16 +98,30 @@ pub enum StoreError {
         source: sqlx::migrate::MigrateError,
     },
     /// What was stored does not read back.
-    #[error("the store's {0} does not read back")]
-    Corrupt(&'static str),
+    #[error("the store's {what} does not read back")]
+    Corrupt {
+        /// What of it.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
 }
 
 fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
     move |source| StoreError::Database { doing, source }
 }
 
-fn corrupt<E>(what: &'static str) -> impl Fn(E) -> StoreError {
-    move |_| StoreError::Corrupt(what)
+fn corrupt<E>(what: &'static str) -> impl Fn(E) -> StoreError
+where
+    E: Error + Send + Sync + 'static,
+{
+    move |source| StoreError::Corrupt { what, source: Box::new(source) }
+}
+
+/// Says whether there is a file; one that cannot be looked at is neither there nor not.
+fn exists(path: &Path) -> Result<bool, StoreError> {
+    path.try_exists().map_err(|source| StoreError::File { path: path.to_owned(), source })
 }
 
 /// `SQLite` keeps signed numbers; ours never reach its last one.
@@ -134,7 +162,7 @@ impl Store {
         entry: &audit::Entry,
     ) -> Result<Self, StoreError> {
         let path = directory.join(FILE);
-        if path.exists() {
+        if exists(&path)? {
             return Err(StoreError::Exists(path));
         }
         let lineage = trust_root.digest();
@@ -161,7 +189,7 @@ impl Store {
     /// Opens the store in a directory; one that belongs to something else is left as it is.
     pub async fn open(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join(FILE);
-        if !path.exists() {
+        if !exists(&path)? {
             return Err(StoreError::Absent(directory.to_owned()));
         }
         check_ours(&path).await?;
@@ -171,7 +199,7 @@ impl Store {
             .fetch_optional(&writer)
             .await
             .map_err(failed("read the lineage"))?;
-        let Some((lineage,)) = row else { return Err(StoreError::Foreign(path)) };
+        let Some((lineage,)) = row else { return Err(StoreError::Unfinished(path)) };
         let lineage = digest(&lineage, "lineage")?;
         let frontier = log::load(&writer).await?;
         Self::assemble(lineage, writer, &path, frontier).await
@@ -257,17 +285,14 @@ async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), StoreError> {
 
 /// Looks without touching: a database of something else is not even switched to another journal.
 async fn check_ours(path: &Path) -> Result<(), StoreError> {
-    let foreign = || StoreError::Foreign(path.to_owned());
+    let doing = failed("look at the database");
     let look = SqliteConnectOptions::new().filename(path).read_only(true);
-    let pool = SqlitePoolOptions::new()
-        .max_connections(1)
-        .connect_with(look)
-        .await
-        .map_err(|_| foreign())?;
+    let pool =
+        SqlitePoolOptions::new().max_connections(1).connect_with(look).await.map_err(&doing)?;
     let found: Result<i64, _> = sqlx::query_scalar("PRAGMA application_id").fetch_one(&pool).await;
     pool.close().await;
-    match found {
-        Ok(APPLICATION_ID) => Ok(()),
-        _ => Err(foreign()),
+    match found.map_err(doing)? {
+        APPLICATION_ID => Ok(()),
+        _ => Err(StoreError::Foreign(path.to_owned())),
     }
 }

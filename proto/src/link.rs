@@ -140,7 +140,8 @@ pub enum Target {
 pub struct Checkpoint {
     /// The digest of trust root 1.
     pub lineage: Digest,
-    /// When it was signed; it is valid for [`CHECKPOINT_VALIDITY`] seconds.
+    /// When it was signed: the controller's word on the time, good for [`CHECKPOINT_VALIDITY`]
+    /// seconds.
     pub time: Timestamp,
     /// The newest link.
     pub link: Option<LinkRef>,
@@ -152,7 +153,8 @@ pub struct Checkpoint {
     pub log: LogHead,
 }
 
-/// Seconds for which a checkpoint is the word on what is current.
+/// Seconds for which a checkpoint is the word on the time: a host's wall clock that is no further
+/// from it agrees with it.
 pub const CHECKPOINT_VALIDITY: u64 = 600;
 
 /// Seconds between two checkpoints.

@@ -14,6 +14,7 @@
 
 mod contract;
 mod crash;
+mod dial;
 mod fake;
 mod fixed_point;
 mod odd;

@@ -50,18 +50,20 @@ impl Operators for OperatorsApi {
     ) -> Result<Response<wire::StatusReply>, Status> {
         let current = self.0.fleet.current();
         let count = self.0.fleet.count().await;
+        let (log, log_note) = self.0.fleet.log_head();
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Ok(Response::new(wire::StatusReply {
             lineage: current.chain.lineage().as_bytes().to_vec(),
             trust_version: current.chain.trust().version,
             newest: current.chain.newest().as_ref().map(wire::LinkRef::from),
-            log: Some(wire::LogHead::from(&self.0.fleet.store().head())),
+            log: Some(wire::LogHead::from(&log)),
             hosts: number(count.all),
             hosts_connected: number(count.connected),
             hosts_current: number(count.current),
             revocations: number(current.revocations.len()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             agent_address: self.0.agent_address.clone(),
+            log_note,
         }))
     }
 
@@ -268,7 +270,13 @@ fn wire_host(host: &Host, connected: bool) -> wire::Host {
         receipts: host.receipts.map_or(0, |(number, _)| number),
         token_by: host.token_by.clone(),
         pending: host.is_pending(),
+        notes: notes(host),
     }
+}
+
+fn notes(host: &Host) -> Vec<String> {
+    let unsent = host.unsent.iter().map(ToString::to_string);
+    unsent.chain(host.breaks.iter().map(ToString::to_string)).collect()
 }
 
 fn wire_progress(progress: &Progress) -> wire::HostProgress {

@@ -69,6 +69,8 @@ impl Rows for HostLine {
 struct HostDetail {
     #[serde(flatten)]
     line: HostLine,
+    /// What the controller found out about it.
+    notes: Vec<String>,
     receipts: Vec<ReceiptLine>,
 }
 
@@ -112,7 +114,8 @@ pub async fn run(common: &Common, verb: &HostVerb) -> Result<End> {
                     },
                 }
             });
-            let detail = HostDetail { line: line(&host), receipts: receipts.collect() };
+            let (notes, receipts) = (host.notes.clone(), receipts.collect());
+            let detail = HostDetail { line: line(&host), notes, receipts };
             output::value(common.output, &detail)
         }
     }
@@ -230,6 +233,7 @@ mod tests {
             receipts: 0,
             token_by: "ana".to_owned(),
             pending: false,
+            notes: Vec::new(),
         }
     }
 

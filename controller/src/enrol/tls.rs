@@ -24,14 +24,20 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{Ca, EnrolError, host_of, last_second};
+use super::{Ca, EnrolError, VALIDITY, host_of, last_second};
 
 /// Hosts that may not come back.
 #[derive(Clone, Debug, Default)]
 pub struct Bans(Arc<RwLock<BTreeSet<HostId>>>);
 
 /// The controller's certificate, replaced while the server runs.
-pub(crate) struct OwnCertificate(RwLock<Arc<CertifiedKey>>);
+pub(crate) struct OwnCertificate(RwLock<Issued>);
+
+/// A certificate and since when it is valid.
+struct Issued {
+    key: Arc<CertifiedKey>,
+    at: Timestamp,
+}
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -64,17 +70,24 @@ impl OwnCertificate {
         Ok(Arc::new(Self(RwLock::new(certified(ca, host, now)?))))
     }
 
-    /// Takes a new certificate for all connections from now on.
-    pub(crate) fn renew(&self, ca: &Ca, host: &str, now: Timestamp) -> Result<(), TlsError> {
-        let key = certified(ca, host, now)?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+    /// Takes a new certificate for all connections from now on, if the present one has lived half
+    /// its life, or is of a time that the clock, which was set back, has not reached again.
+    pub(crate) fn renew_if_due(&self, ca: &Ca, host: &str, now: Timestamp) -> Result<(), TlsError> {
+        let at = self.0.read().unwrap_or_else(PoisonError::into_inner).at;
+        if now >= at && now.since(at) < VALIDITY / 2 {
+            return Ok(());
+        }
+        let issued = certified(ca, host, now)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = issued;
+        tracing::info!("the controller has a new certificate");
         Ok(())
     }
 }
 
-fn certified(ca: &Ca, host: &str, now: Timestamp) -> Result<Arc<CertifiedKey>, TlsError> {
+fn certified(ca: &Ca, host: &str, now: Timestamp) -> Result<Issued, TlsError> {
     let (chain, key) = ca.server_certificate(host, now)?;
-    Ok(Arc::new(CertifiedKey::from_der(chain, key, &ring::default_provider())?))
+    let key = CertifiedKey::from_der(chain, key, &ring::default_provider())?;
+    Ok(Issued { key: Arc::new(key), at: now })
 }
 
 impl fmt::Debug for OwnCertificate {
@@ -85,7 +98,7 @@ impl fmt::Debug for OwnCertificate {
 
 impl ResolvesServerCert for OwnCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).key))
     }
 }
 
@@ -166,5 +179,34 @@ impl ClientCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_proto::id::Digest;
+
+    use super::*;
+
+    #[test]
+    fn the_own_certificate_is_due_at_half_its_life_and_when_the_clock_was_set_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = Timestamp(1_700_000_000);
+        let ca = Ca::create(dir.path(), Digest::new([1; 32]), start).unwrap();
+        let half = VALIDITY / 2;
+        for (now, is_due) in [
+            (start, false),
+            (start.plus(half - 1), false),
+            (start.plus(half), true),
+            (start.plus(10 * VALIDITY), true),
+            (Timestamp(start.0 - 1), true),
+        ] {
+            let own = OwnCertificate::issue(&ca, "localhost", start).unwrap();
+            let first = Arc::clone(&own.0.read().unwrap().key);
+            own.renew_if_due(&ca, "localhost", now).unwrap();
+            let found = own.0.read().unwrap();
+            assert_eq!(!Arc::ptr_eq(&first, &found.key), is_due, "{now}");
+            assert_eq!(found.at, if is_due { now } else { start });
+        }
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     current::Current,
-    host::{self, Host, Sent},
+    host::{self, Host, Sent, TooLarge},
     publish::{self, HostView, LinkBundle, Mood},
     store::SentTo,
 };
@@ -236,7 +236,11 @@ impl Member {
         if bytes.len() > MAX_BUNDLE {
             let (host, size) = (self.host.id.short(), bytes.len());
             tracing::error!(host, size, "a bundle is larger than a host reads and was not sent");
+            self.host.unsent = Some(TooLarge { size });
             return;
+        }
+        if bundle.link.is_some() {
+            self.host.unsent = None;
         }
         if session.to.try_send(bytes).is_err() {
             tracing::warn!(host = %self.host.id.short(), "a host takes nothing more; its connection is closed");
@@ -244,3 +248,6 @@ impl Member {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

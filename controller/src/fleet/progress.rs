@@ -1,7 +1,7 @@
 //! How far a change has come onto the hosts, told as it happens. Only a stored receipt, signed by
 //! the host itself, says that something is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
     crypto::MachinePublicKey,
@@ -15,8 +15,8 @@ use tokio::sync::{broadcast::error::RecvError, mpsc};
 use super::Fleet;
 use crate::store::StoreError;
 
-/// How many receipts are looked through for one that names a revocation.
-const LOOK_BACK: u32 = 200;
+/// How many receipts are read at once in the search for those that name a revocation.
+pub const LOOK_BACK: u32 = 200;
 
 /// What is to arrive where.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +42,7 @@ pub struct Progress {
     pub connected: bool,
     /// The receipts that say that it has arrived, oldest first; none before that.
     pub receipts: Vec<Envelope>,
-    /// Why the host refused.
+    /// Why it does not arrive: the host's refusal, or why it could not be sent.
     pub refusal: String,
 }
 
@@ -92,22 +92,50 @@ impl Fleet {
                 keeper_key: member.host.keeper_key,
                 connected: member.session.is_some(),
                 receipts: Vec::new(),
-                refusal: standing.map(|standing| standing.refusal.clone()).unwrap_or_default(),
+                refusal: match (standing, &member.host.unsent) {
+                    (_, Some(unsent)) => unsent.to_string(),
+                    (Some(standing), None) => standing.refusal.clone(),
+                    (None, None) => String::new(),
+                },
             };
             (progress, arrived)
         };
         if arrived {
-            let limit = if goal.revocations.is_empty() { 1 } else { LOOK_BACK };
-            let receipts = self.store.receipts(host, limit).await?;
-            let names = |envelope: &&Envelope| {
-                verify_by_host::<Receipt>(envelope, progress.keeper_key).is_ok_and(|receipt| {
-                    goal.revocations.iter().any(|id| receipt.revocations.contains(id))
-                })
-            };
-            let naming = receipts.iter().skip(1).filter(names);
-            progress.receipts = receipts.first().into_iter().chain(naming).cloned().collect();
-            progress.receipts.reverse();
+            progress.receipts = self.proof(&progress, &goal.revocations).await?;
         }
         Ok(Some(progress))
+    }
+
+    /// Returns a host's newest receipt and those that name the revocations, however old, oldest
+    /// first.
+    async fn proof(
+        &self,
+        progress: &Progress,
+        revocations: &[Id],
+    ) -> Result<Vec<Envelope>, StoreError> {
+        let mut unnamed: BTreeSet<Id> = revocations.iter().copied().collect();
+        let mut proof = Vec::new();
+        let mut below = u64::MAX;
+        loop {
+            let limit = if unnamed.is_empty() { 1 } else { LOOK_BACK };
+            let page = self.store.receipts_before(progress.host, below, limit).await?;
+            let Some((lowest, _)) = page.last() else { break };
+            below = *lowest;
+            for (_, envelope) in page {
+                // What is stored was verified when it came; what does not verify now names nothing.
+                let named = verify_by_host::<Receipt>(&envelope, progress.keeper_key)
+                    .map(|receipt| receipt.into_inner().revocations)
+                    .unwrap_or_default();
+                if proof.is_empty() || !unnamed.is_disjoint(&named) {
+                    unnamed.retain(|id| !named.contains(id));
+                    proof.push(envelope);
+                }
+            }
+            if unnamed.is_empty() {
+                break;
+            }
+        }
+        proof.reverse();
+        Ok(proof)
     }
 }

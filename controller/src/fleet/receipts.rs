@@ -1,10 +1,16 @@
 //! Receipts on their way in: verified with the host's own key, fitted onto the one before, stored,
 //! and only then acknowledged. What a receipt confirms is not sent again.
+//!
+//! A higher number is where the host is now, even if those between never came (a full spool drops
+//! its oldest) or the one before is another: it is stored, it confirms, and the break is recorded.
+//! A number that was passed is from a host that was set back, or from a second one with its key: it
+//! is kept in the log, replaces nothing and confirms nothing. Both are acknowledged, since they are
+//! kept; so a host that was set back is heard again as soon as its numbers are new.
 
 use muster_proto::{
     bundle::Bundle,
-    envelope::Envelope,
-    id::HostId,
+    envelope::{Document, Envelope},
+    id::{Digest, HostId},
     link::Acknowledgement,
     receipt::Receipt,
     time::Timestamp,
@@ -13,9 +19,17 @@ use muster_proto::{
 
 use super::{
     Fleet,
+    change::entry,
     member::{self, Member},
 };
-use crate::store::{StoreError, StoredReceipt};
+use crate::{
+    host::{BreakKind, ReceiptBreak},
+    signer::SignerError,
+    store::{FoundBreak, StoreError, StoredReceipt, show_break},
+};
+
+/// The highest number of a receipt; no honest host comes near it.
+pub const MAX_NUMBER: u64 = i64::MAX as u64 - 1;
 
 /// Why a receipt is not stored.
 #[derive(Debug, thiserror::Error)]
@@ -29,17 +43,41 @@ pub enum ReceiptError {
     /// Of another fleet.
     #[error("a receipt belongs to another fleet")]
     Lineage,
-    /// It does not continue the host's chain of receipts.
-    #[error("receipt {found} does not follow receipt {known}")]
-    Chain {
-        /// The newest that is stored.
-        known: u64,
-        /// The one that came.
-        found: u64,
-    },
+    /// No host has done so much.
+    #[error("a receipt has the number {0}, which none can have")]
+    Number(u64),
+    /// No salt.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// How a receipt fits onto those before it.
+enum Fit {
+    /// It is kept already.
+    Known,
+    /// It is the next.
+    Next,
+    /// It does not fit.
+    Apart(BreakKind),
+}
+
+/// What is to be kept of the receipts that came together.
+#[derive(Default)]
+struct Intake {
+    fresh: Vec<StoredReceipt>,
+    breaks: Vec<FoundBreak>,
+    /// The last that is kept now, or was: what is acknowledged.
+    last: Option<(u64, Digest)>,
+}
+
+impl Intake {
+    fn has(&self, digest: Digest) -> bool {
+        self.fresh.iter().any(|fresh| fresh.digest == digest)
+            || self.breaks.iter().any(|found| found.digest == digest)
+    }
 }
 
 impl Fleet {
@@ -53,36 +91,36 @@ impl Fleet {
         let current = self.current();
         let mut members = self.members.lock().await;
         let member = members.get_mut(&host).ok_or(ReceiptError::UnknownHost(host))?;
-        let mut fresh: Vec<StoredReceipt> = Vec::new();
+        let mut intake = Intake::default();
         let before = member.sent.clone();
         let mut sent = before.clone();
         let mut fault = None;
         for envelope in receipts {
-            match self.judge(member, fresh.last(), envelope).await {
+            match self.take(member, &mut intake, envelope, now).await {
                 Ok(None) => {}
-                Ok(Some(receipt)) => {
-                    fresh.push(StoredReceipt {
-                        number: receipt.number,
-                        digest: envelope.digest(),
-                        floor: receipt.floor.map(|floor| floor.number),
-                        envelope: envelope.clone(),
-                    });
-                    member::take_in(&mut sent, &receipt, &current);
-                }
+                Ok(Some(receipt)) => member::take_in(&mut sent, &receipt, &current),
                 Err(error) => {
                     fault = Some(error);
                     break;
                 }
             }
         }
-        if let Some(last) = fresh.last() {
-            self.store.add_receipts(host, &fresh).await?;
-            member.host.receipts = Some((last.number, last.digest));
-            self.store.set_sent(&[(before, sent.clone())]).await?;
-            member.sent = sent;
+        let Intake { fresh, breaks, last } = intake;
+        if !fresh.is_empty() || !breaks.is_empty() {
+            self.store.add_receipts(host, &fresh, &breaks).await?;
+            for FoundBreak { found, .. } in breaks {
+                let host = host.short();
+                tracing::error!(host, %found, "a host's receipts do not fit onto one another");
+                show_break(&mut member.host.breaks, found);
+            }
             member.host.last_seen = Some(now);
         }
-        if let Some((number, digest)) = member.host.receipts {
+        if let Some(newest) = fresh.last() {
+            member.host.receipts = Some((newest.number, newest.digest));
+            self.store.set_sent(&[(before, sent.clone())]).await?;
+            member.sent = sent;
+        }
+        if let Some((number, digest)) = last {
             let word = Acknowledgement { lineage: self.store.lineage(), host, number, digest };
             let mut bundle = Bundle::empty(host);
             bundle.acknowledgement = Some(self.signer.acknowledge(&word));
@@ -94,33 +132,67 @@ impl Fleet {
         fault.map_or(Ok(()), Err)
     }
 
-    /// Verifies a receipt and where it belongs; one that is stored already is nothing new.
-    async fn judge(
+    /// Verifies a receipt and notes what is to be kept of it; returns it if it confirms something.
+    async fn take(
         &self,
         member: &Member,
-        last: Option<&StoredReceipt>,
+        intake: &mut Intake,
         envelope: &Envelope,
+        now: Timestamp,
     ) -> Result<Option<Receipt>, ReceiptError> {
         let receipt = verify_by_host::<Receipt>(envelope, member.host.keeper_key)
             .map_err(ReceiptError::Refused)?;
         if receipt.lineage != self.store.lineage() {
             return Err(ReceiptError::Lineage);
         }
-        let known = last.map(|last| (last.number, last.digest)).or(member.host.receipts);
-        let broken = |known| ReceiptError::Chain { known, found: receipt.number };
-        match known {
-            Some((known, _)) if receipt.number <= known => {
-                let stored = self.store.receipt_digest(member.host.id, receipt.number).await?;
-                let fresh = last.is_some_and(|last| last.digest == envelope.digest());
-                let same = fresh || stored == Some(envelope.digest());
-                if same { Ok(None) } else { Err(broken(known)) }
-            }
-            Some((known, digest)) => {
-                let follows = receipt.number == known + 1 && receipt.previous == Some(digest);
-                if follows { Ok(Some(receipt.into_inner())) } else { Err(broken(known)) }
-            }
-            // A controller that was restored takes up the chain where the host is.
-            None => Ok(Some(receipt.into_inner())),
+        if receipt.number > MAX_NUMBER {
+            return Err(ReceiptError::Number(receipt.number));
         }
+        let (number, digest) = (receipt.number, envelope.digest());
+        let newest = intake.fresh.last().map(|last| (last.number, last.digest));
+        let newest = newest.or(member.host.receipts);
+        let fit = self.fit(member.host.id, newest, intake, &receipt, digest).await?;
+        if let Fit::Apart(kind) = fit {
+            let known = newest.map_or(0, |(known, _)| known);
+            let found = ReceiptBreak { number, known, kind, found: now };
+            let entry = entry(kind.word(), envelope.encode(), now)?;
+            intake.breaks.push(FoundBreak { found, digest, entry });
+        }
+        intake.last = Some((number, digest));
+        if matches!(fit, Fit::Known | Fit::Apart(BreakKind::Back)) {
+            return Ok(None);
+        }
+        intake.fresh.push(StoredReceipt {
+            number,
+            digest,
+            floor: receipt.floor.map(|floor| floor.number),
+            envelope: envelope.clone(),
+        });
+        Ok(Some(receipt.into_inner()))
+    }
+
+    async fn fit(
+        &self,
+        host: HostId,
+        newest: Option<(u64, Digest)>,
+        intake: &Intake,
+        receipt: &Receipt,
+        digest: Digest,
+    ) -> Result<Fit, StoreError> {
+        let number = receipt.number;
+        Ok(match newest {
+            // A controller that was restored takes up the chain where the host is.
+            None => Fit::Next,
+            Some((known, _)) if number <= known => {
+                if intake.has(digest) || self.store.has_receipt(host, number, digest).await? {
+                    Fit::Known
+                } else {
+                    Fit::Apart(BreakKind::Back)
+                }
+            }
+            Some((known, _)) if number - known > 1 => Fit::Apart(BreakKind::Missing),
+            Some((_, before)) if receipt.previous == Some(before) => Fit::Next,
+            Some(_) => Fit::Apart(BreakKind::Parted),
+        })
     }
 }

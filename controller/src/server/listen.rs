@@ -31,7 +31,7 @@ use tonic::transport::server::Connected;
 
 use self::places::{Limits, Lost, Origin, Place, Places};
 use crate::{
-    api::{Clock, caller::AgentPeer},
+    api::{Clock, caller::AgentPeer, told},
     enrol::certificate::Shown,
 };
 
@@ -144,7 +144,8 @@ pub(super) fn accept(
             let (stream, origin) = match accepted {
                 Ok((stream, address)) => (stream, Origin::of(address.ip())),
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    let error = told(&error);
+                    tracing::warn!(error, "a connection could not be accepted");
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
@@ -188,7 +189,7 @@ impl Door {
         match shaken.await {
             Ok(stream) => self.admit(stream, origin),
             Err(error) => {
-                tracing::info!(%error, "a TLS handshake failed");
+                tracing::info!(error = told(&error), "a TLS handshake failed");
                 None
             }
         }

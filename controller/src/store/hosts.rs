@@ -12,10 +12,18 @@ use muster_proto::{
 };
 
 use super::{Store, StoreError, corrupt, digest, failed, signed, time, unsigned};
-use crate::{audit::Entry, host::Host};
+use crate::{
+    audit::Entry,
+    host::{Host, ReceiptBreak},
+};
 
 const OBSERVE: i64 = 1;
 const ENFORCE: i64 = 2;
+
+/// A number that stands for no mode.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is no mode of a host")]
+struct UnknownMode(i64);
 
 #[derive(sqlx::FromRow)]
 struct HostRow {
@@ -37,7 +45,7 @@ struct HostRow {
 }
 
 impl HostRow {
-    fn read(self, labels: Labels) -> Result<Host, StoreError> {
+    fn read(self, labels: Labels, breaks: Vec<ReceiptBreak>) -> Result<Host, StoreError> {
         let link = |number: i64, bytes: &[u8]| {
             Ok(LinkRef { number: unsigned(number), digest: digest(bytes, "floor")? })
         };
@@ -53,7 +61,7 @@ impl HostRow {
             None => None,
             Some(OBSERVE) => Some(HostMode::Observe),
             Some(ENFORCE) => Some(HostMode::Enforce),
-            Some(_) => return Err(StoreError::Corrupt("host mode")),
+            Some(other) => return Err(corrupt("host mode")(UnknownMode(other))),
         };
         let standing = mode.map(|mode| Standing {
             trust_version: unsigned(self.trust_version),
@@ -73,6 +81,8 @@ impl HostRow {
             standing,
             confirmed: unsigned(self.confirmed),
             receipts,
+            breaks,
+            unsent: None,
         })
     }
 }
@@ -100,9 +110,11 @@ impl Store {
             let own = labels.entry(host).or_default();
             own.insert(&key, &value).map_err(corrupt("label"))?;
         }
+        let mut breaks = self.breaks().await?;
         let read = |row: HostRow| {
             let own = labels.remove(&row.id).unwrap_or_default();
-            row.read(own)
+            let breaks = breaks.remove(&digest(&row.id, "host")?).unwrap_or_default();
+            row.read(own, breaks)
         };
         rows.into_iter().map(read).collect()
     }

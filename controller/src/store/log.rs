@@ -76,6 +76,15 @@ impl Store {
         Ok(Tree::Log.consistency(&leaves, size(older)))
     }
 
+    /// Returns what the audit log has entries of, by their stable words, in its order.
+    pub async fn log_kinds(&self) -> Result<Vec<String>, StoreError> {
+        let kinds: Vec<(String,)> = sqlx::query_as("SELECT kind FROM log ORDER BY place")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed("read the audit log"))?;
+        Ok(kinds.into_iter().map(|(kind,)| kind).collect())
+    }
+
     /// Returns the leaves of the audit log.
     pub async fn leaves(&self) -> Result<Vec<Digest>, StoreError> {
         let leaves: Vec<(Vec<u8>,)> = sqlx::query_as("SELECT leaf FROM log ORDER BY place")

@@ -1,14 +1,23 @@
 //! Receipts, each chained to the one before. The chain is checked by whoever stores; here a number
-//! is stored once and never altered.
+//! is stored once and never altered, and what does not fit is kept beside it, in the log.
+
+use std::collections::BTreeMap;
 
 use muster_proto::{
     envelope::{Document, Envelope},
     id::{Digest, HostId},
 };
 
-use super::{Store, StoreError, envelope, failed, signed};
+use super::{Store, StoreError, corrupt, digest, envelope, failed, signed, time, unsigned};
+use crate::{
+    audit::Entry,
+    host::{BreakKind, ReceiptBreak},
+};
 
-/// A receipt that was verified and fits onto the one before.
+/// How many breaks of one host are shown.
+const BREAKS: u32 = 8;
+
+/// A receipt that was verified and has its place after the one before.
 #[derive(Clone, Debug)]
 pub struct StoredReceipt {
     /// Its number.
@@ -21,14 +30,71 @@ pub struct StoredReceipt {
     pub envelope: Envelope,
 }
 
+/// A receipt that does not fit, and what the log says of it.
+#[derive(Clone, Debug)]
+pub struct FoundBreak {
+    /// How it does not fit.
+    pub found: ReceiptBreak,
+    /// Its digest.
+    pub digest: Digest,
+    /// The log's entry, with the receipt as its body.
+    pub entry: Entry,
+}
+
+/// The word for a break is none that is known.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no way in which receipts do not fit")]
+struct UnknownBreak(String);
+
+#[derive(sqlx::FromRow)]
+struct BreakRow {
+    host: Vec<u8>,
+    number: i64,
+    known: i64,
+    kind: String,
+    found: i64,
+}
+
+impl BreakRow {
+    fn read(self) -> Result<ReceiptBreak, StoreError> {
+        let kind = BreakKind::ALL.into_iter().find(|kind| kind.word() == self.kind);
+        Ok(ReceiptBreak {
+            number: unsigned(self.number),
+            known: unsigned(self.known),
+            kind: kind
+                .ok_or(UnknownBreak(self.kind))
+                .map_err(corrupt("break in a host's receipts"))?,
+            found: time(self.found),
+        })
+    }
+}
+
 impl Store {
-    /// Stores receipts of one host in one transaction.
+    /// Stores receipts of one host in one transaction, and what does not fit before them.
     pub async fn add_receipts(
         &self,
         host: HostId,
         receipts: &[StoredReceipt],
+        breaks: &[FoundBreak],
     ) -> Result<(), StoreError> {
         let mut change = self.begin().await?;
+        for FoundBreak { found, digest, entry } in breaks {
+            let place = change.append(entry).await?;
+            sqlx::query(
+                "INSERT INTO receipt_breaks (place, host, number, digest, known, kind, found)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            )
+            .bind(signed(place))
+            .bind(host.as_bytes().to_vec())
+            .bind(signed(found.number))
+            .bind(digest.as_bytes().to_vec())
+            .bind(signed(found.known))
+            .bind(found.kind.word())
+            .bind(signed(found.found.0))
+            .execute(&mut *change.tx)
+            .await
+            .map_err(failed("store a break in a host's receipts"))?;
+        }
         for receipt in receipts {
             sqlx::query(
                 "INSERT INTO receipts (host, number, digest, floor, envelope)
@@ -48,30 +114,76 @@ impl Store {
 
     /// Returns the newest receipts of a host, newest first.
     pub async fn receipts(&self, host: HostId, limit: u32) -> Result<Vec<Envelope>, StoreError> {
-        let rows: Vec<(Vec<u8>,)> = sqlx::query_as(
-            "SELECT envelope FROM receipts WHERE host = $1 ORDER BY number DESC LIMIT $2",
+        let found = self.receipts_before(host, u64::MAX, limit).await?;
+        Ok(found.into_iter().map(|(_, receipt)| receipt).collect())
+    }
+
+    /// Returns the newest receipts of a host below a number, with their numbers, newest first.
+    pub async fn receipts_before(
+        &self,
+        host: HostId,
+        number: u64,
+        limit: u32,
+    ) -> Result<Vec<(u64, Envelope)>, StoreError> {
+        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT number, envelope FROM receipts WHERE host = $1 AND number < $2
+             ORDER BY number DESC LIMIT $3",
         )
         .bind(host.as_bytes().to_vec())
+        .bind(signed(number))
         .bind(i64::from(limit))
         .fetch_all(&self.readers)
         .await
         .map_err(failed("read receipts"))?;
-        rows.iter().map(|(bytes,)| envelope(bytes, "receipt")).collect()
+        rows.iter()
+            .map(|(number, bytes)| Ok((unsigned(*number), envelope(bytes, "receipt")?)))
+            .collect()
     }
 
-    /// Returns the digest of one receipt, if it is stored.
-    pub async fn receipt_digest(
+    /// Says whether a receipt is kept, in its place or as one that does not fit.
+    pub async fn has_receipt(
         &self,
         host: HostId,
         number: u64,
-    ) -> Result<Option<Digest>, StoreError> {
-        let row: Option<(Vec<u8>,)> =
-            sqlx::query_as("SELECT digest FROM receipts WHERE host = $1 AND number = $2")
-                .bind(host.as_bytes().to_vec())
-                .bind(signed(number))
-                .fetch_optional(&self.readers)
-                .await
-                .map_err(failed("look for a receipt"))?;
-        row.map(|(bytes,)| super::digest(&bytes, "receipt")).transpose()
+        digest: Digest,
+    ) -> Result<bool, StoreError> {
+        let row: Option<(i64,)> = sqlx::query_as(
+            "SELECT number FROM receipts WHERE host = $1 AND number = $2 AND digest = $3
+             UNION ALL
+             SELECT number FROM receipt_breaks WHERE host = $1 AND number = $2 AND digest = $3",
+        )
+        .bind(host.as_bytes().to_vec())
+        .bind(signed(number))
+        .bind(digest.as_bytes().to_vec())
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(failed("look for a receipt"))?;
+        Ok(row.is_some())
     }
+
+    /// Returns the newest breaks in every host's receipts, oldest first.
+    pub(super) async fn breaks(&self) -> Result<BTreeMap<HostId, Vec<ReceiptBreak>>, StoreError> {
+        let rows: Vec<BreakRow> = sqlx::query_as(
+            "SELECT host, number, known, kind, found FROM (
+                 SELECT *, row_number() OVER (PARTITION BY host ORDER BY place DESC) AS age
+                 FROM receipt_breaks
+             ) WHERE age <= $1 ORDER BY place",
+        )
+        .bind(i64::from(BREAKS))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed("read the breaks in hosts' receipts"))?;
+        let mut breaks: BTreeMap<HostId, Vec<ReceiptBreak>> = BTreeMap::new();
+        for row in rows {
+            breaks.entry(digest(&row.host, "host")?).or_default().push(row.read()?);
+        }
+        Ok(breaks)
+    }
+}
+
+/// Adds to the breaks that are shown; the oldest give way.
+pub fn show_break(breaks: &mut Vec<ReceiptBreak>, found: ReceiptBreak) {
+    breaks.push(found);
+    let over = breaks.len().saturating_sub(usize::try_from(BREAKS).unwrap_or(usize::MAX));
+    breaks.drain(..over);
 }

@@ -40,7 +40,8 @@ pub(crate) struct Host {
     pub(crate) revocations: Revocations,
     pub(crate) now: Timestamp,
     fresh_revocations: BTreeSet<Id>,
-    receipts: Option<(u64, Digest)>,
+    /// The newest of its receipts: setting it back is what restoring a snapshot does.
+    pub(crate) receipts: Option<(u64, Digest)>,
 }
 
 impl Host {

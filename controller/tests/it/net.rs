@@ -84,10 +84,16 @@ impl Running {
     }
 
     pub(crate) async fn resume(dir: tempfile::TempDir) -> Self {
-        let clock = Arc::new(AtomicU64::new(wall()));
+        let config = config(dir.path());
+        Self::with(dir, config, wall()).await
+    }
+
+    /// Starts a server on what is there, at a time of the test's choice.
+    pub(crate) async fn with(dir: tempfile::TempDir, config: Config, now: u64) -> Self {
+        let clock = Arc::new(AtomicU64::new(now));
         let ticks = Arc::clone(&clock);
         let clock_of = move || Timestamp(ticks.load(Ordering::SeqCst));
-        let server = Server::bind_at(config(dir.path()), Arc::new(clock_of)).await.unwrap();
+        let server = Server::bind_at(config, Arc::new(clock_of)).await.unwrap();
         let address = server.agent_listener().unwrap();
         let stop = server.stopper();
         let task = tokio::spawn(server.run());
@@ -133,10 +139,7 @@ impl Running {
         CertificateDer::from(std::fs::read(self.dir.path().join("data/ca.der")).unwrap())
     }
 
-    pub(crate) async fn channel(
-        &self,
-        certificate: Option<(Vec<u8>, &KeyPair)>,
-    ) -> Result<Channel, tonic::transport::Error> {
+    fn tls(&self, certificate: Option<(Vec<u8>, &KeyPair)>) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -152,8 +155,22 @@ impl Running {
             }
         };
         tls.alpn_protocols = vec![b"h2".to_vec()];
-        let connector = TlsConnector::from(Arc::new(tls));
-        let address = self.address;
+        TlsConnector::from(Arc::new(tls))
+    }
+
+    /// The certificate that the server shows now.
+    pub(crate) async fn certificate(&self) -> Vec<u8> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let stream = soon(self.tls(None).connect(name, stream)).await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    }
+
+    pub(crate) async fn channel(
+        &self,
+        certificate: Option<(Vec<u8>, &KeyPair)>,
+    ) -> Result<Channel, tonic::transport::Error> {
+        let (connector, address) = (self.tls(certificate), self.address);
         Endpoint::from_static("http://127.0.0.1")
             .connect_with_connector(service_fn(move |_| {
                 let connector = connector.clone();
@@ -184,6 +201,16 @@ impl Running {
         let client = AgentsClient::new(soon(self.channel(certificate)).await.unwrap());
         Ok(Courier { client, reply, key: tls })
     }
+}
+
+/// Does to a database, behind the back of whoever has it open, what no method does.
+#[expect(clippy::disallowed_types, reason = "a test breaks what the store would not")]
+pub(crate) async fn alter(database: &Path, sql: &'static str) {
+    use sqlx::Connection as _;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
 }
 
 /// TLS has a clock of its own.
@@ -234,7 +261,13 @@ impl Courier {
 
 impl Session {
     pub(crate) async fn stand(&mut self, host: &Host) {
-        self.say(wire::from_agent::Message::Standing(standing(host))).await;
+        self.refuse(host, "").await;
+    }
+
+    /// Says where the host stands, and why it refused what it was sent.
+    pub(crate) async fn refuse(&mut self, host: &Host, why: &str) {
+        let standing = wire::Standing { refusal: why.to_owned(), ..standing(host) };
+        self.say(wire::from_agent::Message::Standing(standing)).await;
     }
 
     pub(crate) async fn say(&mut self, message: wire::from_agent::Message) {

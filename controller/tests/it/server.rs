@@ -6,11 +6,12 @@ use muster_controller::{
     setup::{self, SetupError},
 };
 use muster_proto::{bundle::VerifiedBundle, link::Target, wire};
+use nix::fcntl::{Flock, FlockArg};
 use tonic::Code;
 
 use crate::{
     host::Host,
-    net::{Running, Session, config, join_request, soon},
+    net::{Running, Session, alter, config, join_request, soon},
     world::{NOW, World, id},
 };
 
@@ -194,6 +195,16 @@ async fn what_cannot_be_served_is_said_plainly() {
     assert_eq!(error.to_string(), format!("cannot listen on `{}`", server.address));
     let twice = Server::bind(config(server.dir.path())).await.err().unwrap();
     assert!(matches!(twice, ServeError::Locked(_)), "{twice}");
+    // Whoever has the lock has the tables too.
+    let old = busy.path().join("data");
+    let lock = std::fs::File::open(&old).unwrap();
+    let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).unwrap();
+    alter(&old.join("muster.db"), "DELETE FROM _sqlx_migrations WHERE version = 2").await;
+    alter(&old.join("muster.db"), "DROP TABLE receipt_breaks").await;
+    let locked = Server::bind(config(busy.path())).await.err().unwrap();
+    assert!(matches!(locked, ServeError::Locked(_)), "{locked}");
+    alter(&old.join("muster.db"), "CREATE TABLE receipt_breaks (mine)").await;
+    drop(lock);
     let empty = tempfile::tempdir().unwrap();
     let absent = Server::bind(config(empty.path())).await.err().unwrap();
     assert!(matches!(absent, ServeError::Store(_)), "{absent}");

@@ -1,7 +1,11 @@
 //! Sessions over time: several hosts at once, connections that break, state that is lost.
 #![expect(clippy::disallowed_methods, reason = "a test measures")]
 
-use muster_proto::{link::Target, wire};
+use muster_proto::{
+    link::Target,
+    wire::{self, operators_client::OperatorsClient},
+};
+use tonic::transport::Channel;
 
 use crate::{
     host::Host,
@@ -95,11 +99,11 @@ async fn what_was_not_confirmed_is_sent_again_and_a_lost_state_gets_everything()
     assert_eq!(whole.link.unwrap().statements.len(), 5);
     assert_eq!(host.held, host.due(world.chain.statements()));
 
-    // A receipt that does not continue the chain is not stored, and cuts nobody off.
+    // Receipts that got lost cut nobody off.
     host.receipt();
     session.report(&mut host).await;
     let stored = until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
-    assert_eq!(stored.acknowledgement.unwrap().number, 2);
+    assert_eq!(stored.acknowledgement.unwrap().number, 4);
     let target = Target::Statement { id: id("dbas"), revision: 1 };
     let revocation = world.revocation("end it", target);
     let request = wire::RevokeRequest { revocation: Some(wire::Envelope::from(&revocation)) };
@@ -128,6 +132,50 @@ async fn a_host_that_joins_again_is_shown_everything_again() {
         host.proved.clear();
         host.held.clear();
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_the_operator_and_goes_when_it_is_over() {
+    let mut world = World::new();
+    let server = Running::start(&world).await;
+    let mut operator = server.operator().await;
+    let mut host = Host::new(&world, &[("tier", "db")]);
+    let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+    let mut session = courier.session(&host).await;
+    let link = world.publish(grant(&world));
+    let hosts = operator.publish(wired(&link)).await.unwrap().into_inner().hosts;
+    until(&mut session, &mut host, |bundle| bundle.link.is_some()).await;
+    let follow = wire::FollowRequest { link: 1, revocations: Vec::new(), hosts };
+    let mut progress = operator.follow(follow).await.unwrap().into_inner();
+    let refusal = async |operator: &mut OperatorsClient<Channel>| {
+        let hosts = operator.hosts(wire::HostsRequest {}).await.unwrap().into_inner().hosts;
+        hosts[0].standing.clone().unwrap().refusal
+    };
+    let current = async |operator: &mut OperatorsClient<Channel>| {
+        operator.status(wire::StatusRequest {}).await.unwrap().into_inner().hosts_current
+    };
+
+    let floor = host.floor.take();
+    session.refuse(&host, "the link is for another host").await;
+    let mut told = soon(progress.message()).await.unwrap().unwrap();
+    while told.refusal.is_empty() {
+        told = soon(progress.message()).await.unwrap().unwrap();
+    }
+    assert_eq!(told.refusal, "the link is for another host");
+    assert!(told.receipts.is_empty());
+    assert_eq!(refusal(&mut operator).await, told.refusal);
+    assert_eq!(current(&mut operator).await, 0);
+
+    host.floor = floor;
+    session.stand(&host).await;
+    session.report(&mut host).await;
+    while let Some(more) = soon(progress.message()).await.unwrap() {
+        told = more;
+    }
+    assert_eq!((told.refusal.as_str(), told.receipts.len()), ("", 1));
+    assert_eq!(refusal(&mut operator).await, "");
+    assert_eq!(current(&mut operator).await, 1);
     server.stop().await;
 }
 

@@ -22,6 +22,7 @@ use muster_proto::{
 
 use crate::{
     host::{Host, labels},
+    net::alter,
     world::{NOW, World, id},
 };
 
@@ -183,10 +184,10 @@ async fn hosts_come_back_as_they_were() {
             StoredReceipt { number, digest: envelope.digest(), floor: Some(1), envelope }
         })
         .collect();
-    store.add_receipts(host.id(), &receipts[..2]).await.unwrap();
-    store.add_receipts(host.id(), &receipts[2..]).await.unwrap();
+    store.add_receipts(host.id(), &receipts[..2], &[]).await.unwrap();
+    store.add_receipts(host.id(), &receipts[2..], &[]).await.unwrap();
     assert!(
-        store.add_receipts(host.id(), &receipts[2..]).await.is_err(),
+        store.add_receipts(host.id(), &receipts[2..], &[]).await.is_err(),
         "a number is stored once"
     );
     store.close().await;
@@ -197,8 +198,10 @@ async fn hosts_come_back_as_they_were() {
     assert_eq!((found.hostname.as_str(), found.token_by.as_str()), ("db1", "ana"));
     let newest = store.receipts(host.id(), 2).await.unwrap();
     assert_eq!(newest, [receipts[2].envelope.clone(), receipts[1].envelope.clone()]);
-    let digest = store.receipt_digest(host.id(), 2).await.unwrap();
-    assert_eq!(digest, Some(receipts[1].digest));
+    let below = store.receipts_before(host.id(), 3, 1).await.unwrap();
+    assert_eq!(below, [(2, receipts[1].envelope.clone())]);
+    assert!(store.has_receipt(host.id(), 2, receipts[1].digest).await.unwrap());
+    assert!(!store.has_receipt(host.id(), 2, receipts[2].digest).await.unwrap());
     assert!(store.bans().await.unwrap().is_empty());
 }
 
@@ -245,7 +248,10 @@ async fn what_is_not_ours_is_left_alone() {
         b"no database at all, and rather longer than a header of one hundred bytes would be; \
                  it stays what it is, whoever looks at it";
     std::fs::write(&file, text).unwrap();
-    assert!(matches!(Store::open(dir.path()).await, Err(StoreError::Foreign(_))));
+    let none = Store::open(dir.path()).await.unwrap_err();
+    assert!(matches!(none, StoreError::Database { .. }), "{none}");
+    let why = std::error::Error::source(&none).unwrap().to_string();
+    assert!(why.contains("not a database"), "{why}");
     let first = entry("trust-root", b"");
     let exists = Store::create(dir.path(), &world.trust, &first).await;
     assert!(matches!(exists, Err(StoreError::Exists(_))));
@@ -253,4 +259,39 @@ async fn what_is_not_ours_is_left_alone() {
     // A database of some other program has no mark, or another one.
     std::fs::write(&file, b"").unwrap();
     assert!(matches!(Store::open(dir.path()).await, Err(StoreError::Foreign(_))));
+}
+
+#[tokio::test]
+async fn a_store_that_was_not_made_to_the_end_or_cannot_be_looked_at_is_not_called_anothers() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let first = entry("trust-root", b"");
+    // The tables are there, and the first transaction is not.
+    let store = Store::create(dir.path(), &world.trust, &first).await.unwrap();
+    store.close().await;
+    let file = dir.path().join("muster.db");
+    alter(&file, "DELETE FROM fleet").await;
+    let half = Store::open(dir.path()).await.unwrap_err();
+    assert!(matches!(half, StoreError::Unfinished(_)), "{half}");
+    alter(&file, "PRAGMA application_id = 7").await;
+    let other = Store::open(dir.path()).await.unwrap_err();
+    assert!(matches!(other, StoreError::Foreign(_)), "{other}");
+    // A file in the place of a directory cannot be looked into, by root either.
+    let hidden = Store::open(&file).await.unwrap_err();
+    assert!(matches!(hidden, StoreError::File { .. }), "{hidden}");
+}
+
+#[tokio::test]
+async fn what_does_not_read_back_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let store = create(&dir, &world).await;
+    joined(&store, &Host::new(&world, &[])).await;
+    store.close().await;
+    alter(&dir.path().join("muster.db"), "UPDATE hosts SET mode = 7").await;
+    let store = Store::open(dir.path()).await.unwrap();
+    let corrupt = store.hosts().await.unwrap_err();
+    assert_eq!(corrupt.to_string(), "the store's host mode does not read back");
+    let why = std::error::Error::source(&corrupt).unwrap().to_string();
+    assert_eq!(why, "7 is no mode of a host");
 }

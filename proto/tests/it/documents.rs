@@ -13,6 +13,7 @@ use muster_proto::{
         Acknowledgement, Checkpoint, Link, LinkBody, Proposal, PublishedLink, Revocation, Target,
     },
     name::{AbsolutePath, FullName, Login, Uid, UnixGroupName},
+    note,
     receipt::{Convergence, Enrolment, Finding, HostMode, Outcome, Receipt, Trigger},
     statement::{
         Content, Entry, LoginMethod, PasswordPolicy, SourceNetwork, Statement, UnixGroupMode,
@@ -256,5 +257,6 @@ pub fn others() -> Vec<(String, Vec<u8>)> {
     vec![
         ("pae".to_owned(), pae("application/vnd.muster.link.v1", "päyload".as_bytes())),
         ("join-token-text".to_owned(), token(&world).render().into_bytes()),
+        ("log-note".to_owned(), note::sign(&crate::note::head(), &machine("online")).into_bytes()),
     ]
 }

@@ -21,6 +21,7 @@ mod golden;
 mod host;
 mod keys;
 mod losses;
+mod note;
 mod properties;
 mod readers;
 mod redteam;

@@ -14,6 +14,7 @@ pub mod client;
 pub mod config;
 pub mod current;
 pub mod declare;
+pub mod describe;
 pub mod enrol;
 pub mod fleet;
 pub mod host;

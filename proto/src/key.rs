@@ -134,6 +134,19 @@ impl SshPublicKey {
         crypto::sha256(&[&self.blob])
     }
 
+    /// Returns the fingerprint as `ssh-keygen -l` prints it, in full: what people compare.
+    pub fn shown_fingerprint(&self) -> String {
+        ssh_key::PublicKey::from_bytes(&self.blob).map_or_else(
+            |_| self.fingerprint().to_string(),
+            |key| key.fingerprint(ssh_key::HashAlg::Sha256).to_string(),
+        )
+    }
+
+    /// Returns the type's name as OpenSSH has it.
+    pub fn type_name(&self) -> String {
+        self.to_string().split(' ').next().unwrap_or_default().to_owned()
+    }
+
     /// Returns a digest that two keys share if one private half makes signatures for both: the same
     /// point as a key of a file and of hardware, or for two applications, or the same modulus.
     pub fn material(&self) -> Digest {

@@ -14,6 +14,7 @@ use super::{
     session::Session,
     usage,
 };
+use crate::describe;
 
 /// What to do with changes.
 #[derive(Clone, Debug, Subcommand)]
@@ -88,7 +89,8 @@ pub async fn run(common: &Common, verb: &ChangeVerb) -> Result<End> {
                     statement.content.name().unwrap_or("(gone)"),
                     statement.revision
                 )];
-                lines.extend(super::object::describe(&statement.content, statements));
+                lines.extend(describe::content(&statement.content, statements));
+                lines.extend(describe::reinstates(&statement.reinstates));
                 lines
             });
             let detail = ChangeDetail { line, reasons, content: content.collect() };

@@ -89,6 +89,16 @@ pub fn write(text: &str) -> Result<End> {
     }
 }
 
+/// Prints lines for whoever reads standard output.
+pub fn lines(lines: &[String]) -> Result<End> {
+    write(&(lines.join("\n") + "\n"))
+}
+
+/// Returns how many there are, in words that agree with the number.
+pub fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// Tells a person something meanwhile.
 pub fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");

@@ -43,6 +43,8 @@ pub struct Difference {
     pub before: Option<Content>,
     /// What it will be.
     pub after: Content,
+    /// The revocations that it takes back and did not before.
+    pub reinstates: BTreeSet<Id>,
 }
 
 /// What a declaration is resolved against.
@@ -205,7 +207,8 @@ impl<'a, 'g> Work<'a, 'g> {
         let Some(id) = self.ids.get(&(kind, name.to_owned())).copied() else { return Ok(()) };
         let chain = self.ground.chain;
         let before = chain.statements().get(&id);
-        let mut reinstates = before.map(|s| s.reinstates.clone()).unwrap_or_default();
+        let was = before.map(|s| s.reinstates.clone()).unwrap_or_default();
+        let mut reinstates = was.clone();
         let gone = before.is_some_and(|statement| {
             statement.content.state() != LeafState::Live || chain.revocations().ends(statement)
         });
@@ -224,7 +227,7 @@ impl<'a, 'g> Work<'a, 'g> {
             id,
             revision: before.map_or(1, |statement| statement.revision + 1),
             previous: before.map(Document::digest),
-            reinstates,
+            reinstates: reinstates.clone(),
             content: content.clone(),
         };
         let difference = Difference {
@@ -232,6 +235,7 @@ impl<'a, 'g> Work<'a, 'g> {
             name: name.to_owned(),
             before: before.map(|statement| statement.content.clone()),
             after: content,
+            reinstates: reinstates.difference(&was).copied().collect(),
         };
         self.changed.insert(id, (statement, difference));
         Ok(())

@@ -11,10 +11,12 @@
 mod api;
 mod declare;
 mod deltas;
+mod describe;
 mod enrol;
 mod host;
 mod net;
 mod pending;
+mod plan;
 mod publish;
 mod server;
 mod sessions;

@@ -24,4 +24,5 @@ pub mod server;
 pub mod setup;
 pub mod signer;
 pub mod store;
+mod told;
 pub mod tool;

@@ -13,6 +13,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_saphyr::Spanned;
 
+use crate::told::told;
+
 /// Where something stands in its file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct At {
@@ -121,16 +123,6 @@ pub struct KeyLine {
     pub comment: Line,
 }
 
-fn why(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 macro_rules! from_text {
     ($($type:ty: $description:literal, $parse:expr;)*) => {$(
         impl FromText for $type {
@@ -138,7 +130,7 @@ macro_rules! from_text {
 
             fn from_text(text: &str) -> Result<Self, String> {
                 #[allow(clippy::redundant_closure_call, reason = "one macro for all types")]
-                ($parse)(text).map_err(|error| why(&error))
+                ($parse)(text).map_err(|error| told(&error))
             }
         }
     )*};
@@ -168,7 +160,7 @@ impl FromText for Number {
     fn from_text(text: &str) -> Result<Self, String> {
         let bad = |_| format!("`{}` is not a uid or gid: expected a number", text.escape_debug());
         let number: u32 = text.parse().map_err(bad)?;
-        Uid::parse(number).map(|uid| Self(uid.get())).map_err(|error| why(&error))
+        Uid::parse(number).map(|uid| Self(uid.get())).map_err(|error| told(&error))
     }
 }
 
@@ -176,7 +168,7 @@ impl FromText for KeyLine {
     const DESCRIPTION: &'static str = "An SSH public key as in a `.pub` file: TYPE BASE64 COMMENT.";
 
     fn from_text(text: &str) -> Result<Self, String> {
-        let (key, comment) = SshPublicKey::parse(text).map_err(|error| why(&error))?;
-        Ok(Self { key, comment: Line::parse(&comment).map_err(|error| why(&error))? })
+        let (key, comment) = SshPublicKey::parse(text).map_err(|error| told(&error))?;
+        Ok(Self { key, comment: Line::parse(&comment).map_err(|error| told(&error))? })
     }
 }

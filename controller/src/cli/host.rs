@@ -1,6 +1,6 @@
 //! `muster host token|list|show`.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Subcommand;
 use muster_proto::{receipt::Receipt, token::JoinToken, trust::verify_by_host};
 use serde::Serialize;
@@ -156,7 +156,10 @@ pub async fn find(session: &mut Session, wanted: &str) -> Result<Host> {
             usage(anyhow::anyhow!("no host is called `{wanted}`")),
             "`muster host list` shows which there are",
         )),
-        _ => bail!("{} hosts are called `{wanted}`; name one by its id", found.len()),
+        several => Err(hint(
+            usage(anyhow::anyhow!("{} hosts are called `{wanted}`", several.len())),
+            "name one by the first 8 digits of its id or more, as in `muster host list --output json`",
+        )),
     }
 }
 

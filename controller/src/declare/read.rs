@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -35,15 +36,23 @@ pub enum ReadError {
         message: String,
     },
     /// Two files say the same thing.
-    #[error("{place}: {kind} `{name}` is declared in another file too; keep one of them")]
+    #[error("{place}: {kind} `{name}` is declared in {other} too; keep one of them")]
     Twice {
         /// Where the later one is.
         place: Place,
+        /// Where the earlier one is.
+        other: Place,
         /// What.
         kind: Kind,
         /// Which.
         name: String,
     },
+    /// One is longer than any declaration is.
+    #[error("`{0}` has more than 16 MiB, the most that one file may have")]
+    Long(PathBuf),
+    /// One is not text.
+    #[error("`{0}` is not text in UTF-8")]
+    NotText(PathBuf),
     /// A directory without files.
     #[error("there is no `.yaml` or `.yml` file in `{0}`")]
     Empty(PathBuf),
@@ -82,15 +91,22 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
 
 fn read_one(path: &Path) -> Result<Declared, ReadError> {
     let io = |cause| ReadError::Io { path: path.to_owned(), cause };
-    let mut text = String::new();
-    if path.as_os_str() == "-" {
-        io::Read::read_to_string(&mut io::Read::take(io::stdin(), MAX_FILE), &mut text)
+    let bytes = if path.as_os_str() == "-" {
+        bounded(io::stdin()).map_err(io)?
     } else {
-        let file = fs::File::open(path).map_err(io)?;
-        io::Read::read_to_string(&mut io::Read::take(file, MAX_FILE), &mut text)
-    }
-    .map_err(io)?;
+        bounded(fs::File::open(path).map_err(io)?).map_err(io)?
+    };
+    let bytes = bytes.ok_or_else(|| ReadError::Long(path.to_owned()))?;
+    let text = String::from_utf8(bytes).map_err(|_| ReadError::NotText(path.to_owned()))?;
     parse(&text, path)
+}
+
+/// Reads to the end, or nothing if that is beyond the bound: a part of a declaration would say
+/// something else than the whole.
+fn bounded(from: impl Read) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    let read = from.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    Ok((read as u64 <= MAX_FILE).then_some(bytes))
 }
 
 /// Reads one file's text.
@@ -114,16 +130,17 @@ fn merge(all: &mut Declared, one: Declared, path: &Path) -> Result<(), ReadError
         all: &mut BTreeMap<Text<K>, V>,
         one: BTreeMap<Text<K>, V>,
         kind: Kind,
-        sources: (&mut BTreeMap<(Kind, String), PathBuf>, &Path),
+        (declared, path): (&mut BTreeMap<(Kind, String), Place>, &Path),
     ) -> Result<(), ReadError> {
-        let (declared, path) = sources;
         for (name, value) in one {
-            let (text, at) = (name.value.to_string(), name.at);
-            if all.insert(name, value).is_some() {
-                let place = Place { path: path.to_owned(), at };
-                return Err(ReadError::Twice { place, kind, name: text });
+            let entry = (kind, name.value.to_string());
+            let place = Place { path: path.to_owned(), at: name.at };
+            if let Some(other) = declared.get(&entry) {
+                let (name, other) = (entry.1, other.clone());
+                return Err(ReadError::Twice { place, other, kind, name });
             }
-            declared.insert((kind, text), path.to_owned());
+            all.insert(name, value);
+            declared.insert(entry, place);
         }
         Ok(())
     }
@@ -133,8 +150,9 @@ fn merge(all: &mut Declared, one: Declared, path: &Path) -> Result<(), ReadError
     add(&mut all.unix_groups, one.unix_groups, Kind::UnixGroup, (declared, path))?;
     add(&mut all.roles, one.roles, Kind::Role, (declared, path))?;
     add(&mut all.assignments, one.assignments, Kind::Assignment, (declared, path))?;
-    for (kind, name, _) in one.absent.all() {
-        all.sources.absent.entry((kind, name)).or_insert_with(|| path.to_owned());
+    for (kind, name, at) in one.absent.all() {
+        let place = Place { path: path.to_owned(), at };
+        all.sources.absent.entry((kind, name)).or_insert(place);
     }
     all.absent.users.extend(one.absent.users);
     all.absent.groups.extend(one.absent.groups);
@@ -174,6 +192,26 @@ mod tests {
         let declared = parse(&text, Path::new("x.yaml")).unwrap();
         assert_eq!((declared.users.len(), declared.roles.len()), (1, 1));
         assert_eq!(declared.absent.users.len(), 1);
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_its_bound_and_refused_above_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.yaml");
+        let file = fs::File::create(&path).unwrap();
+        // All but the end is one comment.
+        let ending = b"\nusers: {una: {}}\n";
+        let write = |size: u64| {
+            use std::os::unix::fs::FileExt;
+            file.set_len(0).unwrap();
+            file.write_all_at(&vec![b'#'; usize::try_from(size).unwrap()], 0).unwrap();
+            file.write_all_at(ending, size - ending.len() as u64).unwrap();
+        };
+        write(MAX_FILE);
+        assert_eq!(read(std::slice::from_ref(&path)).unwrap().users.len(), 1);
+        write(MAX_FILE + 1);
+        let said = read(std::slice::from_ref(&path)).unwrap_err();
+        assert!(matches!(&said, ReadError::Long(long) if *long == path), "{said}");
     }
 
     #[test]

@@ -69,7 +69,8 @@ pub fn resolve(declared: &Declared, ground: &mut Ground<'_>) -> Result<Resolved,
     work.names(declared);
     let sources = &declared.sources;
     let in_file = |entry: Entry<'_>, fault: Fault, files: &Files| {
-        let path = files.get(&(entry.kind, entry.name.to_owned())).cloned().unwrap_or_default();
+        let place = files.get(&(entry.kind, entry.name.to_owned()));
+        let path = place.map(|place| place.path.clone()).unwrap_or_default();
         Misdeclared { place: Place { path, at: fault.at }, error: fault.error }
     };
     let put = |work: &mut Work<'_, '_>, entry: Entry<'_>, content: Result<Content, Fault>| {
@@ -107,7 +108,7 @@ pub fn resolve(declared: &Declared, ground: &mut Ground<'_>) -> Result<Resolved,
     Ok(work.finish())
 }
 
-type Files = BTreeMap<(Kind, String), std::path::PathBuf>;
+type Files = BTreeMap<(Kind, String), Place>;
 
 /// What a file declares or lists, and where its name stands.
 #[derive(Clone, Copy)]

@@ -76,7 +76,8 @@ fn a_fault_names_the_place_of_the_value_that_is_wrong() {
 #[test]
 fn a_fault_names_the_file_of_several() {
     let said = resolve(&["users:\n  una: {}\n", "groups: {}\nusers:\n  una: {}\n"]).unwrap_err();
-    assert!(said.contains("b.yaml:3:3: user `una`"), "{said}");
+    assert!(said.contains("b.yaml:3:3: user `una` is declared in "), "{said}");
+    assert!(said.contains("a.yaml:2:3 too"), "{said}");
     let said = resolve(&["users: {una: {}}\n", "users:\n  uta: {groups: [none]}\n"]).unwrap_err();
     assert!(said.starts_with("b.yaml:2:18: "), "{said}");
     let said = resolve(&["roles: {r: {}}\n", "\nabsent: {roles: [r]}\n"]).unwrap_err();

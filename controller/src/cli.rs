@@ -42,7 +42,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Common {
     /// The controller's operator socket.
-    #[arg(long, global = true, env = "MUSTER_ADDR", default_value = "/run/muster/operator.sock")]
+    #[arg(long, global = true, env = "MUSTER_ADDR", default_value = crate::config::DEFAULT_OPERATOR_SOCKET)]
     socket: PathBuf,
     /// Your own store of what you have verified [default: ~/.local/state/muster].
     #[arg(long, global = true)]
@@ -99,7 +99,7 @@ enum Verb {
 #[derive(Debug, Args)]
 struct ServeArgs {
     /// The configuration.
-    #[arg(long, env = "MUSTER_CONFIG", default_value = "/etc/muster/muster.toml")]
+    #[arg(long, env = "MUSTER_CONFIG", default_value = crate::config::DEFAULT_PATH)]
     config: PathBuf,
     /// Check the configuration and end.
     #[arg(long)]

@@ -17,7 +17,8 @@ pub const DEFAULT_PATH: &str = "/etc/muster/muster.toml";
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/muster";
 /// Where operators' tools connect, unless told otherwise.
 pub const DEFAULT_OPERATOR_SOCKET: &str = "/run/muster/operator.sock";
-const DEFAULT_AGENT_LISTENER: &str = "[::]:7420";
+/// Where agents connect, unless told otherwise.
+pub const DEFAULT_AGENT_LISTENER: &str = "[::]:7420";
 
 /// The file as written.
 #[derive(Debug, Default, Deserialize)]

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub mod apply;
 pub mod change;
+mod cure;
 pub mod follow;
 pub mod host;
 pub mod init;

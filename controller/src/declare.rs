@@ -9,7 +9,7 @@ pub mod read;
 pub mod resolve;
 pub mod text;
 
-pub use fault::{Misdeclared, ResolveError};
+pub use fault::{Flaw, Misdeclared, ResolveError};
 pub use file::Declared;
 pub use read::{ReadError, read};
 pub use resolve::{Difference, Resolved, resolve};

@@ -14,14 +14,14 @@ use muster_proto::{
 use serde::Serialize;
 
 use super::{
-    Common, End, hint,
+    Common, End, cure, hint,
     losses::{self, LossView},
     output::{self, Format, count},
     session::{self, Session},
     usage,
 };
 use crate::{
-    declare::{self, Difference, ResolveError, Resolved, resolve::Ground},
+    declare::{self, Difference, Resolved, resolve::Ground},
     describe,
     preview::{self, Effect, HostLabels},
 };
@@ -79,7 +79,10 @@ struct EffectView {
 
 /// Reads files and resolves them against what was verified.
 pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
-    let declared = declare::read(&files.file).map_err(usage)?;
+    let declared = declare::read(&files.file).map_err(|wrong| {
+        let cure = cure::of_file(&wrong);
+        hint(usage(wrong), cure)
+    })?;
     let logins: Result<BTreeSet<Login>, _> =
         files.reinstate.iter().map(|login| Login::parse(login)).collect();
     let mut failed = None;
@@ -92,26 +95,15 @@ pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
     };
     let mut ground = Ground {
         chain: session.tool.chain(),
-        reinstate: &logins.map_err(usage)?,
+        reinstate: &logins.map_err(|wrong| {
+            let wrong = anyhow::Error::from(wrong).context("--reinstate");
+            hint(usage(wrong), "`muster user list` shows who was offboarded or revoked")
+        })?,
         new_id: &mut new_id,
     };
     let resolved = declare::resolve(&declared, &mut ground).map_err(|wrong| {
-        let cure = match &wrong.error {
-            ResolveError::Gone(login) => Some(format!(
-                "take them out of the file, or bring them back with `--reinstate {login}`"
-            )),
-            ResolveError::Unknown { kind, name, .. } => {
-                Some(format!("declare {kind} `{name}` in the same file, or mend the name"))
-            }
-            ResolveError::Taken { .. } => {
-                Some("take the number out of the file; a free one is chosen".to_owned())
-            }
-            _ => None,
-        };
-        match cure {
-            Some(cure) => hint(usage(wrong), cure),
-            None => usage(wrong),
-        }
+        let cure = cure::of_declaration(&wrong.error);
+        hint(usage(wrong), cure)
     });
     match failed {
         Some(error) => Err(error),

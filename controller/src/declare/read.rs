@@ -36,7 +36,7 @@ pub enum ReadError {
         message: String,
     },
     /// Two files say the same thing.
-    #[error("{place}: {kind} `{name}` is declared in {other} too; keep one of them")]
+    #[error("{place}: {kind} `{name}` is declared in {other} too")]
     Twice {
         /// Where the later one is.
         place: Place,
@@ -121,8 +121,28 @@ pub fn parse(text: &str, path: &Path) -> Result<Declared, ReadError> {
         let at = location
             .map_or(At { line: 1, column: 1 }, |at| At { line: at.line(), column: at.column() });
         let place = Place { path: path.to_owned(), at };
-        ReadError::Content { place, message: plain.to_owned() }
+        ReadError::Content { place, message: worded(plain) }
     })
+}
+
+/// Says in our own words what the reader says in those of its events and options.
+fn worded(message: &str) -> String {
+    if let Some(rest) = message.strip_prefix("duplicate mapping key: ") {
+        let key = rest.split(", set DuplicateKeyPolicy").next().unwrap_or(rest);
+        return format!("duplicate key `{key}`: expected once");
+    }
+    if message.starts_with("multiple YAML documents detected") {
+        return "a second YAML document begins here: expected one in a file".to_owned();
+    }
+    match message {
+        "expected mapping start" => "expected a mapping, such as `{key: value}`".to_owned(),
+        "expected sequence start" => "expected a list, such as `[one, two]`".to_owned(),
+        "expected string scalar" => "expected a text".to_owned(),
+        "invalid boolean" => "expected `true` or `false`".to_owned(),
+        "invalid u32" => "expected a number from 0 to 4294967295".to_owned(),
+        "unclosed quote" => "unclosed quote: expected another one before the end".to_owned(),
+        other => other.to_owned(),
+    }
 }
 
 fn merge(all: &mut Declared, one: Declared, path: &Path) -> Result<(), ReadError> {
@@ -217,7 +237,13 @@ mod tests {
     #[test]
     fn faults_say_where_they_are() {
         for (text, line, words) in [
-            ("users: [", 1, ""),
+            ("users: [", 1, "expected a mapping"),
+            ("users: {una: {keys: ssh}}", 1, "expected a list"),
+            ("users: {una: {shell: [a]}}", 1, "expected a text"),
+            ("users: {una: {service: maybe}}", 1, "expected `true` or `false`"),
+            ("roles: {r: {password: {max_days: x}}}", 1, "expected a number"),
+            ("users: {una: {name: \"U}}", 1, "unclosed quote: expected"),
+            ("---\nusers: {}\n---\nusers: {}\n", 4, "expected one in a file"),
             ("users:\n  alice: {comand: x}\n", 2, "comand"),
             ("userz: {}\n", 1, "userz"),
             ("users:\n  ..: {}\n", 2, "login"),
@@ -227,10 +253,10 @@ mod tests {
             ("users:\n  root: {}\n", 2, "belongs to the system"),
             ("users:\n  \"a\\nb\": {}\n", 2, "login"),
             ("users:\n  \"a:b\": {}\n", 2, "login"),
-            ("users:\n  a: {}\n  a: {}\n", 3, "duplicate"),
+            ("users:\n  a: {}\n  a: {}\n", 3, "duplicate key `a`: expected once"),
             ("users:\n  a: {keys: [hello]}\n", 2, "public key"),
             ("users:\n  a: {keys: [\"ssh-dss AAAAB3NzaC1kc3MAAACBAP a\"]}\n", 2, "refused"),
-            ("users:\n  a: {uid: many}\n", 2, ""),
+            ("users:\n  a: {uid: many}\n", 2, "expected a number"),
             ("users:\n  a: {ends: tomorrow}\n", 2, "not a date"),
             ("roles:\n  r: {sudo: [{commands: [psql]}]}\n", 2, "absolute path"),
             ("roles:\n  r: {sudo: [{commands: [\"/bin/vi *\"]}]}\n", 2, "wildcards"),

@@ -17,7 +17,7 @@ use muster_proto::{
 
 use super::{
     Declared,
-    fault::{Misdeclared, Place, ResolveError},
+    fault::{Flaw, Misdeclared, Place, ResolveError},
     text::{At, Text},
 };
 use numbers::Numbers;
@@ -67,6 +67,7 @@ impl std::fmt::Debug for Ground<'_> {
 pub fn resolve(declared: &Declared, ground: &mut Ground<'_>) -> Result<Resolved, Misdeclared> {
     let mut work = Work::new(ground);
     work.names(declared);
+    work.numbers.note(declared);
     let sources = &declared.sources;
     let in_file = |entry: Entry<'_>, fault: Fault, files: &Files| {
         let place = files.get(&(entry.kind, entry.name.to_owned()));
@@ -130,9 +131,9 @@ impl<'n> Entry<'n> {
     }
 
     /// A value of the entry contradicts itself or another.
-    fn value(self, at: At, what: &'static str) -> Fault {
+    fn value(self, at: At, flaw: Flaw) -> Fault {
         let (kind, name) = (self.kind, self.name.to_owned());
-        Fault { at, error: ResolveError::Value { kind, name, what } }
+        Fault { at, error: ResolveError::Value { kind, name, flaw } }
     }
 
     /// A number or name of the entry cannot be.

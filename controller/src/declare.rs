@@ -7,6 +7,7 @@ pub mod fault;
 pub mod file;
 pub mod read;
 pub mod resolve;
+pub mod schema;
 pub mod text;
 
 pub use fault::{Flaw, Misdeclared, ResolveError};

@@ -154,6 +154,12 @@ fn is_account_name(text: &str) -> bool {
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
 }
 
+/// Returns the names that no user and no Unix group of Muster's can have; those that begin with
+/// `systemd-` are others.
+pub const fn reserved() -> &'static [&'static str] {
+    RESERVED
+}
+
 fn is_reserved(text: &str) -> bool {
     RESERVED.contains(&text) || text.starts_with("systemd-")
 }

@@ -183,8 +183,7 @@ fn failed(error: &anyhow::Error) -> String {
 
 /// Prints the JSON Schema of declarative files.
 pub fn schema() -> Result<End> {
-    let schema = schemars::schema_for!(crate::declare::Declared);
-    write(&(serde_json::to_string_pretty(&schema)? + "\n"))
+    write(&crate::declare::schema::text()?)
 }
 
 #[cfg(test)]

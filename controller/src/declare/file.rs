@@ -114,6 +114,7 @@ pub struct Role {
 /// on the host.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("not" = { "required": ["at_least", "exactly"] }))]
 pub struct UnixGroups {
     /// These, and others may be.
     pub at_least: Option<Vec<Text<UnixGroupName>>>,
@@ -130,6 +131,7 @@ pub struct SudoRule {
     /// With which Unix group.
     pub run_as_group: Option<Text<UnixGroupName>>,
     /// What; at least one.
+    #[schemars(extend("minItems" = 1))]
     pub commands: Placed<Vec<Text<SudoCommand>>>,
     /// Whether the user's own password is asked for.
     #[serde(default)]
@@ -185,6 +187,7 @@ pub struct Password {
 /// Who has which role where.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["user"] }, { "required": ["group"] }]))]
 pub struct Assignment {
     /// A user; or a group, never both.
     pub user: Option<Text<Login>>,

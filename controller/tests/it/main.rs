@@ -18,6 +18,7 @@ mod net;
 mod pending;
 mod plan;
 mod publish;
+mod schema;
 mod server;
 mod sessions;
 mod store;

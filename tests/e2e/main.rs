@@ -13,6 +13,7 @@ mod input;
 mod keeping;
 mod lifecycle;
 mod places;
+mod reading;
 mod token;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

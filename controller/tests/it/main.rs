@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod commands;
 mod declare;
 mod deltas;
 mod describe;

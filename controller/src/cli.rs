@@ -34,14 +34,14 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage, files or config
 #[command(name = "muster", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
-    common: Common,
+    common: Globals,
     #[command(subcommand)]
     verb: Verb,
 }
 
 /// What every verb takes.
 #[derive(Clone, Debug, Args)]
-pub struct Common {
+pub struct Globals {
     /// The controller's operator socket.
     #[arg(long, global = true, env = "MUSTER_ADDR", default_value = crate::config::DEFAULT_OPERATOR_SOCKET)]
     socket: PathBuf,

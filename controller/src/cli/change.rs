@@ -9,7 +9,7 @@ use muster_proto::{
 use serde::Serialize;
 
 use super::{
-    Common, End, hint,
+    End, Globals, hint,
     output::{self, Rows},
     session::Session,
     usage,
@@ -69,7 +69,7 @@ struct ChangeDetail {
 }
 
 /// Runs the verb.
-pub async fn run(common: &Common, verb: &ChangeVerb) -> Result<End> {
+pub async fn run(common: &Globals, verb: &ChangeVerb) -> Result<End> {
     let session = common.session().await?;
     let newest = session.tool.chain().newest().map_or(0, |link| link.number);
     match verb {

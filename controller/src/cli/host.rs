@@ -6,7 +6,7 @@ use muster_proto::{receipt::Receipt, token::JoinToken, trust::verify_by_host};
 use serde::Serialize;
 
 use super::{
-    Common, End, hint,
+    End, Globals, hint,
     output::{self, Rows},
     session::Session,
     usage,
@@ -83,7 +83,7 @@ struct ReceiptLine {
 }
 
 /// Runs the verb.
-pub async fn run(common: &Common, verb: &HostVerb) -> Result<End> {
+pub async fn run(common: &Globals, verb: &HostVerb) -> Result<End> {
     let mut session = common.session().await?;
     match verb {
         HostVerb::Token { valid_for } => {

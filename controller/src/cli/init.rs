@@ -24,7 +24,7 @@ use muster_proto::{
 use nix::unistd::{Uid, User};
 
 use self::places::{Made, Places};
-use super::{Common, End, hint, output, session, sign, usage};
+use super::{End, Globals, hint, output, session, sign, usage};
 use crate::{
     config::{self, Config},
     setup::{self, Fleet},
@@ -103,7 +103,7 @@ impl Passphrase {
 }
 
 /// Runs the verb.
-pub async fn run(common: &Common, args: &Init) -> Result<End> {
+pub async fn run(common: &Globals, args: &Init) -> Result<End> {
     let asked = check(common, args)?;
     let mut made = Made::default();
     match make(&asked, &mut made).await {
@@ -123,7 +123,7 @@ pub async fn run(common: &Common, args: &Init) -> Result<End> {
 }
 
 /// Looks at everything that can be looked at before anything is written.
-fn check(common: &Common, args: &Init) -> Result<Asked> {
+fn check(common: &Globals, args: &Init) -> Result<Asked> {
     let operator = ObjectName::parse(&args.operator).context("--operator").map_err(usage)?;
     let limits = Limits { uids: args.uid_range, gids: args.gid_range, recertify_after: None };
     limits.check().context("--uid-range and --gid-range").map_err(|error| {
@@ -220,7 +220,7 @@ fn tell(places: &Places, fleet: &Fleet) {
     output::say("      and move the recovery key off this machine.");
 }
 
-fn config_text(args: &Init, common: &Common) -> String {
+fn config_text(args: &Init, common: &Globals) -> String {
     let line = |key: &str, value: &str| format!("{key} = {}\n", toml::Value::from(value));
     [
         "# Made by `muster init`. Every key is explained in the packaged example.\n".to_owned(),

@@ -9,7 +9,7 @@ use muster_proto::{
 use serde::Serialize;
 
 use super::{
-    Common, End, hint,
+    End, Globals, hint,
     output::{self, Rows},
     usage,
 };
@@ -48,7 +48,7 @@ impl Rows for ObjectLine {
 }
 
 /// Runs the verb.
-pub async fn run(common: &Common, kind: Kind, verb: &ObjectVerb) -> Result<End> {
+pub async fn run(common: &Globals, kind: Kind, verb: &ObjectVerb) -> Result<End> {
     let session = common.session().await?;
     let chain = session.tool.chain();
     let statements = chain.statements();

@@ -10,7 +10,7 @@ use muster_proto::{
 };
 
 use super::{
-    Common, End,
+    End, Globals,
     apply::{agree, load_key},
     follow::{self, Asked, Wait},
     hint,
@@ -38,7 +38,7 @@ pub struct OffboardArgs {
 }
 
 /// Runs the verb.
-pub async fn run(common: &Common, args: &OffboardArgs) -> Result<End> {
+pub async fn run(common: &Globals, args: &OffboardArgs) -> Result<End> {
     let login = Login::parse(&args.login).map_err(usage)?;
     let reason = Line::parse(&args.reason).context("--reason").map_err(usage)?;
     let mut session = common.session().await?;

@@ -14,7 +14,7 @@ use muster_proto::{
 use serde::Serialize;
 
 use super::{
-    Common, End, cure, hint,
+    End, Globals, cure, hint,
     losses::{self, LossView},
     output::{self, Format, count},
     session::{self, Session},
@@ -112,7 +112,7 @@ pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
 }
 
 /// Runs the verb.
-pub async fn run(common: &Common, args: &PlanArgs) -> Result<End> {
+pub async fn run(common: &Globals, args: &PlanArgs) -> Result<End> {
     let mut session = common.session().await?;
     let resolved = resolve(&args.files, &session)?;
     let hosts = hosts(&mut session).await?;

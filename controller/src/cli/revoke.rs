@@ -10,7 +10,7 @@ use muster_proto::{
 };
 
 use super::{
-    Common, End,
+    End, Globals,
     apply::{agree, load_key},
     follow::{self, Asked, Wait},
     hint, output, plan,
@@ -67,7 +67,7 @@ enum What {
 }
 
 /// Runs the verb.
-pub async fn run(common: &Common, args: &RevokeArgs) -> Result<End> {
+pub async fn run(common: &Globals, args: &RevokeArgs) -> Result<End> {
     let reason = Line::parse(&args.reason).context("--reason").map_err(usage)?;
     let mut session = common.session().await?;
     let target = target(&args.what, &mut session).await?;

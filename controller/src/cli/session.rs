@@ -19,7 +19,7 @@ use muster_proto::{
     time::{Now, Timestamp},
 };
 
-use super::{Common, hint, output, sign::PersonKey};
+use super::{Globals, hint, output, sign::PersonKey};
 use crate::{
     client::Client,
     tool::{Tool, ToolError},
@@ -34,7 +34,7 @@ pub struct Session {
     pub client: Client,
 }
 
-impl Common {
+impl Globals {
     /// Returns where the operator's store is.
     pub fn store(&self) -> Result<PathBuf> {
         place(self.store.as_ref(), "XDG_STATE_HOME", ".local/state/muster", "muster")

@@ -5,7 +5,7 @@ use muster_proto::statement::LeafState;
 use serde::Serialize;
 
 use super::{
-    Common, End,
+    End, Globals,
     output::{self, Format, count},
 };
 
@@ -37,7 +37,7 @@ struct RefusalView {
 }
 
 /// Runs the verb.
-pub async fn run(common: &Common) -> Result<End> {
+pub async fn run(common: &Globals) -> Result<End> {
     let mut session = common.session().await?;
     let status = session.client.status().await?;
     let hosts = session.client.hosts().await?.into_iter();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use muster_proto::{
-    name::{AbsolutePath, ObjectName},
+    name::{AbsolutePath, ObjectName, Uid},
     receipt::HostMode,
 };
 use serde::Deserialize;
@@ -127,10 +127,7 @@ impl Config {
             .collect();
         for range in &uid_ranges {
             let (first, last) = (range.start(), range.end());
-            let fits = first <= last
-                && ((1_000..=59_999).contains(first) && *last <= 59_999
-                    || (100_000..=499_999).contains(first) && *last <= 499_999);
-            if !fits {
+            if !Uid::is_range(*first, *last) {
                 faults.push(format!(
                     "uid_ranges: {first} to {last} is not within 1000 to 59999 or 100000 to 499999"
                 ));

@@ -11,7 +11,6 @@ mod access;
 mod accounts;
 pub mod action;
 mod judge;
-pub mod privilege;
 mod unix_groups;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub mod apply;
 pub mod change;
+mod cure;
 pub mod follow;
 pub mod host;
 pub mod init;
@@ -34,16 +35,16 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage, files or config
 #[command(name = "muster", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
-    common: Common,
+    common: Globals,
     #[command(subcommand)]
     verb: Verb,
 }
 
 /// What every verb takes.
 #[derive(Clone, Debug, Args)]
-pub struct Common {
+pub struct Globals {
     /// The controller's operator socket.
-    #[arg(long, global = true, env = "MUSTER_ADDR", default_value = "/run/muster/operator.sock")]
+    #[arg(long, global = true, env = "MUSTER_ADDR", default_value = crate::config::DEFAULT_OPERATOR_SOCKET)]
     socket: PathBuf,
     /// Your own store of what you have verified [default: ~/.local/state/muster].
     #[arg(long, global = true)]
@@ -100,7 +101,7 @@ enum Verb {
 #[derive(Debug, Args)]
 struct ServeArgs {
     /// The configuration.
-    #[arg(long, env = "MUSTER_CONFIG", default_value = "/etc/muster/muster.toml")]
+    #[arg(long, env = "MUSTER_CONFIG", default_value = crate::config::DEFAULT_PATH)]
     config: PathBuf,
     /// Check the configuration and end.
     #[arg(long)]

@@ -17,7 +17,8 @@ pub const DEFAULT_PATH: &str = "/etc/muster/muster.toml";
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/muster";
 /// Where operators' tools connect, unless told otherwise.
 pub const DEFAULT_OPERATOR_SOCKET: &str = "/run/muster/operator.sock";
-const DEFAULT_AGENT_LISTENER: &str = "[::]:7420";
+/// Where agents connect, unless told otherwise.
+pub const DEFAULT_AGENT_LISTENER: &str = "[::]:7420";
 /// The most seconds between two checkpoints, so that one may get lost while the last is valid.
 const MAX_CHECKPOINT: u64 = CHECKPOINT_VALIDITY / 2;
 

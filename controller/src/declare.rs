@@ -7,9 +7,10 @@ pub mod fault;
 pub mod file;
 pub mod read;
 pub mod resolve;
+pub mod schema;
 pub mod text;
 
-pub use fault::{Misdeclared, ResolveError};
+pub use fault::{Flaw, Misdeclared, ResolveError};
 pub use file::Declared;
 pub use read::{ReadError, read};
 pub use resolve::{Difference, Resolved, resolve};

@@ -7,12 +7,14 @@ use muster_proto::{
     derive::{Circumstances, Statements, derive},
     desired::{Entitlement, Grant},
     id::HostId,
-    name::Login,
+    name::{Login, UnixGroupName},
     revocations::Revocations,
     selector::Labels,
     sudo::SudoCommand,
     time::Now,
 };
+
+use crate::describe;
 
 /// A host as far as its labels go.
 #[derive(Clone, Debug)]
@@ -75,8 +77,8 @@ fn effect(host: &HostLabels, old: &BTreeSet<Grant>, new: &BTreeSet<Grant>) -> Op
     for login in had.intersection(&has) {
         let (Some(old), Some(new)) = (before.get(login), after.get(login)) else { continue };
         let mut words: Vec<String> =
-            new.difference(old).map(|e| format!("+ {}", describe(e))).collect();
-        words.extend(old.difference(new).map(|e| format!("- {}", describe(e))));
+            new.difference(old).map(|e| format!("+ {}", describe::entitlement(e))).collect();
+        words.extend(old.difference(new).map(|e| format!("- {}", describe::entitlement(e))));
         if !words.is_empty() {
             changed.insert(login.clone(), words);
         }
@@ -107,38 +109,23 @@ fn by_login(grants: &BTreeSet<Grant>) -> BTreeMap<Login, BTreeSet<Entitlement>> 
     all
 }
 
-/// Unix groups whose members can become root without sudo.
-const ROOT_UNIX_GROUPS: &[&str] =
-    &["root", "sudo", "wheel", "admin", "adm", "docker", "lxd", "disk", "shadow", "kvm", "libvirt"];
-
 /// Says whether an entitlement lets somebody become root, as far as the directory knows. A program
 /// that escapes to a shell is found by the sudo lint, which is not here yet.
 pub fn reaches_root(entitlement: &Entitlement) -> bool {
     match entitlement {
         Entitlement::Sudo(_, rule) => {
-            rule.run_as.user.reaches_root() && rule.commands.contains(&SudoCommand::All)
+            let as_group =
+                rule.run_as.group.as_ref().is_some_and(UnixGroupName::is_root_equivalent);
+            (rule.run_as.user.reaches_root() || as_group)
+                && rule.commands.contains(&SudoCommand::All)
         }
-        Entitlement::HostUnixGroup(name) => ROOT_UNIX_GROUPS.contains(&name.as_str()),
-        _ => false,
-    }
-}
-
-/// Says in words what an entitlement is.
-pub fn describe(entitlement: &Entitlement) -> String {
-    match entitlement {
-        Entitlement::Account(account) => format!("account with uid {}", account.uid),
-        Entitlement::Adoption(uid) => format!("takes over the account with uid {uid}"),
-        Entitlement::Key { key, .. } => {
-            format!("key {} {}", key.key.fingerprint().short(), key.comment)
-        }
-        Entitlement::Login(method) => format!("login by {method:?}").to_lowercase(),
-        Entitlement::UnixGroupMode(_, mode) => format!("Unix groups kept as {mode:?}"),
-        Entitlement::UnixGroup(group) => format!("Unix group {}", group.name),
-        Entitlement::HostUnixGroup(name) => format!("Unix group {name} of the host"),
-        Entitlement::Sudo(role, rule) => {
-            let commands: Vec<String> = rule.commands.iter().map(ToString::to_string).collect();
-            format!("sudo as {}: {} (role {role})", rule.run_as.user, commands.join(", "))
-        }
-        Entitlement::Password(_) => "a password of her own".to_owned(),
+        Entitlement::HostUnixGroup(name) => name.is_root_equivalent(),
+        Entitlement::UnixGroup(group) => group.name.is_root_equivalent(),
+        Entitlement::Account(_)
+        | Entitlement::Adoption(_)
+        | Entitlement::Key { .. }
+        | Entitlement::Login(_)
+        | Entitlement::UnixGroupMode(..)
+        | Entitlement::Password(_) => false,
     }
 }

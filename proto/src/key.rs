@@ -141,6 +141,16 @@ impl SshPublicKey {
         Digest::parse(&bytes).ok()
     }
 
+    /// Returns the fingerprint as `ssh-keygen -l` prints it, in full: what people compare.
+    pub fn shown_fingerprint(&self) -> String {
+        format!("SHA256:{}", Base64Unpadded::encode_string(self.fingerprint().as_bytes()))
+    }
+
+    /// Returns the type's name as OpenSSH has it.
+    pub fn type_name(&self) -> String {
+        self.to_string().split(' ').next().unwrap_or_default().to_owned()
+    }
+
     /// Returns a digest that two keys share if one private half makes signatures for both: the same
     /// point as a key of a file and of hardware, or for two applications, or the same modulus.
     pub fn material(&self) -> Digest {

@@ -158,6 +158,12 @@ fn is_account_name(text: &str) -> bool {
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
 }
 
+/// Returns the names that no user and no Unix group of Muster's can have; those that begin with
+/// `systemd-` are others.
+pub const fn reserved() -> &'static [&'static str] {
+    RESERVED
+}
+
 fn is_reserved(text: &str) -> bool {
     RESERVED.contains(&text) || text.starts_with("systemd-")
 }
@@ -231,6 +237,12 @@ impl Uid {
         } else {
             Err(BadName::Number { what: "a uid", found: number })
         }
+    }
+
+    /// Says whether numbers from `first` to `last` are a range in which every one can be a uid. Uids
+    /// and gids are of the same numbers, so this is the rule for both.
+    pub const fn is_range(first: u32, last: u32) -> bool {
+        first <= last && in_range(first) && in_range(last) && (first < 100_000) == (last < 100_000)
     }
 
     /// Returns the number.
@@ -419,6 +431,27 @@ mod tests {
         ] {
             assert_eq!(Uid::parse(number).is_ok(), fits, "{number}");
             assert_eq!(Gid::parse(number).is_ok(), fits, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_range_has_numbers_that_can_all_be_given() {
+        for (first, last, fits) in [
+            (1_000, 59_999, true),
+            (100_000, 499_999, true),
+            (1_000, 1_000, true),
+            (1_001, 1_000, false),
+            (999, 59_999, false),
+            (1_000, 60_000, false),
+            (59_999, 100_000, false),
+            (1_000, 499_999, false),
+            (99_999, 499_999, false),
+            (100_000, 500_000, false),
+            (0, u32::MAX, false),
+        ] {
+            assert_eq!(Uid::is_range(first, last), fits, "{first} to {last}");
+            let every = [first, last].into_iter().all(|number| Uid::parse(number).is_ok());
+            assert!(every || !fits, "{first} to {last}");
         }
     }
 

@@ -17,7 +17,7 @@ use crate::{
     id::Digest,
     key::SshPublicKey,
     link::LinkRef,
-    name::ObjectName,
+    name::{ObjectName, Uid},
     time::Timestamp,
 };
 
@@ -353,14 +353,15 @@ fn enough(whom: &str, found: usize, needed: u32) -> Result<(), Refused> {
 }
 
 impl Limits {
-    fn check(&self) -> Result<(), BadTrustRoot> {
+    /// Says whether these are ranges of numbers that can be given, and apart.
+    pub fn check(&self) -> Result<(), BadTrustRoot> {
         let ((u1, u2), (g1, g2)) = (self.uids, self.gids);
-        let range = |first: u32, last: u32| {
-            first <= last
-                && ((1_000 <= first && last <= 59_999) || (100_000 <= first && last <= 499_999))
-        };
         let apart = u2 < g1 || g2 < u1;
-        if range(u1, u2) && range(g1, g2) && apart { Ok(()) } else { Err(BadTrustRoot::Limits) }
+        if Uid::is_range(u1, u2) && Uid::is_range(g1, g2) && apart {
+            Ok(())
+        } else {
+            Err(BadTrustRoot::Limits)
+        }
     }
 }
 

@@ -41,6 +41,10 @@ fn refusal(fleet: &Fleet, yaml: &str) -> (String, Vec<String>) {
         if output.status != 2 || !clear {
             faults.push(format!("no clear refusal: {output}"));
         }
+        let hints = output.stderr.lines().filter(|line| line.starts_with("hint: "));
+        if hints.count() != 1 {
+            faults.push("not one line says what to do".to_owned());
+        }
     }
     if planned.stderr != applied.stderr {
         faults.push("`plan` and `apply` say different things".to_owned());
@@ -73,14 +77,14 @@ fn yaml_that_is_not_of_the_form_is_refused() {
     assert_refused(
         &fleet(),
         &[
-            case("users: [\n", "1:8", &[]),
-            case("users:\n  una: {name: \"U}\n", "2:15", &[]),
+            case("users: [\n", "1:8", &["expected a mapping"]),
+            case("users:\n  una: {name: \"U}\n", "2:15", &["unclosed quote"]),
             case("users:\n\tuna: {}\n", "2", &["tab"]),
             case("userz: {}\n", "1:1", &["userz", "users"]),
             case("users:\n  una: {shel: /bin/sh}\n", "2:9", &["shel", "shell"]),
             case("roles:\n  r:\n    sudo:\n      - {comand: [/bin/ls]}\n", "4:10", &["comand"]),
-            case("users:\n  una: []\n", "2:8", &[]),
-            case("- users\n", "1:1", &[]),
+            case("users:\n  una: []\n", "2:8", &["expected a mapping"]),
+            case("- users\n", "1:1", &["expected a mapping"]),
             case("users:\n  una: {uid: many}\n", "2:14", &["number"]),
             case("users:\n  una: {uid: -1}\n", "2:14", &["number"]),
             case("users:\n  una: {uid: 4294967296}\n", "2:14", &["number"]),
@@ -113,13 +117,21 @@ fn what_is_there_twice_is_refused() {
     fleet.apply_ok(&declaration("ula")).unwrap();
     assert_let_in(&fleet, "web1", &ula);
     let before = standing(&fleet);
-    assert_refused(&fleet, &[case("users:\n  uma: {uid: 7002}\n", "2:14", &["7002", "`ula`"])]);
+    assert_refused(
+        &fleet,
+        &[case(
+            "users:\n  uma: {uid: 7002}\n",
+            "2:14",
+            &["7002", "`ula`", "hint: take the number out"],
+        )],
+    );
     fleet.controller().run_ok(&["mkdir", "-p", "/root/two"]).unwrap();
     for file in ["/root/two/a.yaml", "/root/two/b.yaml"] {
         fleet.controller().write(file, b"users:\n  una: {}\n", 0o644).unwrap();
     }
     let twice = fleet.muster(&["apply", "--yes", "--file", "/root/two"]).unwrap();
-    assert_failed(&twice, 2, &["/root/two/b.yaml:2:3: ", "una"]);
+    let both = ["/root/two/b.yaml:2:3: ", "una", "/root/two/a.yaml:2:3 too", "hint: keep one"];
+    assert_failed(&twice, 2, &both);
     assert_eq!(standing(&fleet), before);
 }
 
@@ -181,7 +193,7 @@ fn keys_that_are_none_or_not_good_enough_are_refused() {
                 "2:16",
                 &["private key"],
             ),
-            case("users:\n  una: {keys: $KEY}\n", "2:15", &[]),
+            case("users:\n  una: {keys: $KEY}\n", "2:15", &["expected a list"]),
             case("users:\n  una: {keys: [\"$WEAK\"]}\n", "2:16", &["1024 bits", "2048"]),
         ],
     );
@@ -227,7 +239,11 @@ fn assignments_that_cannot_be_meant_are_refused() {
                 "2:34",
                 &["env in prod", "key in (a,b)"],
             ),
-            case("assignments:\n  a: {user: una, role: r, hosts: \"env==a,,b\"}\n", "2:34", &[]),
+            case(
+                "assignments:\n  a: {user: una, role: r, hosts: \"env==a,,b\"}\n",
+                "2:34",
+                &["key=value"],
+            ),
             case("assignments:\n  a: {user: una, role: r}\n", "2", &["hosts"]),
             case("assignments:\n  a: {user: una, hosts: all}\n", "2", &["role"]),
             case(
@@ -248,7 +264,11 @@ fn assignments_that_cannot_be_meant_are_refused() {
                 &["group"],
             ),
             case("users:\n  una: {groups: [none]}\n", "2:18", &["none"]),
-            case("absent: {users: [nobody-of-ours]}\n", "1:18", &["nobody-of-ours"]),
+            case(
+                "absent: {users: [nobody-of-ours]}\n",
+                "1:18",
+                &["nobody-of-ours", "hint: take it out of `absent`", "`muster user list`"],
+            ),
             case("users: {una: {}}\nabsent: {users: [una]}\n", "2:18", &["una"]),
         ],
     );
@@ -282,10 +302,17 @@ fn files_and_arguments_that_are_not_there_are_refused() {
     let fleet = fleet();
     let before = standing(&fleet);
     let muster = |words: &[&str]| fleet.muster(words).unwrap();
-    assert_failed(&muster(&["plan", "--file", "/root/none.yaml"]), 2, &["/root/none.yaml"]);
-    assert_failed(&muster(&["plan", "--file", "/etc/skel"]), 2, &["/etc/skel", ".yaml"]);
+    let none = muster(&["plan", "--file", "/root/none.yaml"]);
+    assert_failed(&none, 2, &["/root/none.yaml", "hint:"]);
+    let empty = muster(&["plan", "--file", "/etc/skel"]);
+    assert_failed(&empty, 2, &["/etc/skel", ".yaml", "hint:"]);
     fleet.controller().write("/root/bytes.yaml", b"users:\n  \xff: {}\n", 0o644).unwrap();
-    assert_failed(&muster(&["plan", "--file", "/root/bytes.yaml"]), 2, &["/root/bytes.yaml"]);
+    let bytes = muster(&["plan", "--file", "/root/bytes.yaml"]);
+    assert_failed(&bytes, 2, &["/root/bytes.yaml", "UTF-8", "hint:"]);
+    let long = "printf 'users: {}\\n' >/root/long.yaml; truncate --size 16777217 /root/long.yaml";
+    fleet.controller().run_ok(&["sh", "-c", long]).unwrap();
+    let long = muster(&["apply", "--yes", "--file", "/root/long.yaml"]);
+    assert_failed(&long, 2, &["/root/long.yaml", "16 MiB", "hint: split it"]);
     assert_eq!(muster(&["plan"]).status, 2);
     assert_eq!(muster(&["no-such-verb"]).status, 2);
     assert_failed(&muster(&["offboard", "..", "--yes"]), 2, &["login"]);

@@ -15,6 +15,7 @@ mod input;
 mod keeping;
 mod lifecycle;
 mod places;
+mod reading;
 mod staying;
 mod token;
 

@@ -61,6 +61,115 @@ fn a_fleet_is_never_made_over_something_else() {
     assert_eq!(standing(&fleet), before);
 }
 
+/// Runs `init` for a fleet below `root`, with these words in place of those of the same name.
+fn init_with(fleet: &Fleet, root: &str, others: &[[&str; 2]]) -> Output {
+    let place = |name: &str| format!("{root}/{name}");
+    let (data, config) = (place("data"), place("etc/muster.toml"));
+    let (socket, store, key) = (place("socket"), place("state/store"), place("keys/approver"));
+    let mut all = vec![
+        ["--operator", "bob"],
+        ["--address", "ctl:7520"],
+        ["--user", "root"],
+        ["--data", &data],
+        ["--config", &config],
+        ["--socket", &socket],
+        ["--store", &store],
+        ["--key", &key],
+    ];
+    all.retain(|[name, _]| others.iter().all(|[other, _]| other != name));
+    all.extend(others);
+    fleet.muster(&[&["init"], all.as_flattened()].concat()).unwrap()
+}
+
+#[test]
+fn a_fleet_is_made_whole_or_not_at_all_and_a_second_try_works() {
+    let fleet = fleet();
+    let ctl = fleet.controller();
+    let sealed = "/root/passphrase";
+    let is_there = |path: &str| ctl.run(&["test", "-e", path]).unwrap().success();
+    ctl.write(sealed, b"eleven char\n", 0o600).unwrap();
+    for (case, (others, status, words)) in [
+        (&[["--user", "nobody-of-ours"]][..], 2, &["nobody-of-ours", "--user"][..]),
+        (&[["--recovery-passphrase-file", sealed]], 2, &[sealed, "12 characters"]),
+        (&[["--recovery-passphrase-file", "/root/none"]], 2, &["/root/none"]),
+        (&[["--uid-range", "999-20000"]], 2, &["--uid-range", "hint:"]),
+        (&[["--uid-range", "20000-50000"]], 2, &["--gid-range", "hint:"]),
+        (&[["--gid-range", "59999-100000"]], 2, &["--gid-range", "hint:"]),
+        // Something that is seen only when it fails, after the keys and the data were made.
+        (&[["--config", "/proc/none/muster.toml"]], 1, &["/proc/none", "hint:", "gone again"]),
+        (&[["--store", "/proc/none/store"]], 1, &["/proc/none", "hint:", "gone again"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let root = format!("/srv/try{case}");
+        let refused = init_with(&fleet, &root, others);
+        assert_failed(&refused, status, words);
+        assert!(!refused.stdout.contains('-'), "a passphrase of nothing is shown: {refused}");
+        assert!(!is_there(&root), "{others:?} left {}", files(ctl, &root));
+        let made = init_with(&fleet, &root, &[]);
+        assert!(made.success(), "after {others:?}: {made}");
+        assert_eq!(made.stdout.trim().split('-').count(), 5, "the passphrase is shown: {made}");
+        assert!(is_there(&format!("{root}/etc/muster.toml")));
+    }
+}
+
+#[test]
+fn a_directory_that_was_there_and_empty_is_so_again_after_a_failure() {
+    let fleet = fleet();
+    let ctl = fleet.controller();
+    ctl.run_ok(&["install", "-d", "-o", "daemon", "-m", "0751", "/srv/kept/data"]).unwrap();
+    let was = files(ctl, "/srv/kept");
+    let refused = init_with(&fleet, "/srv/kept", &[["--config", "/proc/none/muster.toml"]]);
+    assert_failed(&refused, 1, &["/proc/none"]);
+    assert_eq!(files(ctl, "/srv/kept"), was);
+    let made = init_with(&fleet, "/srv/kept", &[]);
+    assert!(made.success(), "{made}");
+}
+
+#[test]
+fn nothing_is_made_where_a_part_of_a_fleet_is_already() {
+    let fleet = fleet();
+    let ctl = fleet.controller();
+    for (case, there) in [
+        "keys/approver",
+        "keys/approver.pub",
+        "keys/recovery",
+        "keys/recovery.pub",
+        "etc/muster.toml",
+        "state/store/lineage",
+        "state/store/links/1",
+        "data/store.db",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let root = format!("/srv/part{case}");
+        let path = format!("{root}/{there}");
+        let folder = path.rsplit_once('/').unwrap().0;
+        ctl.run_ok(&["mkdir", "-p", folder]).unwrap();
+        ctl.write(&path, b"precious\n", 0o600).unwrap();
+        let was = files(ctl, &root);
+        let refused = init_with(&fleet, &root, &[]);
+        assert_failed(&refused, 1, &[&root, "hint: nothing is overwritten"]);
+        assert_eq!(files(ctl, &root), was, "{there}");
+        assert_eq!(ctl.read(&path).unwrap(), b"precious\n", "{there}");
+        ctl.run_ok(&["rm", "-r", &root]).unwrap();
+        let made = init_with(&fleet, &root, &[]);
+        assert!(made.success(), "after {there}: {made}");
+    }
+    let one = ["--recovery-key", "/srv/same/keys/approver"];
+    assert_failed(&init_with(&fleet, "/srv/same", &[one]), 2, &["a place each", "hint:"]);
+}
+
+#[test]
+fn numbers_are_chosen_from_the_ranges_that_a_fleet_was_made_with() {
+    let fleet = fleet();
+    let ranges = [["--uid-range", "100000-499999"], ["--gid-range", "1000-59999"]];
+    let made = init_with(&fleet, "/srv/ranges", &ranges);
+    assert!(made.success(), "{made}");
+}
+
 #[test]
 fn a_data_directory_that_is_not_ours_is_not_served() {
     let fleet = fleet();

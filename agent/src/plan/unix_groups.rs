@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_proto::{
     desired::DesiredState,
     name::{Gid, Login, UnixGroupName},
+    privilege::is_root_equivalent,
     receipt::Finding,
     statement::{MemberList, UnixGroupMode},
 };
@@ -21,7 +22,6 @@ use crate::{
 use super::{
     action::{AccountEdits, Note, finding, note},
     judge::{Judged, Standing},
-    privilege::is_root_equivalent,
 };
 
 /// Who shall be in which Unix group, and which are to be created.

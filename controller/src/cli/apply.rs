@@ -7,7 +7,7 @@ use clap::Args;
 use muster_proto::{id::HostId, name::Line};
 
 use super::{
-    Common, End,
+    End, Globals,
     follow::{self, Asked, Wait},
     hint, losses,
     output::{self, Format},
@@ -36,7 +36,7 @@ pub struct ApplyArgs {
 }
 
 /// Runs the verb.
-pub async fn run(common: &Common, args: &ApplyArgs) -> Result<End> {
+pub async fn run(common: &Globals, args: &ApplyArgs) -> Result<End> {
     let reason = Line::parse(&args.reason).context("--reason").map_err(usage)?;
     let mut session = common.session().await?;
     let resumed =
@@ -79,7 +79,7 @@ pub async fn run(common: &Common, args: &ApplyArgs) -> Result<End> {
 }
 
 /// Loads the operator's approver key, with a cure if it is not there.
-pub fn load_key(common: &Common) -> Result<PersonKey> {
+pub fn load_key(common: &Globals) -> Result<PersonKey> {
     PersonKey::load(&common.key()?)
         .map_err(|error| hint(error, "name your approver key with `--key FILE`"))
 }

@@ -6,11 +6,12 @@ use muster_proto::{envelope::Verified, link::LinkBody};
 use serde::Serialize;
 
 use super::{
-    Common, End, hint,
+    End, Globals, hint,
     output::{self, Rows},
     session::Session,
     usage,
 };
+use crate::describe;
 
 /// What to do with changes.
 #[derive(Clone, Debug, Subcommand)]
@@ -65,7 +66,7 @@ struct ChangeDetail {
 }
 
 /// Runs the verb.
-pub async fn run(common: &Common, verb: &ChangeVerb) -> Result<End> {
+pub async fn run(common: &Globals, verb: &ChangeVerb) -> Result<End> {
     let session = common.session().await?;
     let newest = session.tool.chain().newest().map_or(0, |link| link.number);
     match verb {
@@ -85,7 +86,8 @@ pub async fn run(common: &Common, verb: &ChangeVerb) -> Result<End> {
                     statement.content.name().unwrap_or("(gone)"),
                     statement.revision
                 )];
-                lines.extend(super::object::describe(&statement.content, statements));
+                lines.extend(describe::content(&statement.content, statements));
+                lines.extend(describe::reinstates(&statement.reinstates));
                 lines
             });
             let detail = ChangeDetail { line, reasons, content: content.collect() };

@@ -1,12 +1,12 @@
 //! `muster host token|list|show`.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Subcommand;
 use muster_proto::{receipt::Receipt, token::JoinToken, trust::verify_by_host};
 use serde::Serialize;
 
 use super::{
-    Common, End, hint,
+    End, Globals, hint,
     output::{self, Rows},
     session::Session,
     usage,
@@ -85,7 +85,7 @@ struct ReceiptLine {
 }
 
 /// Runs the verb.
-pub async fn run(common: &Common, verb: &HostVerb) -> Result<End> {
+pub async fn run(common: &Globals, verb: &HostVerb) -> Result<End> {
     let mut session = common.session().await?;
     match verb {
         HostVerb::Token { valid_for } => {
@@ -167,7 +167,10 @@ fn pick(hosts: &[Host], wanted: &str) -> Result<Host> {
             usage(anyhow::anyhow!("no host is called `{wanted}`")),
             "`muster host list` shows which there are",
         )),
-        _ => bail!("{} hosts are called `{wanted}`; name one by its id", found.len()),
+        several => Err(hint(
+            usage(anyhow::anyhow!("{} hosts are called `{wanted}`", several.len())),
+            "name one by the first 8 digits of its id or more, as in `muster host list --output json`",
+        )),
     }
 }
 

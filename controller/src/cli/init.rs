@@ -1,14 +1,19 @@
 //! `muster init`: makes a fleet. The trust root of the first day has one approver, the operator who
 //! runs this, and one root key, which is written sealed and belongs somewhere else.
+//!
+//! Everything that can be wrong with what was asked is looked at first; a step that fails all the
+//! same takes away what the ones before it made.
+
+mod places;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{OpenOptionsExt, chown},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use muster_proto::{
     crypto::MachineKey,
@@ -16,9 +21,16 @@ use muster_proto::{
     name::ObjectName,
     trust::{ApproverGroup, Duty, Limits, ProposerRule, TrustRoot},
 };
+use nix::unistd::{Uid, User};
 
-use super::{Common, End, hint, output, session, sign, usage};
-use crate::{setup, signer, tool::Tool};
+use self::places::{Made, Places};
+use super::{End, Globals, hint, output, session, sign, usage};
+use crate::{
+    config::{self, Config},
+    setup::{self, Fleet},
+    signer,
+    tool::Tool,
+};
 
 /// The verb's own arguments.
 #[derive(Clone, Debug, Args)]
@@ -30,13 +42,13 @@ pub struct Init {
     #[arg(long)]
     address: String,
     /// Where the controller listens for agents.
-    #[arg(long, default_value = "[::]:7420")]
+    #[arg(long, default_value = config::DEFAULT_AGENT_LISTENER)]
     listen: String,
     /// The controller's data; it must not exist yet, or be empty.
-    #[arg(long, default_value = "/var/lib/muster")]
+    #[arg(long, default_value = config::DEFAULT_DATA_DIR)]
     data: PathBuf,
     /// The configuration to write.
-    #[arg(long, default_value = "/etc/muster/muster.toml")]
+    #[arg(long, default_value = config::DEFAULT_PATH)]
     config: PathBuf,
     /// The system account that the controller runs as.
     #[arg(long, default_value = "muster")]
@@ -47,6 +59,12 @@ pub struct Init {
     /// A file with the passphrase that seals it; without it one is made and printed once.
     #[arg(long)]
     recovery_passphrase_file: Option<PathBuf>,
+    /// The uids that are chosen for new users: FIRST-LAST within 1000-59999 or 100000-499999.
+    #[arg(long, value_name = "FIRST-LAST", default_value = "10000-49999", value_parser = range)]
+    uid_range: (u32, u32),
+    /// The gids that are chosen for new Unix groups, apart from the uids: FIRST-LAST.
+    #[arg(long, value_name = "FIRST-LAST", default_value = "50000-59999", value_parser = range)]
+    gid_range: (u32, u32),
 }
 
 /// Seconds for which the first trust root grants anything new: two years.
@@ -55,20 +73,97 @@ const TRUST_ROOT_LIFETIME: u64 = 2 * 365 * 86_400;
 /// Seconds after which a floor grants nothing new: 90 days.
 const STALE_AFTER: u64 = 90 * 86_400;
 
-/// Runs the verb.
-pub async fn run(common: &Common, args: &Init) -> Result<End> {
-    let operator = ObjectName::parse(&args.operator).context("--operator").map_err(usage)?;
-    let (store, approver) = (common.store()?, common.key()?);
-    let recovery = args.recovery_key.clone().unwrap_or_else(|| approver.with_file_name("recovery"));
-    check_free(args, &store, &[&approver, &recovery])?;
-    let config = config_text(args, common);
-    crate::config::Config::parse(&config).map_err(usage)?;
-    for key in [&approver, &recovery] {
-        make_private_directory(key.parent().unwrap_or(Path::new("/")))?;
+/// The fewest characters of a passphrase.
+const MIN_PASSPHRASE: usize = 12;
+
+/// What was asked, once it has been looked at.
+struct Asked {
+    operator: ObjectName,
+    places: Places,
+    config: String,
+    limits: Limits,
+    passphrase: Passphrase,
+    /// Whom the data will belong to, if we may give it away.
+    owner: Option<User>,
+}
+
+/// What seals the recovery key.
+enum Passphrase {
+    /// From the operator's file.
+    Given(String),
+    /// Made here, and printed once.
+    MadeUp(String),
+}
+
+impl Passphrase {
+    fn as_str(&self) -> &str {
+        let (Self::Given(text) | Self::MadeUp(text)) = self;
+        text
     }
-    let (passphrase, made_up) = passphrase(args)?;
-    let approver = sign::generate(&approver, &format!("muster approver {operator}"), None)?;
-    let recovery = sign::generate(&recovery, "muster recovery", Some(&passphrase))?;
+}
+
+/// Runs the verb.
+pub async fn run(common: &Globals, args: &Init) -> Result<End> {
+    let asked = check(common, args)?;
+    let mut made = Made::default();
+    match make(&asked, &mut made).await {
+        Ok(fleet) => {
+            tell(&asked.places, &fleet);
+            Ok(End::Done)
+        }
+        Err(error) => {
+            let left = made.take_away();
+            Err(if left.is_empty() {
+                hint(error, "what was made until then is gone again; mend it and run it once more")
+            } else {
+                hint(error, format!("take away what was made until then: {}", left.join(", ")))
+            })
+        }
+    }
+}
+
+/// Looks at everything that can be looked at before anything is written.
+fn check(common: &Globals, args: &Init) -> Result<Asked> {
+    let operator = ObjectName::parse(&args.operator).context("--operator").map_err(usage)?;
+    let limits = Limits { uids: args.uid_range, gids: args.gid_range, recertify_after: None };
+    limits.check().context("--uid-range and --gid-range").map_err(|error| {
+        hint(usage(error), "both within 1000-59999 or 100000-499999, and no number in both")
+    })?;
+    let config = config_text(args, common);
+    Config::parse(&config).map_err(usage)?;
+    let approver = common.key()?;
+    let recovery = args.recovery_key.clone().unwrap_or_else(|| approver.with_file_name("recovery"));
+    let (data, config_file) = (args.data.clone(), args.config.clone());
+    let places = Places { data, config: config_file, store: common.store()?, approver, recovery };
+    places.check_free()?;
+    let owner = owner(&args.user)?;
+    let passphrase = passphrase(args.recovery_passphrase_file.as_deref())?;
+    Ok(Asked { operator, places, config, limits, passphrase, owner })
+}
+
+/// Finds the account that the controller runs as; who is not root keeps what she makes.
+fn owner(user: &str) -> Result<Option<User>> {
+    if !Uid::effective().is_root() {
+        return Ok(None);
+    }
+    let found = User::from_name(user).with_context(|| format!("cannot look up `{user}`"))?;
+    if found.is_none() {
+        let what = anyhow::anyhow!("the system has no account `{user}` for the controller");
+        return Err(hint(usage(what), "the package makes `muster`; name another with `--user`"));
+    }
+    Ok(found)
+}
+
+/// Makes everything, the configuration last: without it no controller starts.
+async fn make(asked: &Asked, made: &mut Made) -> Result<Fleet> {
+    let Asked { operator, places, config, limits, passphrase, owner } = asked;
+    for key in [&places.approver, &places.recovery] {
+        made.parent_of(key, 0o700)?;
+        made.keys(key);
+    }
+    let approver = sign::generate(&places.approver, &format!("muster approver {operator}"), None)?;
+    let sealed = Some(passphrase.as_str());
+    let recovery = sign::generate(&places.recovery, "muster recovery", sealed)?;
     let online = signer::generate()?;
     let now = session::now();
     let mut keys = BTreeMap::new();
@@ -82,58 +177,50 @@ pub async fn run(common: &Common, args: &Init) -> Result<End> {
         people: BTreeMap::from([(operator.clone(), keys)]),
         approver_groups: BTreeMap::from([(
             ObjectName::parse("approvers")?,
-            ApproverGroup { members: BTreeSet::from([operator]), threshold: 1 },
+            ApproverGroup { members: BTreeSet::from([operator.clone()]), threshold: 1 },
         )]),
         root_threshold: 1,
         machine_keys: BTreeSet::from([MachineKey::from_pkcs8(&online)?.public()]),
         proposers: ProposerRule::Count,
         stale_after: STALE_AFTER,
         expires: now.plus(TRUST_ROOT_LIFETIME),
-        limits: Limits { uids: (10_000, 49_999), gids: (50_000, 59_999), recertify_after: None },
+        limits: limits.clone(),
     };
     let mut envelope = Envelope::new(&root);
-    sign::sign_sealed(&recovery, &passphrase, &mut envelope)?;
-    give_directory(args)?;
-    let fleet = setup::create(&args.data, &online, &envelope, now).await?;
-    Tool::create(&store, &envelope)?;
-    write_config(&args.config, &config)?;
-    output::say(&format!("made fleet {}", fleet.lineage));
-    output::say(&format!("  data           {}", args.data.display()));
-    output::say(&format!("  configuration  {}", args.config.display()));
-    output::say(&format!("  your store     {}", store.display()));
-    output::say(&format!("  approver key   {}", approver.path.display()));
-    output::say(&format!("  recovery key   {} (sealed)", recovery.path.display()));
-    output::say("note: one approver is enough for every change, and that is you: guard your key,");
-    output::say("      move the recovery key off this machine, and name more approvers soon.");
-    if made_up {
+    sign::sign_sealed(&recovery, passphrase.as_str(), &mut envelope)?;
+    made.directory(&places.data)?;
+    if let Some(owner) = owner {
+        chown(&places.data, Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))
+            .with_context(|| format!("cannot give `{}` away", places.data.display()))?;
+    }
+    let fleet = setup::create(&places.data, &online, &envelope, now).await?;
+    made.directory(&places.store)?;
+    Tool::create(&places.store, &envelope)?;
+    made.parent_of(&places.config, 0o755)?;
+    made.file(&places.config);
+    write_config(&places.config, config)?;
+    if let Passphrase::MadeUp(words) = passphrase {
         output::say("The recovery key's passphrase, shown this once:");
-        return output::write(&(passphrase + "\n"));
+        output::write(&format!("{words}\n"))?;
     }
-    Ok(End::Done)
+    Ok(fleet)
 }
 
-/// Refuses to begin where anything of a fleet is already.
-fn check_free(args: &Init, store: &Path, keys: &[&PathBuf]) -> Result<()> {
-    let cure = "nothing is overwritten: move it away, or name another place";
-    if args.data.exists() {
-        let mut entries = fs::read_dir(&args.data)
-            .with_context(|| format!("cannot look into `{}`", args.data.display()))?;
-        if entries.next().is_some() {
-            let data = args.data.display();
-            return Err(hint(anyhow::anyhow!("the data directory `{data}` is not empty"), cure));
-        }
-    }
-    let files = keys.iter().map(|key| key.as_path()).chain([args.config.as_path()]);
-    for path in files.chain([store.join("lineage").as_path()]) {
-        if path.exists() {
-            let path = path.display();
-            return Err(hint(anyhow::anyhow!("`{path}` is there already"), cure));
-        }
-    }
-    Ok(())
+fn tell(places: &Places, fleet: &Fleet) {
+    let Places { data, config, store, approver, recovery } = places;
+    output::say(&format!("made fleet {}", fleet.lineage));
+    output::say(&format!("  data           {}", data.display()));
+    output::say(&format!("  configuration  {}", config.display()));
+    output::say(&format!("  your store     {}", store.display()));
+    output::say(&format!("  approver key   {}", approver.display()));
+    output::say(&format!("  recovery key   {} (sealed)", recovery.display()));
+    output::say("note: one approver is enough for every change, and that is you. No command names");
+    output::say("      more approvers yet: seal your key with a passphrase of your own,");
+    output::say(&format!("      `ssh-keygen -p -f {}`,", approver.display()));
+    output::say("      and move the recovery key off this machine.");
 }
 
-fn config_text(args: &Init, common: &Common) -> String {
+fn config_text(args: &Init, common: &Globals) -> String {
     let line = |key: &str, value: &str| format!("{key} = {}\n", toml::Value::from(value));
     [
         "# Made by `muster init`. Every key is explained in the packaged example.\n".to_owned(),
@@ -145,31 +232,8 @@ fn config_text(args: &Init, common: &Common) -> String {
     .concat()
 }
 
-fn make_private_directory(path: &Path) -> Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .with_context(|| format!("cannot make `{}`", path.display()))
-}
-
-/// Makes the data directory and gives it to the account that the controller runs as.
-fn give_directory(args: &Init) -> Result<()> {
-    make_private_directory(&args.data)?;
-    if !nix::unistd::Uid::effective().is_root() {
-        return Ok(());
-    }
-    let Some(user) = nix::unistd::User::from_name(&args.user)? else {
-        bail!("the system has no account `{}` for the controller; name one with --user", args.user);
-    };
-    nix::unistd::chown(&args.data, Some(user.uid), Some(user.gid))
-        .with_context(|| format!("cannot give `{}` to `{}`", args.data.display(), args.user))
-}
-
 fn write_config(path: &Path, text: &str) -> Result<()> {
     use std::io::Write;
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(parent).with_context(|| format!("cannot make `{}`", parent.display()))?;
     let mut options = fs::OpenOptions::new();
     let mut file = options
         .write(true)
@@ -180,22 +244,62 @@ fn write_config(path: &Path, text: &str) -> Result<()> {
     Ok(file.write_all(text.as_bytes())?)
 }
 
-/// Returns the passphrase and whether it was made up here.
-fn passphrase(args: &Init) -> Result<(String, bool)> {
-    let Some(path) = &args.recovery_passphrase_file else {
+/// Reads the passphrase, or makes one up.
+fn passphrase(file: Option<&Path>) -> Result<Passphrase> {
+    let Some(path) = file else {
         let bytes: [u8; 20] = signer::random()?;
         let words = bytes.chunks(4).map(|four| {
             four.iter().fold(String::new(), |word, byte| word + &format!("{byte:02x}"))
         });
-        return Ok((words.collect::<Vec<_>>().join("-"), true));
+        return Ok(Passphrase::MadeUp(words.collect::<Vec<_>>().join("-")));
     };
     let text = fs::read_to_string(path)
-        .with_context(|| format!("cannot read the passphrase from `{}`", path.display()))?;
+        .with_context(|| format!("cannot read the passphrase from `{}`", path.display()))
+        .map_err(usage)?;
     let text = text.lines().next().unwrap_or_default().to_owned();
-    if text.len() < 12 {
-        return Err(usage(anyhow::anyhow!(
-            "a passphrase of fewer than 12 characters seals nothing"
-        )));
+    if text.chars().count() < MIN_PASSPHRASE {
+        let what = anyhow::anyhow!(
+            "the first line of `{}` has fewer than {MIN_PASSPHRASE} characters, which seals nothing",
+            path.display()
+        );
+        return Err(hint(usage(what), "write a longer one, or leave it out to have one made"));
     }
-    Ok((text, false))
+    Ok(Passphrase::Given(text))
+}
+
+/// Reads FIRST-LAST.
+fn range(text: &str) -> Result<(u32, u32), String> {
+    let found = text.split_once('-').and_then(|(first, last)| {
+        let number = |text: &str| text.parse().ok();
+        Some((number(first)?, number(last)?))
+    });
+    found.ok_or_else(|| "expected FIRST-LAST, such as 10000-49999".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_two_numbers() {
+        assert_eq!(range("1000-59999"), Ok((1_000, 59_999)));
+        for bad in ["", "1000", "1000-", "-1", "a-b", "1000-2000-3000", "1000 - 2000"] {
+            assert!(range(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_passphrase_has_twelve_characters_at_least() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("passphrase");
+        let read = |text: &str| {
+            let mut options = fs::OpenOptions::new();
+            let mut out = options.write(true).create(true).truncate(true).open(&file).unwrap();
+            std::io::Write::write_all(&mut out, text.as_bytes()).unwrap();
+            passphrase(Some(&file)).map(|found| found.as_str().to_owned())
+        };
+        assert_eq!(read("twelve chars\nand more\n").unwrap(), "twelve chars");
+        assert!(read("eleven char\nand more\n").is_err());
+        assert!(read("").is_err());
+    }
 }

@@ -3,18 +3,17 @@
 use anyhow::Result;
 use clap::Subcommand;
 use muster_proto::{
-    derive::Statements,
-    id::{Id, Kind},
-    statement::{Content, LeafState, Statement},
-    time::Timestamp,
+    id::Kind,
+    statement::{LeafState, Statement},
 };
 use serde::Serialize;
 
 use super::{
-    Common, End, hint,
+    End, Globals, hint,
     output::{self, Rows},
     usage,
 };
+use crate::describe;
 
 /// What to do with a kind of thing.
 #[derive(Clone, Debug, Subcommand)]
@@ -49,7 +48,7 @@ impl Rows for ObjectLine {
 }
 
 /// Runs the verb.
-pub async fn run(common: &Common, kind: Kind, verb: &ObjectVerb) -> Result<End> {
+pub async fn run(common: &Globals, kind: Kind, verb: &ObjectVerb) -> Result<End> {
     let session = common.session().await?;
     let chain = session.tool.chain();
     let statements = chain.statements();
@@ -62,12 +61,14 @@ pub async fn run(common: &Common, kind: Kind, verb: &ObjectVerb) -> Result<End> 
         };
         let login = chain.taken().logins.iter().find(|(_, id)| **id == statement.id);
         let known = statement.content.name().map(ToOwned::to_owned);
+        let mut details = describe::content(&statement.content, statements);
+        details.extend(describe::reinstates(&statement.reinstates));
         Some(ObjectLine {
             name: known.or_else(|| login.map(|(login, _)| login.to_string()))?,
             revision: statement.revision,
             state,
             id: statement.id.to_string(),
-            details: describe(&statement.content, statements),
+            details,
         })
     };
     let of_kind = statements.values().filter(|s| s.content.kind() == kind);
@@ -86,60 +87,4 @@ pub async fn run(common: &Common, kind: Kind, verb: &ObjectVerb) -> Result<End> 
             output::value(common.output, &found)
         }
     }
-}
-
-/// Says in words what a statement holds; ids become names where the directory has them.
-pub fn describe(content: &Content, statements: &Statements) -> Vec<String> {
-    let name = |id: &Id| {
-        let found = statements.get(id).and_then(|s| s.content.name());
-        found.map_or_else(|| id.to_string(), ToOwned::to_owned)
-    };
-    let mut lines = Vec::new();
-    let date = |what: &str, time: Option<Timestamp>, lines: &mut Vec<String>| {
-        if let Some(time) = time {
-            lines.push(format!("{what} {time}"));
-        }
-    };
-    match content {
-        Content::User(user) => {
-            lines.push(format!("uid {}", user.uid));
-            if !user.name.as_str().is_empty() {
-                lines.push(format!("name {}", user.name));
-            }
-            lines.extend(user.groups.iter().map(|group| format!("group {}", name(group))));
-            lines.extend(
-                user.keys
-                    .iter()
-                    .map(|key| format!("key {} {}", key.key.fingerprint().short(), key.comment)),
-            );
-            lines.extend(user.shell.iter().map(|shell| format!("shell {shell}")));
-            lines.extend(user.home.iter().map(|home| format!("home {home}")));
-            date("starts", user.starts, &mut lines);
-            date("ends", user.ends, &mut lines);
-        }
-        Content::UnixGroup(group) => lines.push(format!("gid {}", group.gid)),
-        Content::Role(role) => {
-            lines.extend(role.unix_groups.iter().map(|g| format!("Unix group {}", name(g))));
-            lines.extend(role.host_unix_groups.iter().map(|g| format!("Unix group {g} (host's)")));
-            lines.extend(role.sudo.iter().map(|rule| {
-                let commands: Vec<String> = rule.commands.iter().map(ToString::to_string).collect();
-                format!("sudo as {}: {}", rule.run_as.user, commands.join(", "))
-            }));
-        }
-        Content::Assignment(assignment) => {
-            lines.push(format!("{} → {}", name(&assignment.subject), name(&assignment.role)));
-            lines.push(format!("hosts {}", assignment.hosts));
-            date("from", assignment.from, &mut lines);
-            date("until", assignment.until, &mut lines);
-            if !assignment.reason.as_str().is_empty() {
-                lines.push(format!("reason {}", assignment.reason));
-            }
-        }
-        Content::Adoption(adoption) => {
-            lines.push(format!("{} with uid {} there", adoption.login, adoption.uid));
-        }
-        Content::Group(_) | Content::Removal(_) => {}
-        Content::Revoked { revocation, .. } => lines.push(format!("by revocation {revocation}")),
-    }
-    lines
 }

@@ -10,7 +10,7 @@ use muster_proto::{
 };
 
 use super::{
-    Common, End, Hint,
+    End, Globals, Hint,
     apply::{agree, load_key},
     follow::{self, Asked, Wait},
     hint,
@@ -41,7 +41,7 @@ pub struct OffboardArgs {
 }
 
 /// Runs the verb.
-pub async fn run(common: &Common, args: &OffboardArgs) -> Result<End> {
+pub async fn run(common: &Globals, args: &OffboardArgs) -> Result<End> {
     let login = Login::parse(&args.login).map_err(usage)?;
     let reason = Line::parse(&args.reason).context("--reason").map_err(usage)?;
     let mut session = common.session().await?;
@@ -109,7 +109,7 @@ pub async fn run(common: &Common, args: &OffboardArgs) -> Result<End> {
 
 /// Publishes the removal, after whatever an earlier run began: that may have been this very removal.
 async fn remove(
-    common: &Common,
+    common: &Globals,
     session: &mut Session,
     yes: bool,
     login: &Login,

@@ -1,14 +1,22 @@
 //! The only place that prints. What programs read goes to standard output, what people are told
 //! meanwhile to standard error; a reader that goes away is no failure.
+//!
+//! Much of what is printed came from a host or the controller. A character that a terminal would act
+//! on, or that nobody would see, is printed as its escape, so that no name can look like another nor
+//! make a line of its own.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing lives")]
 
-use std::io::{self, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
 
 use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
 
 use super::{End, Hint};
+use crate::told::told;
 
 /// How to print what is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -33,18 +41,17 @@ pub trait Rows: Serialize {
 /// Prints a list from one struct in whichever form was asked for.
 pub fn list<T: Rows>(format: Format, items: &[T]) -> Result<End> {
     match format {
-        Format::Table => table(T::head(), &items.iter().map(Rows::row).collect::<Vec<_>>()),
+        Format::Table => write(&table(T::head(), &items.iter().map(Rows::row).collect::<Vec<_>>())),
         Format::Json | Format::Yaml => value(format, &items),
     }
 }
 
 /// Prints one value; as a table it is YAML too, since that reads well.
 pub fn value<T: Serialize>(format: Format, item: &T) -> Result<End> {
-    let text = match format {
+    write(&match format {
         Format::Json => serde_json::to_string_pretty(item)? + "\n",
         Format::Table | Format::Yaml => serde_saphyr::to_string(item)?,
-    };
-    write(&text)
+    })
 }
 
 /// The most characters that a cell of a table shows; programs read JSON or YAML.
@@ -52,13 +59,14 @@ const MAX_CELL: usize = 120;
 
 /// Cuts a cell that nobody would read to its end, and says so.
 fn cell(text: &str) -> String {
+    let text = visible(text);
     if text.chars().count() <= MAX_CELL {
-        return text.to_owned();
+        return text;
     }
     text.chars().take(MAX_CELL - 1).chain(['…']).collect()
 }
 
-fn table(head: &[&str], rows: &[Vec<String>]) -> Result<End> {
+fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|text| cell(text)).collect()).collect();
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
@@ -78,25 +86,69 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> Result<End> {
     for row in &rows {
         line(row);
     }
-    write(&text)
+    text
 }
 
-/// Prints text for whoever reads standard output.
+/// Says whether a character is none that a person sees where it stands: control characters, the
+/// marks of direction and joining, the invisible ones, tags.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{e0000}'..='\u{e007f}')
+}
+
+/// Writes hidden characters as `\uXXXX`, which a string of JSON or a quoted one of YAML reads back.
+fn escape(text: &str, keep: impl Fn(char) -> bool) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if keep(c) || !is_hidden(c) {
+            escaped.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        }
+    }
+    escaped
+}
+
+/// Returns a text that is one line and shows all that is in it.
+pub fn visible(text: &str) -> String {
+    escape(text, |_| false)
+}
+
+/// Prints text for whoever reads standard output; only its line ends act on a terminal.
 pub fn write(text: &str) -> Result<End> {
+    let text = escape(text, |c| c == '\n');
     match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(End::Done),
     }
 }
 
-/// Tells a person something meanwhile.
+/// Prints lines for whoever reads standard output; none of them makes another.
+pub fn lines(lines: &[String]) -> Result<End> {
+    write(&joined(lines))
+}
+
+fn joined(lines: &[String]) -> String {
+    lines.iter().map(|line| visible(line) + "\n").collect()
+}
+
+/// Returns how many there are, in words that agree with the number.
+pub fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// Tells a person something meanwhile, in one line.
 pub fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", visible(text));
 }
 
 /// Asks a person, who must answer yes.
 pub fn confirm(question: &str) -> Result<bool> {
-    let _ = write!(io::stderr(), "{question} [y/N] ");
+    let _ = write!(io::stderr(), "{} [y/N] ", visible(question));
     let _ = io::stderr().flush();
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
@@ -111,21 +163,95 @@ pub fn is_interactive() -> bool {
 
 /// Prints a failure once: what, why, and what to do next.
 pub fn failure(error: &anyhow::Error) {
-    let mut parts: Vec<String> = Vec::new();
-    for cause in error.chain() {
-        let text = cause.to_string();
-        if parts.last() != Some(&text) {
-            parts.push(text);
-        }
+    let _ = write!(io::stderr(), "{}", failed(error));
+}
+
+/// A cause of several lines, such as a parser's that points into a file, is set off, so that it is
+/// taken neither for the hint nor for another error.
+fn failed(error: &anyhow::Error) -> String {
+    let text = told(error.as_ref());
+    let mut all = String::new();
+    for (at, line) in text.trim_end().lines().enumerate() {
+        let before = if at == 0 { "error: " } else { "  " };
+        let _ = writeln!(all, "{before}{}", visible(line));
     }
-    say(&format!("error: {}", parts.join(": ")));
     if let Some(hint) = error.downcast_ref::<Hint>() {
-        say(&format!("hint: {}", hint.hint));
+        let _ = writeln!(all, "hint: {}", visible(&hint.hint));
     }
+    all
 }
 
 /// Prints the JSON Schema of declarative files.
 pub fn schema() -> Result<End> {
-    let schema = schemars::schema_for!(crate::declare::Declared);
-    write(&(serde_json::to_string_pretty(&schema)? + "\n"))
+    write(&crate::declare::schema::text()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a host could call itself: it moves the cursor, turns the text round, hides a part and
+    /// begins a line.
+    const BAD: &str = "web1\u{1b}[2K\r\u{9b}1A\u{202e}\u{200b}\u{7f}\nweb2: done";
+    const SEEN: &str = "web1\\u001b[2K\\u000d\\u009b1A\\u202e\\u200b\\u007f\\u000aweb2: done";
+
+    #[derive(Serialize)]
+    struct Line {
+        host: &'static str,
+    }
+
+    impl Rows for Line {
+        fn head() -> &'static [&'static str] {
+            &["HOST"]
+        }
+
+        fn row(&self) -> Vec<String> {
+            vec![self.host.to_owned()]
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_printed_acts_on_a_terminal_or_makes_a_line() {
+        assert_eq!(visible(BAD), SEEN);
+        let rows = [Line { host: BAD }.row()];
+        assert_eq!(table(Line::head(), &rows), format!("HOST\n{SEEN}\n"));
+        assert_eq!(joined(&[BAD.to_owned(), "end".to_owned()]), format!("{SEEN}\nend\n"));
+        let error = super::super::hint(anyhow::anyhow!("{BAD}").context("bad"), BAD);
+        let told = failed(&error);
+        assert_eq!(told.lines().filter(|line| line.starts_with("hint: ")).count(), 1, "{told}");
+        assert!(!told.contains("\nweb2"), "{told}");
+        assert!(!told.chars().any(|c| is_hidden(c) && c != '\n'), "{told}");
+    }
+
+    #[test]
+    fn what_programs_read_says_the_same_without_hidden_characters() {
+        let json = escape(&serde_json::to_string(&Line { host: BAD }).unwrap(), |c| c == '\n');
+        assert!(!json.chars().any(is_hidden), "{json}");
+        let back: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(back["host"], BAD);
+        let yaml = escape(&serde_saphyr::to_string(&Line { host: BAD }).unwrap(), |c| c == '\n');
+        assert!(!yaml.chars().any(|c| is_hidden(c) && c != '\n'), "{yaml}");
+        assert!(!yaml.contains("\nweb2"), "{yaml}");
+    }
+
+    #[test]
+    fn other_scripts_are_printed_as_they_are() {
+        for text in ["für Änderung „ok“", "日本", "a → b"] {
+            assert_eq!(visible(text), text);
+        }
+    }
+
+    #[test]
+    fn a_cell_is_cut_at_its_bound_and_says_so() {
+        let full = "x".repeat(MAX_CELL);
+        assert_eq!(cell(&full), full);
+        let cut = cell(&(full + "x"));
+        assert_eq!((cut.chars().count(), cut.ends_with('…')), (MAX_CELL, true));
+    }
+
+    #[test]
+    fn words_agree_with_the_number() {
+        assert_eq!(count(1, "host", "hosts"), "1 host");
+        assert_eq!([0, 2].map(|n| count(n, "host", "hosts")), ["0 hosts", "2 hosts"]);
+    }
 }

@@ -14,14 +14,15 @@ use muster_proto::{
 use serde::Serialize;
 
 use super::{
-    Common, End, hint,
+    End, Globals, cure, hint,
     losses::{self, LossView},
-    output::{self, Format},
+    output::{self, Format, count},
     session::{self, Session},
     usage,
 };
 use crate::{
-    declare::{self, Difference, ResolveError, Resolved, resolve::Ground},
+    declare::{self, Difference, Resolved, resolve::Ground},
+    describe,
     preview::{self, Effect, HostLabels},
 };
 
@@ -78,7 +79,10 @@ struct EffectView {
 
 /// Reads files and resolves them against what was verified.
 pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
-    let declared = declare::read(&files.file).map_err(usage)?;
+    let declared = declare::read(&files.file).map_err(|wrong| {
+        let cure = cure::of_file(&wrong);
+        hint(usage(wrong), cure)
+    })?;
     let logins: Result<BTreeSet<Login>, _> =
         files.reinstate.iter().map(|login| Login::parse(login)).collect();
     let mut failed = None;
@@ -91,26 +95,15 @@ pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
     };
     let mut ground = Ground {
         chain: session.tool.chain(),
-        reinstate: &logins.map_err(usage)?,
+        reinstate: &logins.map_err(|wrong| {
+            let wrong = anyhow::Error::from(wrong).context("--reinstate");
+            hint(usage(wrong), "`muster user list` shows who was offboarded or revoked")
+        })?,
         new_id: &mut new_id,
     };
     let resolved = declare::resolve(&declared, &mut ground).map_err(|wrong| {
-        let cure = match &wrong.error {
-            ResolveError::Gone(login) => Some(format!(
-                "take them out of the file, or bring them back with `--reinstate {login}`"
-            )),
-            ResolveError::Unknown { kind, name, .. } => {
-                Some(format!("declare {kind} `{name}` in the same file, or mend the name"))
-            }
-            ResolveError::Taken { .. } => {
-                Some("take the number out of the file; a free one is chosen".to_owned())
-            }
-            _ => None,
-        };
-        match cure {
-            Some(cure) => hint(usage(wrong), cure),
-            None => usage(wrong),
-        }
+        let cure = cure::of_declaration(&wrong.error);
+        hint(usage(wrong), cure)
     });
     match failed {
         Some(error) => Err(error),
@@ -119,7 +112,7 @@ pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
 }
 
 /// Runs the verb.
-pub async fn run(common: &Common, args: &PlanArgs) -> Result<End> {
+pub async fn run(common: &Globals, args: &PlanArgs) -> Result<End> {
     let mut session = common.session().await?;
     let resolved = resolve(&args.files, &session)?;
     let hosts = hosts(&mut session).await?;
@@ -158,6 +151,24 @@ pub fn show(
     chain: &Chain,
     confirmed: &[Loss],
 ) -> Result<End> {
+    let view = view(resolved, effects, chain, confirmed);
+    match format {
+        Format::Table => output::lines(&lines(&view)),
+        Format::Json | Format::Yaml => output::value(format, &view),
+    }
+}
+
+/// Returns a plan as people read it.
+pub fn text(
+    resolved: &Resolved,
+    effects: &[Effect],
+    chain: &Chain,
+    confirmed: &[Loss],
+) -> Vec<String> {
+    lines(&view(resolved, effects, chain, confirmed))
+}
+
+fn view(resolved: &Resolved, effects: &[Effect], chain: &Chain, confirmed: &[Loss]) -> PlanView {
     let mut statements = chain.statements().clone();
     for statement in &resolved.statements {
         if statement.content.name().is_some() {
@@ -165,37 +176,33 @@ pub fn show(
         }
     }
     let differences = resolved.differences.iter();
-    let view = PlanView {
+    PlanView {
         changes: differences.map(|difference| change(difference, &statements)).collect(),
         losses: losses::views(chain, confirmed),
         hosts: effects.iter().map(effect).collect(),
         rests_on: "labels that the hosts reported themselves; this is no proof",
-    };
-    if format == Format::Table {
-        output::write(&render(&view))
-    } else {
-        output::value(format, &view)
     }
 }
 
 fn change(difference: &Difference, statements: &Statements) -> ChangeView {
-    let (action, details) = match (&difference.before, &difference.after) {
+    let words = |content: &Content| describe::content(content, statements);
+    let (action, mut details) = match (&difference.before, &difference.after) {
         (_, Content::Removal(_)) => ("remove", Vec::new()),
         (Some(Content::Removal(_) | Content::Revoked { .. }), after) => {
-            ("bring back", super::object::describe(after, statements))
+            ("bring back", words(after))
         }
-        (None, after) => ("create", super::object::describe(after, statements)),
+        (Some(_), after) if !difference.reinstates.is_empty() => ("bring back", words(after)),
+        (None, after) => ("create", words(after)),
         (Some(before), after) => {
-            let old: BTreeSet<String> =
-                super::object::describe(before, statements).into_iter().collect();
-            let new: BTreeSet<String> =
-                super::object::describe(after, statements).into_iter().collect();
+            let old: BTreeSet<String> = words(before).into_iter().collect();
+            let new: BTreeSet<String> = words(after).into_iter().collect();
             let mut lines: Vec<String> =
                 old.difference(&new).map(|line| format!("- {line}")).collect();
             lines.extend(new.difference(&old).map(|line| format!("+ {line}")));
             ("change", lines)
         }
     };
+    details.extend(describe::reinstates(&difference.reinstates));
     let (kind, name) = (difference.kind.to_string(), difference.name.clone());
     ChangeView { action, kind, name, details }
 }
@@ -216,11 +223,11 @@ fn effect(effect: &Effect) -> EffectView {
     }
 }
 
-fn render(view: &PlanView) -> String {
+fn lines(view: &PlanView) -> Vec<String> {
     let mut lines: Vec<String> = view.losses.iter().flat_map(LossView::lines).collect();
     if view.changes.is_empty() {
         lines.push("Nothing to change: the directory is as declared.".to_owned());
-        return lines.join("\n") + "\n";
+        return lines;
     }
     for change in &view.changes {
         let sign = match change.action {
@@ -251,11 +258,11 @@ fn render(view: &PlanView) -> String {
     let root: BTreeSet<&String> = view.hosts.iter().flat_map(|host| &host.gains_root).collect();
     lines.push(String::new());
     lines.push(format!(
-        "{} to change, {} hosts affected, {} people gain root. Host effects rest on {}.",
-        view.changes.len(),
-        view.hosts.len(),
-        root.len(),
+        "{}, {} affected, root gained by {}. Host effects rest on {}.",
+        count(view.changes.len(), "change", "changes"),
+        count(view.hosts.len(), "host", "hosts"),
+        count(root.len(), "login", "logins"),
         view.rests_on
     ));
-    lines.join("\n") + "\n"
+    lines
 }

@@ -9,7 +9,7 @@ use muster_proto::{
 };
 
 use super::{
-    Common, End,
+    End, Globals,
     apply::{agree, load_key},
     follow::{self, Asked, Wait},
     output::{self, Format},
@@ -29,7 +29,7 @@ pub struct Resumed {
 }
 
 /// Takes up what is unfinished, if anything is.
-pub async fn run(common: &Common, session: &mut Session, yes: bool) -> Result<Option<Resumed>> {
+pub async fn run(common: &Globals, session: &mut Session, yes: bool) -> Result<Option<Resumed>> {
     session.check_sent()?;
     if let Some(published) = session.sent.take() {
         return Ok(Some(Resumed::of(published, Asked::default())));
@@ -66,11 +66,14 @@ pub async fn run(common: &Common, session: &mut Session, yes: bool) -> Result<Op
 fn resolved(session: &Session, statements: Vec<Statement>) -> Resolved {
     let known = session.tool.chain().statements();
     let difference = |statement: &Statement| {
-        let before = known.get(&statement.id).map(|old| old.content.clone());
+        let old = known.get(&statement.id);
+        let before = old.map(|old| old.content.clone());
+        let was = old.map(|old| old.reinstates.clone()).unwrap_or_default();
+        let reinstates = statement.reinstates.difference(&was).copied().collect();
         let named = [Some(&statement.content), before.as_ref()];
         let name = named.into_iter().flatten().find_map(Content::name).unwrap_or("(gone)");
         let (kind, name) = (statement.content.kind(), name.to_owned());
-        Difference { kind, name, before, after: statement.content.clone() }
+        Difference { kind, name, before, after: statement.content.clone(), reinstates }
     };
     let mut differences: Vec<Difference> = statements.iter().map(difference).collect();
     differences.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));

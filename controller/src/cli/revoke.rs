@@ -13,7 +13,7 @@ use muster_proto::{
 use serde::Serialize;
 
 use super::{
-    Common, End,
+    End, Globals,
     apply::{agree, load_key},
     follow::{self, Asked, Wait},
     hint,
@@ -110,7 +110,7 @@ impl From<&Effect> for Loss {
 }
 
 /// Runs the verb.
-pub async fn run(common: &Common, args: &RevokeArgs) -> Result<End> {
+pub async fn run(common: &Globals, args: &RevokeArgs) -> Result<End> {
     let reason = Line::parse(&args.reason).context("--reason").map_err(usage)?;
     let mut session = common.session().await?;
     let target = target(&args.what, &mut session).await?;

@@ -21,7 +21,7 @@ use muster_proto::{
 };
 
 use self::sync::witness;
-use super::{Common, hint, output, sign::PersonKey};
+use super::{Globals, hint, output, sign::PersonKey};
 use crate::{
     client::{Client, ClientError},
     tool::{Tool, ToolError, signing::Begun},
@@ -51,7 +51,7 @@ pub struct Published {
     pub hosts: Vec<HostId>,
 }
 
-impl Common {
+impl Globals {
     /// Returns where the operator's store is.
     pub fn store(&self) -> Result<PathBuf> {
         place(self.store.as_ref(), "XDG_STATE_HOME", ".local/state/muster", "muster")

@@ -5,8 +5,8 @@ use muster_proto::statement::LeafState;
 use serde::Serialize;
 
 use super::{
-    Common, End,
-    output::{self, Format},
+    End, Globals,
+    output::{self, Format, count},
 };
 
 #[derive(Debug, Serialize)]
@@ -22,16 +22,29 @@ struct StatusView {
     hosts: u32,
     hosts_connected: u32,
     hosts_current: u32,
+    /// Hosts that refused what they were sent, each with its reason.
+    refusing: Vec<RefusalView>,
     revocations: u32,
     revoked_and_not_removed: Vec<String>,
     unconfirmed_revocations: Vec<super::losses::LossView>,
     advice: Vec<String>,
 }
 
+#[derive(Debug, Serialize)]
+struct RefusalView {
+    host: String,
+    refusal: String,
+}
+
 /// Runs the verb.
-pub async fn run(common: &Common) -> Result<End> {
+pub async fn run(common: &Globals) -> Result<End> {
     let mut session = common.session().await?;
     let status = session.client.status().await?;
+    let hosts = session.client.hosts().await?.into_iter();
+    let refusing = hosts.filter(|host| !host.refusal.is_empty());
+    let refusing = refusing
+        .map(|host| RefusalView { host: host.labels.hostname, refusal: host.refusal })
+        .collect();
     let chain = session.tool.chain();
     let trust = chain.trust();
     let approvals = trust.approver_groups.iter().map(|(name, group)| {
@@ -43,7 +56,9 @@ pub async fn run(common: &Common) -> Result<End> {
     let mut advice = Vec::new();
     if trust.approver_groups.values().any(|group| group.threshold == 1) {
         advice.push(
-            "one approver is enough: whoever holds that one key can give anybody root; name more"
+            "one approver is enough: whoever holds that one key can give anybody root. No command \
+             names more approvers yet; until one does, a passphrase on that key \
+             (`ssh-keygen -p -f KEY`) and a machine that is hers alone are what protects"
                 .to_owned(),
         );
     }
@@ -65,6 +80,7 @@ pub async fn run(common: &Common) -> Result<End> {
         hosts: status.hosts.0,
         hosts_connected: status.hosts.1,
         hosts_current: status.hosts.2,
+        refusing,
         revocations: status.revocations,
         revoked_and_not_removed: revoked
             .filter_map(|statement| statement.content.name().map(ToOwned::to_owned))
@@ -73,27 +89,31 @@ pub async fn run(common: &Common) -> Result<End> {
         advice,
     };
     if common.output == Format::Table {
-        output::write(&render(&view))
+        output::lines(&lines(&view))
     } else {
         output::value(common.output, &view)
     }
 }
 
-fn render(view: &StatusView) -> String {
+fn lines(view: &StatusView) -> Vec<String> {
     let change = view.change.map_or_else(|| "none yet".to_owned(), |number| number.to_string());
+    let entries = usize::try_from(view.audit_log).unwrap_or(usize::MAX);
     let mut lines = vec![
         format!("fleet        {}", view.fleet),
         format!("controller   {}, agents connect to {}", view.controller, view.agents_connect_to),
         format!("trust root   {}, until {}", view.trust_root, view.trust_root_expires),
         format!("approvals    {}", view.approvals.join(" and ")),
         format!("change       {change}"),
-        format!("audit log    {} entries", view.audit_log),
+        format!("audit log    {}", count(entries, "entry", "entries")),
         format!(
             "hosts        {}, {} connected, {} current",
             view.hosts, view.hosts_connected, view.hosts_current
         ),
         format!("revocations  {}", view.revocations),
     ];
+    lines.extend(
+        view.refusing.iter().map(|found| format!("refused by   {}: {}", found.host, found.refusal)),
+    );
     if !view.revoked_and_not_removed.is_empty() {
         lines.push(format!(
             "revoked, and no change removes them yet: {}",
@@ -102,5 +122,5 @@ fn render(view: &StatusView) -> String {
     }
     lines.extend(view.unconfirmed_revocations.iter().flat_map(super::losses::LossView::lines));
     lines.extend(view.advice.iter().map(|advice| format!("note: {advice}")));
-    lines.join("\n") + "\n"
+    lines
 }

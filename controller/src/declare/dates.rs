@@ -2,6 +2,7 @@
 //! included where something ends.
 
 use muster_proto::time::Timestamp;
+use schemars::{Schema, json_schema};
 use time::{
     Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description,
 };
@@ -37,6 +38,13 @@ impl When {
 impl FromText for When {
     const DESCRIPTION: &'static str =
         "A day such as `2027-06-30` or a point in time such as `2027-06-30T18:00:00Z`.";
+
+    fn rules() -> Schema {
+        json_schema!({
+            "anyOf": [{ "format": "date" }, { "format": "date-time" }],
+            "pattern": "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]))?$",
+        })
+    }
 
     fn from_text(text: &str) -> Result<Self, String> {
         let bad = || {

@@ -35,7 +35,7 @@ pub enum ResolveError {
         name: String,
     },
     /// Declared and absent at once.
-    #[error("{kind} `{name}` is declared and listed under `absent`; keep one of them")]
+    #[error("{kind} `{name}` is declared and listed under `absent`")]
     Both {
         /// What.
         kind: Kind,
@@ -68,9 +68,7 @@ pub enum ResolveError {
         owner: String,
     },
     /// A number that would change.
-    #[error(
-        "{kind} `{name}` has {what} for ever; take the number out of the file or give that one"
-    )]
+    #[error("{kind} `{name}` has {what} for ever")]
     Fixed {
         /// What.
         kind: Kind,
@@ -83,15 +81,38 @@ pub enum ResolveError {
     #[error("no {0} is left in the range that the trust root gives")]
     Exhausted(&'static str),
     /// A value that contradicts itself.
-    #[error("{kind} `{name}`: {what}")]
+    #[error("{kind} `{name}`: {flaw}")]
     Value {
         /// What.
         kind: Kind,
         /// Which.
         name: String,
         /// What is wrong.
-        what: &'static str,
+        flaw: Flaw,
     },
+}
+
+/// What contradicts itself in a declaration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// One key, two lines.
+    #[error("a key stands there twice")]
+    KeyTwice,
+    /// A user who ends before she starts.
+    #[error("`ends` is not after `starts`")]
+    Ends,
+    /// An assignment that ends before it starts.
+    #[error("`until` is not after `from`")]
+    Until,
+    /// Both ways of keeping Unix groups.
+    #[error("`at_least` and `exactly` exclude each other")]
+    BothModes,
+    /// A sudo rule of nothing.
+    #[error("a sudo rule has no command")]
+    NoCommand,
+    /// An assignment to nobody, or to two.
+    #[error("it needs a `user` or a `group`, one of them")]
+    Subject,
 }
 
 /// A place in a file, for people.

@@ -1,7 +1,7 @@
 //! The form of the files as written: YAML with a published schema. Every value knows where it stands,
 //! since much that is wrong with it shows only when all files are known.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use muster_proto::{
     id::Kind,
@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::{
     dates::When,
+    fault::Place,
     text::{At, KeyLine, Number, Placed, Text},
 };
 
@@ -35,18 +36,18 @@ pub struct Declared {
     pub assignments: BTreeMap<Text<ObjectName>, Assignment>,
     /// What is to go.
     pub absent: Absent,
-    /// Which file says what.
+    /// Where which thing is said.
     #[serde(skip)]
     pub sources: Sources,
 }
 
-/// Which file declares a thing, and which lists it under `absent`.
+/// Where a thing is declared, and where it is listed under `absent`.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// Those that are declared.
-    pub declared: BTreeMap<(Kind, String), PathBuf>,
+    pub declared: BTreeMap<(Kind, String), Place>,
     /// Those that are to go.
-    pub absent: BTreeMap<(Kind, String), PathBuf>,
+    pub absent: BTreeMap<(Kind, String), Place>,
 }
 
 /// A person or a service identity.
@@ -113,6 +114,7 @@ pub struct Role {
 /// on the host.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("not" = { "required": ["at_least", "exactly"] }))]
 pub struct UnixGroups {
     /// These, and others may be.
     pub at_least: Option<Vec<Text<UnixGroupName>>>,
@@ -129,6 +131,7 @@ pub struct SudoRule {
     /// With which Unix group.
     pub run_as_group: Option<Text<UnixGroupName>>,
     /// What; at least one.
+    #[schemars(extend("minItems" = 1))]
     pub commands: Placed<Vec<Text<SudoCommand>>>,
     /// Whether the user's own password is asked for.
     #[serde(default)]
@@ -184,6 +187,7 @@ pub struct Password {
 /// Who has which role where.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["user"] }, { "required": ["group"] }]))]
 pub struct Assignment {
     /// A user; or a group, never both.
     pub user: Option<Text<Login>>,

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -35,15 +36,23 @@ pub enum ReadError {
         message: String,
     },
     /// Two files say the same thing.
-    #[error("{place}: {kind} `{name}` is declared in another file too; keep one of them")]
+    #[error("{place}: {kind} `{name}` is declared in {other} too")]
     Twice {
         /// Where the later one is.
         place: Place,
+        /// Where the earlier one is.
+        other: Place,
         /// What.
         kind: Kind,
         /// Which.
         name: String,
     },
+    /// One is longer than any declaration is.
+    #[error("`{0}` has more than 16 MiB, the most that one file may have")]
+    Long(PathBuf),
+    /// One is not text.
+    #[error("`{0}` is not text in UTF-8")]
+    NotText(PathBuf),
     /// A directory without files.
     #[error("there is no `.yaml` or `.yml` file in `{0}`")]
     Empty(PathBuf),
@@ -82,15 +91,22 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
 
 fn read_one(path: &Path) -> Result<Declared, ReadError> {
     let io = |cause| ReadError::Io { path: path.to_owned(), cause };
-    let mut text = String::new();
-    if path.as_os_str() == "-" {
-        io::Read::read_to_string(&mut io::Read::take(io::stdin(), MAX_FILE), &mut text)
+    let bytes = if path.as_os_str() == "-" {
+        bounded(io::stdin()).map_err(io)?
     } else {
-        let file = fs::File::open(path).map_err(io)?;
-        io::Read::read_to_string(&mut io::Read::take(file, MAX_FILE), &mut text)
-    }
-    .map_err(io)?;
+        bounded(fs::File::open(path).map_err(io)?).map_err(io)?
+    };
+    let bytes = bytes.ok_or_else(|| ReadError::Long(path.to_owned()))?;
+    let text = String::from_utf8(bytes).map_err(|_| ReadError::NotText(path.to_owned()))?;
     parse(&text, path)
+}
+
+/// Reads to the end, or nothing if that is beyond the bound: a part of a declaration would say
+/// something else than the whole.
+fn bounded(from: impl Read) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    let read = from.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    Ok((read as u64 <= MAX_FILE).then_some(bytes))
 }
 
 /// Reads one file's text.
@@ -105,8 +121,28 @@ pub fn parse(text: &str, path: &Path) -> Result<Declared, ReadError> {
         let at = location
             .map_or(At { line: 1, column: 1 }, |at| At { line: at.line(), column: at.column() });
         let place = Place { path: path.to_owned(), at };
-        ReadError::Content { place, message: plain.to_owned() }
+        ReadError::Content { place, message: worded(plain) }
     })
+}
+
+/// Says in our own words what the reader says in those of its events and options.
+fn worded(message: &str) -> String {
+    if let Some(rest) = message.strip_prefix("duplicate mapping key: ") {
+        let key = rest.split(", set DuplicateKeyPolicy").next().unwrap_or(rest);
+        return format!("duplicate key `{key}`: expected once");
+    }
+    if message.starts_with("multiple YAML documents detected") {
+        return "a second YAML document begins here: expected one in a file".to_owned();
+    }
+    match message {
+        "expected mapping start" => "expected a mapping, such as `{key: value}`".to_owned(),
+        "expected sequence start" => "expected a list, such as `[one, two]`".to_owned(),
+        "expected string scalar" => "expected a text".to_owned(),
+        "invalid boolean" => "expected `true` or `false`".to_owned(),
+        "invalid u32" => "expected a number from 0 to 4294967295".to_owned(),
+        "unclosed quote" => "unclosed quote: expected another one before the end".to_owned(),
+        other => other.to_owned(),
+    }
 }
 
 fn merge(all: &mut Declared, one: Declared, path: &Path) -> Result<(), ReadError> {
@@ -114,16 +150,17 @@ fn merge(all: &mut Declared, one: Declared, path: &Path) -> Result<(), ReadError
         all: &mut BTreeMap<Text<K>, V>,
         one: BTreeMap<Text<K>, V>,
         kind: Kind,
-        sources: (&mut BTreeMap<(Kind, String), PathBuf>, &Path),
+        (declared, path): (&mut BTreeMap<(Kind, String), Place>, &Path),
     ) -> Result<(), ReadError> {
-        let (declared, path) = sources;
         for (name, value) in one {
-            let (text, at) = (name.value.to_string(), name.at);
-            if all.insert(name, value).is_some() {
-                let place = Place { path: path.to_owned(), at };
-                return Err(ReadError::Twice { place, kind, name: text });
+            let entry = (kind, name.value.to_string());
+            let place = Place { path: path.to_owned(), at: name.at };
+            if let Some(other) = declared.get(&entry) {
+                let (name, other) = (entry.1, other.clone());
+                return Err(ReadError::Twice { place, other, kind, name });
             }
-            declared.insert((kind, text), path.to_owned());
+            all.insert(name, value);
+            declared.insert(entry, place);
         }
         Ok(())
     }
@@ -133,8 +170,9 @@ fn merge(all: &mut Declared, one: Declared, path: &Path) -> Result<(), ReadError
     add(&mut all.unix_groups, one.unix_groups, Kind::UnixGroup, (declared, path))?;
     add(&mut all.roles, one.roles, Kind::Role, (declared, path))?;
     add(&mut all.assignments, one.assignments, Kind::Assignment, (declared, path))?;
-    for (kind, name, _) in one.absent.all() {
-        all.sources.absent.entry((kind, name)).or_insert_with(|| path.to_owned());
+    for (kind, name, at) in one.absent.all() {
+        let place = Place { path: path.to_owned(), at };
+        all.sources.absent.entry((kind, name)).or_insert(place);
     }
     all.absent.users.extend(one.absent.users);
     all.absent.groups.extend(one.absent.groups);
@@ -177,9 +215,35 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_read_up_to_its_bound_and_refused_above_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.yaml");
+        let file = fs::File::create(&path).unwrap();
+        // All but the end is one comment.
+        let ending = b"\nusers: {una: {}}\n";
+        let write = |size: u64| {
+            use std::os::unix::fs::FileExt;
+            file.set_len(0).unwrap();
+            file.write_all_at(&vec![b'#'; usize::try_from(size).unwrap()], 0).unwrap();
+            file.write_all_at(ending, size - ending.len() as u64).unwrap();
+        };
+        write(MAX_FILE);
+        assert_eq!(read(std::slice::from_ref(&path)).unwrap().users.len(), 1);
+        write(MAX_FILE + 1);
+        let said = read(std::slice::from_ref(&path)).unwrap_err();
+        assert!(matches!(&said, ReadError::Long(long) if *long == path), "{said}");
+    }
+
+    #[test]
     fn faults_say_where_they_are() {
         for (text, line, words) in [
-            ("users: [", 1, ""),
+            ("users: [", 1, "expected a mapping"),
+            ("users: {una: {keys: ssh}}", 1, "expected a list"),
+            ("users: {una: {shell: [a]}}", 1, "expected a text"),
+            ("users: {una: {service: maybe}}", 1, "expected `true` or `false`"),
+            ("roles: {r: {password: {max_days: x}}}", 1, "expected a number"),
+            ("users: {una: {name: \"U}}", 1, "unclosed quote: expected"),
+            ("---\nusers: {}\n---\nusers: {}\n", 4, "expected one in a file"),
             ("users:\n  alice: {comand: x}\n", 2, "comand"),
             ("userz: {}\n", 1, "userz"),
             ("users:\n  ..: {}\n", 2, "login"),
@@ -189,10 +253,10 @@ mod tests {
             ("users:\n  root: {}\n", 2, "belongs to the system"),
             ("users:\n  \"a\\nb\": {}\n", 2, "login"),
             ("users:\n  \"a:b\": {}\n", 2, "login"),
-            ("users:\n  a: {}\n  a: {}\n", 3, "duplicate"),
+            ("users:\n  a: {}\n  a: {}\n", 3, "duplicate key `a`: expected once"),
             ("users:\n  a: {keys: [hello]}\n", 2, "public key"),
             ("users:\n  a: {keys: [\"ssh-dss AAAAB3NzaC1kc3MAAACBAP a\"]}\n", 2, "refused"),
-            ("users:\n  a: {uid: many}\n", 2, ""),
+            ("users:\n  a: {uid: many}\n", 2, "expected a number"),
             ("users:\n  a: {ends: tomorrow}\n", 2, "not a date"),
             ("roles:\n  r: {sudo: [{commands: [psql]}]}\n", 2, "absolute path"),
             ("roles:\n  r: {sudo: [{commands: [\"/bin/vi *\"]}]}\n", 2, "wildcards"),

@@ -17,7 +17,7 @@ use muster_proto::{
 
 use super::{
     Declared,
-    fault::{Misdeclared, Place, ResolveError},
+    fault::{Flaw, Misdeclared, Place, ResolveError},
     text::{At, Text},
 };
 use numbers::Numbers;
@@ -43,6 +43,8 @@ pub struct Difference {
     pub before: Option<Content>,
     /// What it will be.
     pub after: Content,
+    /// The revocations that it takes back and did not before.
+    pub reinstates: BTreeSet<Id>,
 }
 
 /// What a declaration is resolved against.
@@ -65,9 +67,11 @@ impl std::fmt::Debug for Ground<'_> {
 pub fn resolve(declared: &Declared, ground: &mut Ground<'_>) -> Result<Resolved, Misdeclared> {
     let mut work = Work::new(ground);
     work.names(declared);
+    work.numbers.note(declared);
     let sources = &declared.sources;
     let in_file = |entry: Entry<'_>, fault: Fault, files: &Files| {
-        let path = files.get(&(entry.kind, entry.name.to_owned())).cloned().unwrap_or_default();
+        let place = files.get(&(entry.kind, entry.name.to_owned()));
+        let path = place.map(|place| place.path.clone()).unwrap_or_default();
         Misdeclared { place: Place { path, at: fault.at }, error: fault.error }
     };
     let put = |work: &mut Work<'_, '_>, entry: Entry<'_>, content: Result<Content, Fault>| {
@@ -105,7 +109,7 @@ pub fn resolve(declared: &Declared, ground: &mut Ground<'_>) -> Result<Resolved,
     Ok(work.finish())
 }
 
-type Files = BTreeMap<(Kind, String), std::path::PathBuf>;
+type Files = BTreeMap<(Kind, String), Place>;
 
 /// What a file declares or lists, and where its name stands.
 #[derive(Clone, Copy)]
@@ -127,9 +131,9 @@ impl<'n> Entry<'n> {
     }
 
     /// A value of the entry contradicts itself or another.
-    fn value(self, at: At, what: &'static str) -> Fault {
+    fn value(self, at: At, flaw: Flaw) -> Fault {
         let (kind, name) = (self.kind, self.name.to_owned());
-        Fault { at, error: ResolveError::Value { kind, name, what } }
+        Fault { at, error: ResolveError::Value { kind, name, flaw } }
     }
 
     /// A number or name of the entry cannot be.
@@ -205,7 +209,8 @@ impl<'a, 'g> Work<'a, 'g> {
         let Some(id) = self.ids.get(&(kind, name.to_owned())).copied() else { return Ok(()) };
         let chain = self.ground.chain;
         let before = chain.statements().get(&id);
-        let mut reinstates = before.map(|s| s.reinstates.clone()).unwrap_or_default();
+        let was = before.map(|s| s.reinstates.clone()).unwrap_or_default();
+        let mut reinstates = was.clone();
         let gone = before.is_some_and(|statement| {
             statement.content.state() != LeafState::Live || chain.revocations().ends(statement)
         });
@@ -224,7 +229,7 @@ impl<'a, 'g> Work<'a, 'g> {
             id,
             revision: before.map_or(1, |statement| statement.revision + 1),
             previous: before.map(Document::digest),
-            reinstates,
+            reinstates: reinstates.clone(),
             content: content.clone(),
         };
         let difference = Difference {
@@ -232,6 +237,7 @@ impl<'a, 'g> Work<'a, 'g> {
             name: name.to_owned(),
             before: before.map(|statement| statement.content.clone()),
             after: content,
+            reinstates: reinstates.difference(&was).copied().collect(),
         };
         self.changed.insert(id, (statement, difference));
         Ok(())

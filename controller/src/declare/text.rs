@@ -4,7 +4,7 @@ use std::{borrow::Cow, cmp::Ordering};
 
 use muster_proto::{
     key::SshPublicKey,
-    name::{AbsolutePath, FullName, Line, Login, ObjectName, Uid, UnixGroupName},
+    name::{AbsolutePath, FullName, Line, Login, ObjectName, Uid, UnixGroupName, reserved},
     selector::Selector,
     statement::SourceNetwork,
     sudo::{RunAsUser, SudoCommand},
@@ -12,6 +12,8 @@ use muster_proto::{
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_saphyr::Spanned;
+
+use crate::told::told;
 
 /// Where something stands in its file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +71,9 @@ pub trait FromText: Sized {
     /// The type that the schema gives it.
     const TYPE: &'static str = "string";
 
+    /// Returns what else the schema says: as much of the parser's rule as a schema can.
+    fn rules() -> Schema;
+
     /// Reads the text.
     fn from_text(text: &str) -> Result<Self, String>;
 }
@@ -108,7 +113,10 @@ impl<T: FromText> JsonSchema for Text<T> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": T::TYPE, "description": T::DESCRIPTION })
+        let mut schema = T::rules();
+        schema.insert("type".to_owned(), T::TYPE.into());
+        schema.insert("description".to_owned(), T::DESCRIPTION.into());
+        schema
     }
 }
 
@@ -121,40 +129,85 @@ pub struct KeyLine {
     pub comment: Line,
 }
 
-fn why(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+/// A login or a Unix group's name, as `name` reads it.
+const ACCOUNT_NAME: &str = "[a-z_][a-z0-9_-]{0,30}";
+/// A path: no part is empty, `.` or `..`.
+const PATH: &str = r"(/([A-Za-z0-9_+-]|\.[A-Za-z0-9_+-]|\.\.[A-Za-z0-9._+-])[A-Za-z0-9._+-]*)+";
+/// A label's key and its value.
+const KEY: &str = "[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?";
+const VALUE: &str = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?";
+/// Space that selectors may have between their words.
+const SPACE: &str = r"[ \t\r\n]";
+
+fn pattern(text: &str) -> Schema {
+    json_schema!({ "pattern": format!("^{text}$") })
+}
+
+fn selector() -> Schema {
+    let one = format!(
+        "(!{SPACE}*{KEY}|{KEY}|{KEY}{SPACE}*(=|==|!=){SPACE}*{VALUE}|{KEY}{SPACE}+(in|notin){SPACE}*\\(\
+         {SPACE}*{VALUE}{SPACE}*(,{SPACE}*{VALUE}{SPACE}*)*\\))"
+    );
+    pattern(&format!("{SPACE}*{one}{SPACE}*(,{SPACE}*{one}{SPACE}*)*"))
 }
 
 macro_rules! from_text {
-    ($($type:ty: $description:literal, $parse:expr;)*) => {$(
+    ($($type:ty: $description:literal, $parse:expr, $rules:expr;)*) => {$(
         impl FromText for $type {
             const DESCRIPTION: &'static str = $description;
 
+            fn rules() -> Schema {
+                $rules
+            }
+
             fn from_text(text: &str) -> Result<Self, String> {
                 #[allow(clippy::redundant_closure_call, reason = "one macro for all types")]
-                ($parse)(text).map_err(|error| why(&error))
+                ($parse)(text).map_err(|error| told(&error))
             }
         }
     )*};
 }
 
 from_text! {
-    Login: "A login: a lower-case letter or `_`, then up to 30 of a-z, 0-9, `_` and `-`.", Login::parse;
-    UnixGroupName: "The name of a Unix group.", UnixGroupName::parse;
-    ObjectName: "A name of lower-case letters, digits and `-`.", ObjectName::parse;
-    FullName: "A full name for the account's GECOS field: printable ASCII without `:`, `,` and `\\`.", FullName::parse;
-    AbsolutePath: "An absolute path.", AbsolutePath::parse;
-    Line: "One line of text, at most 200 characters.", Line::parse;
-    Selector: "A label selector such as `env=prod,tier in (db,cache),!edge`, or `all`.", Selector::parse;
-    SourceNetwork: "An address or network in CIDR form.", SourceNetwork::parse;
-    SudoCommand: "`ALL`, `/path` (any arguments), `/path \"\"` (none) or `/path a b` (exactly these).", SudoCommand::parse;
-    RunAsUser: "An account of the host, or `ALL`.", RunAsUser::parse;
+    Login: "A login: a lower-case letter or `_`, then up to 30 of a-z, 0-9, `_` and `-`; none that a system has for itself.",
+        Login::parse,
+        json_schema!({
+            "pattern": format!("^{ACCOUNT_NAME}$"),
+            "not": { "anyOf": [{ "enum": reserved() }, { "pattern": "^systemd-" }] },
+        });
+    UnixGroupName: "The name of a Unix group: a lower-case letter or `_`, then up to 30 of a-z, 0-9, `_` and `-`.",
+        UnixGroupName::parse,
+        pattern(ACCOUNT_NAME);
+    ObjectName: "A name of up to 63 lower-case letters, digits and `-`.",
+        ObjectName::parse,
+        pattern("[a-z0-9][a-z0-9-]{0,62}");
+    FullName: "A full name for the account's GECOS field: printable ASCII without `:`, `,` and `\\`.",
+        FullName::parse,
+        pattern(r"[ -+\-./0-9;-\[\]-~]{0,100}");
+    AbsolutePath: "An absolute path, without `..`, of letters, digits, `.`, `_`, `+` and `-`.",
+        AbsolutePath::parse,
+        json_schema!({ "pattern": format!("^{PATH}$"), "maxLength": 200 });
+    Line: "One line of text, at most 200 characters, none of them invisible.",
+        Line::parse,
+        json_schema!({
+            "maxLength": 200,
+            "pattern": r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]*$",
+        });
+    Selector: "A label selector such as `env=prod,tier in (db,cache),!edge`, or `all`.",
+        Selector::parse,
+        selector();
+    SourceNetwork: "An address or network in CIDR form.",
+        SourceNetwork::parse,
+        pattern("[0-9A-Fa-f:.]+(/[0-9]{1,3})?");
+    SudoCommand: "`ALL`, `/path` (any arguments), `/path \"\"` (none) or `/path a b` (exactly these).",
+        SudoCommand::parse,
+        json_schema!({
+            "pattern": format!("^(ALL|{PATH}( \"\"|( [A-Za-z0-9._/+@=:-]+)*))$"),
+            "maxLength": 1000,
+        });
+    RunAsUser: "An account of the host, or `ALL`.",
+        RunAsUser::parse,
+        pattern(&format!("(ALL|{ACCOUNT_NAME})"));
 }
 
 /// A uid or gid as asked for; whether it is free is judged later.
@@ -165,18 +218,33 @@ impl FromText for Number {
     const DESCRIPTION: &'static str = "A number from 1000 to 59999 or 100000 to 499999.";
     const TYPE: &'static str = "integer";
 
+    fn rules() -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "minimum": 1_000, "maximum": 59_999 },
+                { "minimum": 100_000, "maximum": 499_999 },
+            ],
+        })
+    }
+
     fn from_text(text: &str) -> Result<Self, String> {
         let bad = |_| format!("`{}` is not a uid or gid: expected a number", text.escape_debug());
         let number: u32 = text.parse().map_err(bad)?;
-        Uid::parse(number).map(|uid| Self(uid.get())).map_err(|error| why(&error))
+        Uid::parse(number).map(|uid| Self(uid.get())).map_err(|error| told(&error))
     }
 }
 
 impl FromText for KeyLine {
     const DESCRIPTION: &'static str = "An SSH public key as in a `.pub` file: TYPE BASE64 COMMENT.";
 
+    fn rules() -> Schema {
+        pattern(
+            r"(ssh-ed25519|sk-ssh-ed25519@openssh\.com|ecdsa-sha2-nistp(256|384|521)|sk-ecdsa-sha2-nistp256@openssh\.com|ssh-rsa) [A-Za-z0-9+/]+={0,2}( .*)?",
+        )
+    }
+
     fn from_text(text: &str) -> Result<Self, String> {
-        let (key, comment) = SshPublicKey::parse(text).map_err(|error| why(&error))?;
-        Ok(Self { key, comment: Line::parse(&comment).map_err(|error| why(&error))? })
+        let (key, comment) = SshPublicKey::parse(text).map_err(|error| told(&error))?;
+        Ok(Self { key, comment: Line::parse(&comment).map_err(|error| told(&error))? })
     }
 }

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use muster_controller::declare::{self, Resolved, resolve::Ground};
+use muster_controller::declare::{
+    self, Resolved,
+    resolve::{Ground, removal_of},
+};
+use muster_proto::{name::Login, statement::Content};
 
 use crate::world::{World, id};
 
@@ -12,11 +16,14 @@ const KEY: &str =
 
 /// Resolves files against an empty directory; they are called `a.yaml`, `b.yaml` and so on.
 fn resolve(files: &[&str]) -> Result<Resolved, String> {
+    resolve_in(&World::new(), files)
+}
+
+fn resolve_in(world: &World, files: &[&str]) -> Result<Resolved, String> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in ('a'..).zip(files) {
         std::fs::write(folder.path().join(format!("{name}.yaml")), text).unwrap();
     }
-    let world = World::new();
     let mut made = 0_u32;
     let mut new_id = || {
         made += 1;
@@ -54,7 +61,7 @@ fn a_fault_names_the_place_of_the_value_that_is_wrong() {
             "3:3",
             "`user` or a `group`",
         ),
-        ("users: {una: {}}\nabsent: {users: [una]}\n", "2:18", "keep one"),
+        ("users: {una: {}}\nabsent: {users: [una]}\n", "2:18", "listed under `absent`"),
         ("absent: {groups: [una]}\n", "1:19", "does not have"),
         // A name that stands elsewhere too, as a key and as a value.
         ("groups: {una: {}}\nusers: {una: {}}\nabsent:\n  roles:\n  - una\n", "5:5", "role `una`"),
@@ -76,9 +83,59 @@ fn a_fault_names_the_place_of_the_value_that_is_wrong() {
 #[test]
 fn a_fault_names_the_file_of_several() {
     let said = resolve(&["users:\n  una: {}\n", "groups: {}\nusers:\n  una: {}\n"]).unwrap_err();
-    assert!(said.contains("b.yaml:3:3: user `una`"), "{said}");
+    assert!(said.contains("b.yaml:3:3: user `una` is declared in "), "{said}");
+    assert!(said.contains("a.yaml:2:3 too"), "{said}");
     let said = resolve(&["users: {una: {}}\n", "users:\n  uta: {groups: [none]}\n"]).unwrap_err();
     assert!(said.starts_with("b.yaml:2:18: "), "{said}");
     let said = resolve(&["roles: {r: {}}\n", "\nabsent: {roles: [r]}\n"]).unwrap_err();
     assert!(said.starts_with("b.yaml:2:18: "), "{said}");
+}
+
+/// The uids of the users that a declaration takes, by login.
+fn uids(resolved: &Resolved) -> Vec<(String, u32)> {
+    let found = resolved.differences.iter().filter_map(|difference| match &difference.after {
+        Content::User(user) => Some((user.login.to_string(), user.uid.get())),
+        _ => None,
+    });
+    found.collect()
+}
+
+#[test]
+fn the_next_free_number_is_chosen_and_none_that_is_a_gid_or_was_asked_for() {
+    let world = World::with_limits((2_000, 2_003), (3_000, 3_001));
+    let text = "unix_groups: {shared: {gid: 2000}}\nusers: {una: {}, uta: {uid: 2001}, uza: {}}\n";
+    // By login: una comes first, and is not given what uta asks for after her.
+    let found = uids(&resolve_in(&world, &[text]).unwrap());
+    let numbers: BTreeSet<u32> = found.iter().map(|(_, uid)| *uid).collect();
+    assert_eq!(numbers, [2_001, 2_002, 2_003].into(), "{found:?}");
+}
+
+#[test]
+fn when_no_number_is_left_in_the_range_it_is_said_where_one_is_wanted() {
+    let world = World::with_limits((2_000, 2_001), (3_000, 3_000));
+    assert_eq!(uids(&resolve_in(&world, &["users: {una: {}, uta: {}}\n"]).unwrap()).len(), 2);
+    let said = resolve_in(&world, &["users:\n  una: {}\n  uta: {}\n  uza: {}\n"]).unwrap_err();
+    assert!(said.starts_with("a.yaml:4:3: no uid is left"), "{said}");
+    let said = resolve_in(&world, &["unix_groups:\n  a: {}\n  b: {}\n"]).unwrap_err();
+    assert!(said.starts_with("a.yaml:3:3: no gid is left"), "{said}");
+    // Asked for, one from outside the range is given.
+    let asked = "users: {una: {}, uta: {}, uza: {uid: 4000}}\n";
+    assert_eq!(uids(&resolve_in(&world, &[asked]).unwrap()).len(), 3);
+}
+
+#[test]
+fn an_offboarded_users_number_is_neither_chosen_nor_given_on_request() {
+    let mut world = World::with_limits((2_000, 2_001), (3_000, 3_001));
+    let ula = world.user("ula", 2_000, &[]);
+    world.publish(vec![ula]);
+    let gone = removal_of(&world.chain, &Login::parse("ula").unwrap()).unwrap();
+    world.publish(gone.statements);
+    let chosen = uids(&resolve_in(&world, &["users: {una: {}}\n"]).unwrap());
+    assert_eq!(chosen, [("una".to_owned(), 2_001)]);
+    let said = resolve_in(&world, &["users: {una: {uid: 2000}}\n"]).unwrap_err();
+    assert!(said.contains("uid 2000, which user `ula` has or had"), "{said}");
+    let said = resolve_in(&world, &["unix_groups: {data: {gid: 2000}}\n"]).unwrap_err();
+    assert!(said.contains("gid 2000, which user `ula` has or had"), "{said}");
+    let said = resolve_in(&world, &["users: {una: {}, uta: {}}\n"]).unwrap_err();
+    assert!(said.contains("no uid is left"), "{said}");
 }

@@ -91,6 +91,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with_limits((1_000, 29_999), (30_000, 59_999))
+    }
+
+    /// A fleet whose trust root gives numbers from these ranges.
+    pub(crate) fn with_limits(uids: (u32, u32), gids: (u32, u32)) -> Self {
         let online = signer::generate().unwrap();
         let (approver, root) = (Key::new("approver"), Key::new("root"));
         let machine = MachineKey::from_pkcs8(&online).unwrap();
@@ -109,7 +114,7 @@ impl World {
             proposers: ProposerRule::Count,
             stale_after: 90 * 86_400,
             expires: NOW.plus(2 * 365 * 86_400),
-            limits: Limits { uids: (1_000, 29_999), gids: (30_000, 59_999), recertify_after: None },
+            limits: Limits { uids, gids, recertify_after: None },
         };
         let mut trust = Envelope::new(&trust_root);
         root.sign(&mut trust);

@@ -16,6 +16,7 @@ use muster_proto::{
 use super::{Entry, Fault, Work};
 use crate::declare::{
     dates::When,
+    fault::Flaw,
     file,
     text::{At, KeyLine, Text},
 };
@@ -55,7 +56,7 @@ impl Work<'_, '_> {
         let groups: Result<BTreeSet<Id>, _> = groups.collect();
         let mut seen = BTreeSet::new();
         if let Some(again) = declared.keys.iter().find(|key| !seen.insert(&key.value.key)) {
-            return Err(entry.value(again.at, "a key stands there twice"));
+            return Err(entry.value(again.at, Flaw::KeyTwice));
         }
         let key = |key: &Text<KeyLine>| UserKey {
             key: key.value.key.clone(),
@@ -64,7 +65,7 @@ impl Work<'_, '_> {
         let mut keys: Vec<UserKey> = declared.keys.iter().map(key).collect();
         keys.sort();
         let (starts, ends) = span(declared.starts.as_ref(), declared.ends.as_ref())
-            .map_err(|at| entry.value(at, "`ends` is not after `starts`"))?;
+            .map_err(|at| entry.value(at, Flaw::Ends))?;
         let at = declared.uid.as_ref().map_or(entry.at, |uid| uid.at);
         Ok(Content::User(User {
             login: login.clone(),
@@ -97,8 +98,7 @@ impl Work<'_, '_> {
                 (Some(groups), None) => (UnixGroupMode::AtLeast, groups),
                 (None, Some(groups)) => (UnixGroupMode::Exactly, &groups.value),
                 (Some(_), Some(groups)) => {
-                    let what = "`at_least` and `exactly` exclude each other";
-                    return Err(entry.value(groups.at, what));
+                    return Err(entry.value(groups.at, Flaw::BothModes));
                 }
             };
         let (mut unix_groups, mut host_unix_groups) = (BTreeSet::new(), BTreeSet::new());
@@ -111,7 +111,7 @@ impl Work<'_, '_> {
         let mut sudo = Vec::new();
         for rule in &declared.sudo {
             if rule.commands.value.is_empty() {
-                return Err(entry.value(rule.commands.at, "a sudo rule has no command"));
+                return Err(entry.value(rule.commands.at, Flaw::NoCommand));
             }
             sudo.push(sudo_rule(rule));
         }
@@ -143,7 +143,7 @@ impl Work<'_, '_> {
         name: &ObjectName,
         declared: &file::Assignment,
     ) -> Result<Content, Fault> {
-        let one = |at| entry.value(at, "it needs a `user` or a `group`, one of them");
+        let one = |at| entry.value(at, Flaw::Subject);
         let subject = match (&declared.user, &declared.group) {
             (Some(login), None) => self.find(entry, Kind::User, login)?,
             (None, Some(group)) => self.find(entry, Kind::Group, group)?,
@@ -151,7 +151,7 @@ impl Work<'_, '_> {
             (None, None) => return Err(one(entry.at)),
         };
         let (from, until) = span(declared.from.as_ref(), declared.until.as_ref())
-            .map_err(|at| entry.value(at, "`until` is not after `from`"))?;
+            .map_err(|at| entry.value(at, Flaw::Until))?;
         Ok(Content::Assignment(Assignment {
             name: name.clone(),
             subject,

@@ -6,6 +6,7 @@ use muster_proto::{chain::Chain, id::Kind};
 
 use super::{Entry, Fault};
 use crate::declare::{
+    Declared,
     fault::ResolveError,
     text::{Number, Text},
 };
@@ -16,6 +17,8 @@ pub(super) struct Numbers<'g> {
     uids: BTreeSet<u32>,
     gids: BTreeSet<u32>,
     claimed: BTreeMap<u32, String>,
+    /// Those that the files ask for: not chosen for anything else, whatever comes first.
+    asked: BTreeSet<u32>,
 }
 
 impl<'g> Numbers<'g> {
@@ -23,7 +26,14 @@ impl<'g> Numbers<'g> {
         let taken = chain.taken();
         let uids = taken.uids.keys().map(|uid| uid.get()).collect();
         let gids = taken.gids.keys().map(|gid| gid.get()).collect();
-        Self { chain, uids, gids, claimed: BTreeMap::new() }
+        Self { chain, uids, gids, claimed: BTreeMap::new(), asked: BTreeSet::new() }
+    }
+
+    /// Notes what the files ask for.
+    pub(super) fn note(&mut self, declared: &Declared) {
+        let uids = declared.users.values().filter_map(|user| user.uid.as_ref());
+        let gids = declared.unix_groups.values().filter_map(|group| group.gid.as_ref());
+        self.asked.extend(uids.chain(gids).map(|number| number.value.0));
     }
 
     fn is_free(&self, number: u32) -> bool {
@@ -54,7 +64,8 @@ impl<'g> Numbers<'g> {
             (None, None) => {
                 let limits = &self.chain.trust().limits;
                 let (first, last) = if kind == Kind::User { limits.uids } else { limits.gids };
-                let free = (first..=last).find(|number| self.is_free(*number));
+                let free = (first..=last)
+                    .find(|number| self.is_free(*number) && !self.asked.contains(number));
                 let error = ResolveError::Exhausted(what);
                 Ok(self.claim(entry, free.ok_or(Fault { at: entry.at, error })?))
             }

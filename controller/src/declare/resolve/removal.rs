@@ -1,5 +1,7 @@
 //! Taking a user out for good, with whatever names them alone.
 
+use std::collections::BTreeSet;
+
 use muster_proto::{
     chain::Chain,
     envelope::Document,
@@ -38,6 +40,7 @@ pub fn removal_of(chain: &Chain, login: &Login) -> Option<Resolved> {
             name,
             before: Some(statement.content.clone()),
             after: Content::Removal(kind),
+            reinstates: BTreeSet::new(),
         });
     }
     Some(resolved)

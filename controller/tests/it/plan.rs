@@ -1,0 +1,387 @@
+//! What a plan shows before anybody signs: every line of the text, and who can become root.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use expect_test::{Expect, expect};
+use muster_controller::{
+    cli::plan,
+    declare::{Resolved, read::parse, resolve, resolve::Ground},
+    preview::{Effect, HostLabels, preview, reaches_root},
+};
+use muster_proto::{
+    crypto::sha256,
+    desired::{Entitlement, UnixGroupGrant},
+    link::Target,
+    name::{Gid, Login, UnixGroupName},
+    selector::Labels,
+    statement::{LoginMethod, MemberList},
+    sudo::{RunAs, RunAsUser, SudoCommand, SudoPassword, SudoRule},
+    time::Now,
+};
+
+use crate::world::{World, id, name};
+
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g ana@desk";
+
+/// What the fleet begins with.
+fn people() -> String {
+    format!(
+        "users:\n  ana: {{name: Ana Example, groups: [dba], keys: [\"{KEY}\"]}}\n\
+         groups: {{dba: {{}}}}\n\
+         unix_groups: {{dbdata: {{}}}}\n\
+         roles:\n  dba:\n    unix_groups: {{at_least: [dbdata]}}\n    \
+         sudo: [{{run_as: postgres, commands: [/usr/bin/psql], noexec: true}}]\n\
+         assignments:\n  dbas: {{group: dba, role: dba, hosts: tier=db, reason: OPS-1}}\n"
+    )
+}
+
+fn hosts() -> Vec<HostLabels> {
+    let host = |hostname: &str, tier: &str| {
+        let mut labels = Labels::default();
+        labels.insert("tier", tier).unwrap();
+        HostLabels { id: sha256(&[hostname.as_bytes()]), hostname: hostname.to_owned(), labels }
+    };
+    vec![host("db1", "db"), host("web1", "web")]
+}
+
+fn resolved(world: &World, yaml: &str, reinstate: &[&str]) -> Resolved {
+    let mut made = 0_u32;
+    let mut new_id = || {
+        made += 1;
+        id(&format!("{} {made}", world.links.len()))
+    };
+    let reinstate = reinstate.iter().map(|login| Login::parse(login).unwrap()).collect();
+    let mut ground = Ground { chain: &world.chain, reinstate: &reinstate, new_id: &mut new_id };
+    resolve(&parse(yaml, "x.yaml".as_ref()).unwrap(), &mut ground).unwrap()
+}
+
+fn effects(world: &World, resolved: &Resolved) -> Vec<Effect> {
+    let (chain, mut after) = (&world.chain, world.chain.statements().clone());
+    after.extend(resolved.statements.iter().map(|s| (s.id, s.clone())));
+    let both = (chain.revocations(), chain.revocations());
+    preview(chain.statements(), &after, both, &hosts(), Now::at(world.time))
+}
+
+/// Asserts what a plan says, and takes it as published.
+fn assert_plan(world: &mut World, yaml: &str, reinstate: &[&str], expected: &Expect) {
+    let resolved = resolved(world, yaml, reinstate);
+    let text = plan::text(&resolved, &effects(world, &resolved), &world.chain, &[]);
+    expected.assert_eq(&(text.join("\n") + "\n"));
+    if !resolved.statements.is_empty() {
+        let mut statements = resolved.statements;
+        statements.sort_by_key(|statement| statement.id);
+        world.publish(statements);
+    }
+}
+
+#[test]
+fn a_plan_shows_all_that_is_new_and_on_which_hosts() {
+    let mut world = World::new();
+    assert_plan(
+        &mut world,
+        &people(),
+        &[],
+        &expect![[r"
+        + create user ana
+              uid 1000
+              name Ana Example
+              in group dba
+              key SHA256:mKqU+0K8OhKmA8bBQi9Rz0Q5l7/g160hIP+rJYSTNj4 ssh-ed25519 ana@desk
+        + create group dba
+        + create Unix group dbdata
+              gid 30000
+              members: those that roles give, and others may be
+        + create role dba
+              supplementary Unix groups: at least those named
+              Unix group dbdata
+              sudo as postgres, NOPASSWD, NOEXEC: /usr/bin/psql
+              login by key, since nothing else is said
+        + create assignment dbas
+              group dba → role dba
+              hosts tier=db
+              reason OPS-1
+
+        on db1:
+          + gives an account to ana
+
+        5 changes, 1 host affected, root gained by 0 logins. Host effects rest on labels that the hosts reported themselves; this is no proof.
+    "]],
+    );
+    assert_plan(
+        &mut world,
+        &people(),
+        &[],
+        &expect![[r"
+        Nothing to change: the directory is as declared.
+    "]],
+    );
+}
+
+#[test]
+fn a_plan_shows_a_sudo_rule_that_loses_noexec_and_its_password() {
+    let mut world = World::new();
+    let with = people().replace("noexec: true", "noexec: true, password: required");
+    let resolved = resolved(&world, &with, &[]);
+    world.publish(resolved.statements);
+    let password_gone = people();
+    assert_plan(
+        &mut world,
+        &password_gone,
+        &[],
+        &expect![[r"
+        ~ change role dba
+              - sudo as postgres, PASSWD, NOEXEC: /usr/bin/psql
+              + sudo as postgres, NOPASSWD, NOEXEC: /usr/bin/psql
+
+        on db1:
+          ~ ana: + sudo as postgres, NOPASSWD, NOEXEC: /usr/bin/psql (role dba)
+          ~ ana: - sudo as postgres, PASSWD, NOEXEC: /usr/bin/psql (role dba)
+
+        1 change, 1 host affected, root gained by 0 logins. Host effects rest on labels that the hosts reported themselves; this is no proof.
+    "]],
+    );
+    let noexec_gone = people().replace(", noexec: true", "");
+    assert_plan(
+        &mut world,
+        &noexec_gone,
+        &[],
+        &expect![[r"
+        ~ change role dba
+              - sudo as postgres, NOPASSWD, NOEXEC: /usr/bin/psql
+              + sudo as postgres, NOPASSWD: /usr/bin/psql
+
+        on db1:
+          ~ ana: + sudo as postgres, NOPASSWD: /usr/bin/psql (role dba)
+          ~ ana: - sudo as postgres, NOPASSWD, NOEXEC: /usr/bin/psql (role dba)
+
+        1 change, 1 host affected, root gained by 0 logins. Host effects rest on labels that the hosts reported themselves; this is no proof.
+    "]],
+    );
+}
+
+#[test]
+fn a_plan_shows_who_gains_root_and_who_loses_it() {
+    let mut world = World::new();
+    let first = resolved(&world, &people(), &[]);
+    world.publish(first.statements);
+    let root = "roles:\n  dba: {sudo: [{commands: [ALL]}]}\n";
+    assert_plan(
+        &mut world,
+        root,
+        &[],
+        &expect![[r"
+        ~ change role dba
+              - Unix group dbdata
+              - sudo as postgres, NOPASSWD, NOEXEC: /usr/bin/psql
+              - supplementary Unix groups: at least those named
+              + sudo as root, NOPASSWD: ALL
+              + supplementary Unix groups: hands off
+
+        on db1:
+          ! lets become ROOT: ana
+          ~ ana: + supplementary Unix groups: hands off
+          ~ ana: + sudo as root, NOPASSWD: ALL (role dba)
+          ~ ana: - supplementary Unix groups: at least those named
+          ~ ana: - Unix group dbdata with gid 30000, members: those that roles give, and others may be
+          ~ ana: - sudo as postgres, NOPASSWD, NOEXEC: /usr/bin/psql (role dba)
+
+        1 change, 1 host affected, root gained by 1 login. Host effects rest on labels that the hosts reported themselves; this is no proof.
+    "]],
+    );
+    let docker = "roles:\n  dba: {unix_groups: {exactly: [docker]}}\n";
+    assert_plan(
+        &mut world,
+        docker,
+        &[],
+        &expect![[r"
+        ~ change role dba
+              - sudo as root, NOPASSWD: ALL
+              - supplementary Unix groups: hands off
+              + Unix group docker of the host
+              + supplementary Unix groups: exactly those named
+
+        on db1:
+          ~ ana: + supplementary Unix groups: exactly those named
+          ~ ana: + Unix group docker of the host
+          ~ ana: - supplementary Unix groups: hands off
+          ~ ana: - sudo as root, NOPASSWD: ALL (role dba)
+
+        1 change, 1 host affected, root gained by 0 logins. Host effects rest on labels that the hosts reported themselves; this is no proof.
+    "]],
+    );
+    let gone = "absent: {assignments: [dbas]}\n";
+    assert_plan(
+        &mut world,
+        gone,
+        &[],
+        &expect![[r"
+        - remove assignment dbas
+
+        on db1:
+          - locks ana
+          - no longer lets become root: ana
+
+        1 change, 1 host affected, root gained by 0 logins. Host effects rest on labels that the hosts reported themselves; this is no proof.
+    "]],
+    );
+}
+
+#[test]
+fn a_plan_shows_what_else_is_signed() {
+    let mut world = World::new();
+    let first = resolved(&world, &people(), &[]);
+    world.publish(first.statements);
+    let yaml = format!(
+        "users:\n  ana: {{groups: [dba], keys: [\"{KEY}\"], shell: /bin/zsh, home: /srv/ana, \
+         starts: 2023-01-01, ends: 2033-01-01, service: true, hardware_keys_only: true, \
+         verify_required: true, from: [10.0.0.0/8, 192.0.2.1]}}\n\
+         unix_groups: {{dbdata: {{exact_members: true}}}}\n\
+         roles:\n  dba:\n    unix_groups: {{exactly: [dbdata]}}\n    ssh: {{methods: [hardware-key, \
+         password]}}\n    password: {{max_days: 90, min_length: 14}}\n    sudo: [{{run_as: ALL, \
+         run_as_group: docker, directory: /srv, commands: [/usr/bin/id]}}]\n\
+         assignments:\n  dbas: {{group: dba, role: dba, hosts: all, from: 2023-01-01, until: \
+         2032-01-01, reason: another, ticket: OPS-2}}\n"
+    );
+    assert_plan(
+        &mut world,
+        &yaml,
+        &[],
+        &expect![[r"
+        ~ change user ana
+              - name Ana Example
+              + a service identity, not a person
+              + ends 2033-01-02T00:00:00Z
+              + hardware keys must verify their user
+              + home /srv/ana
+              + only by keys that live in hardware
+              + only from 10.0.0.0/8 or 192.0.2.1
+              + shell /bin/zsh
+              + starts 2023-01-01T00:00:00Z
+        ~ change Unix group dbdata
+              - members: those that roles give, and others may be
+              + members: those that roles give and no others
+        ~ change role dba
+              - login by key, since nothing else is said
+              - sudo as postgres, NOPASSWD, NOEXEC: /usr/bin/psql
+              - supplementary Unix groups: at least those named
+              + a password that the user sets on the host: characters at least: 14; has to change after days: 90
+              + login by a key that lives in hardware
+              + login by password
+              + sudo as ALL, with Unix group docker, NOPASSWD, in /srv: /usr/bin/id
+              + supplementary Unix groups: exactly those named
+        ~ change assignment dbas
+              - hosts tier=db
+              - reason OPS-1
+              + from 2023-01-01T00:00:00Z
+              + hosts all
+              + reason another
+              + ticket OPS-2
+              + until 2032-01-02T00:00:00Z
+
+        on db1:
+          ~ ana: + account with uid 1000, shell /bin/zsh, home /srv/ana, a service identity, not a person
+          ~ ana: + login by a key that lives in hardware
+          ~ ana: + supplementary Unix groups: exactly those named
+          ~ ana: + Unix group dbdata with gid 30000, members: those that roles give and no others
+          ~ ana: + sudo as ALL, with Unix group docker, NOPASSWD, in /srv: /usr/bin/id (role dba)
+          ~ ana: + a password that the user sets on the host: characters at least: 14; has to change after days: 90
+          ~ ana: - account with uid 1000, name Ana Example
+          ~ ana: - key SHA256:mKqU+0K8OhKmA8bBQi9Rz0Q5l7/g160hIP+rJYSTNj4 ssh-ed25519 ana@desk
+          ~ ana: - login by key
+          ~ ana: - supplementary Unix groups: at least those named
+          ~ ana: - Unix group dbdata with gid 30000, members: those that roles give, and others may be
+          ~ ana: - sudo as postgres, NOPASSWD, NOEXEC: /usr/bin/psql (role dba)
+        on web1:
+          + gives an account to ana
+
+        4 changes, 2 hosts affected, root gained by 0 logins. Host effects rest on labels that the hosts reported themselves; this is no proof.
+    "]],
+    );
+}
+
+#[test]
+fn a_plan_shows_which_revocations_are_taken_back() {
+    let mut world = World::new();
+    let first = resolved(&world, &people(), &[]);
+    world.publish(first.statements);
+    let user = *world.chain.taken().logins.get(&Login::parse("ana").unwrap()).unwrap();
+    let revocation = world.revocation("gone", Target::Statement { id: user, revision: 1 });
+    world.chain.keep(&revocation).unwrap();
+    assert_plan(
+        &mut world,
+        &people(),
+        &["ana"],
+        &expect![[r"
+        + bring back user ana
+              uid 1000
+              name Ana Example
+              in group dba
+              key SHA256:mKqU+0K8OhKmA8bBQi9Rz0Q5l7/g160hIP+rJYSTNj4 ssh-ed25519 ana@desk
+              takes back revocation 283bb9deef02e6843abfb538efa1eca7
+
+        on db1:
+          + gives an account to ana
+
+        1 change, 1 host affected, root gained by 0 logins. Host effects rest on labels that the hosts reported themselves; this is no proof.
+    "]],
+    );
+}
+
+fn rule(user: &str, group: Option<&str>, command: &str) -> Entitlement {
+    let run_as = RunAs {
+        user: RunAsUser::parse(user).unwrap(),
+        group: group.map(|group| UnixGroupName::parse(group).unwrap()),
+    };
+    let commands = vec![SudoCommand::parse(command).unwrap()];
+    let password = SudoPassword::Required;
+    let rule = SudoRule { run_as, commands, password, noexec: false, directory: None };
+    Entitlement::Sudo(name("r"), rule)
+}
+
+#[test]
+fn root_is_reached_by_all_as_root_and_by_every_unix_group_that_is_as_good() {
+    let host = |group: &str| Entitlement::HostUnixGroup(UnixGroupName::parse(group).unwrap());
+    let own = |group: &str| {
+        let name = UnixGroupName::parse(group).unwrap();
+        let (gid, members) = (Gid::parse(30_000).unwrap(), MemberList::AtLeast);
+        Entitlement::UnixGroup(UnixGroupGrant { name, gid, members })
+    };
+    for (entitlement, reaches) in [
+        (rule("root", None, "ALL"), true),
+        (rule("ALL", None, "ALL"), true),
+        (rule("postgres", Some("docker"), "ALL"), true),
+        (rule("postgres", Some("postgres"), "ALL"), false),
+        (rule("postgres", None, "ALL"), false),
+        (rule("root", None, "/usr/bin/id"), false),
+        (host("docker"), true),
+        (host("incus-admin"), true),
+        (host("kmem"), true),
+        (host("postgres"), false),
+        (own("podman"), true),
+        (own("dbdata"), false),
+        (Entitlement::Login(LoginMethod::Password), false),
+    ] {
+        assert_eq!(reaches_root(&entitlement), reaches, "{entitlement:?}");
+    }
+}
+
+#[test]
+fn an_effect_names_who_gains_and_who_loses_root_on_the_hosts_where_it_is_so() {
+    let mut world = World::new();
+    let first = resolved(&world, &people(), &[]);
+    world.publish(first.statements);
+    let root = resolved(&world, "roles:\n  dba: {sudo: [{commands: [ALL]}]}\n", &[]);
+    let ana = || BTreeSet::from([Login::parse("ana").unwrap()]);
+    let [effect] = &effects(&world, &root)[..] else { panic!("one host is concerned") };
+    assert_eq!(effect.hostname, "db1");
+    assert_eq!((&effect.gained, &effect.lost), (&BTreeSet::new(), &BTreeSet::new()));
+    assert_eq!((&effect.gains_root, &effect.loses_root), (&ana(), &BTreeSet::new()));
+    world.publish(root.statements);
+    let away = resolved(&world, "absent: {assignments: [dbas]}\n", &[]);
+    let [effect] = &effects(&world, &away)[..] else { panic!("one host is concerned") };
+    assert_eq!((&effect.gains_root, &effect.loses_root), (&BTreeSet::new(), &ana()));
+    assert_eq!((&effect.lost, &effect.changed), (&ana(), &BTreeMap::new()));
+    world.publish(away.statements);
+    assert_eq!(effects(&world, &resolved(&world, "groups: {other: {}}\n", &[])), []);
+}

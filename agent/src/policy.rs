@@ -6,6 +6,7 @@ use muster_proto::{
     desired::AccountGrant,
     name::{AbsolutePath, Login, ObjectName},
     receipt::HostMode,
+    statement::HomeMode,
 };
 
 /// What the host itself decides.
@@ -17,6 +18,8 @@ pub struct HostPolicy {
     pub default_shell: AbsolutePath,
     /// Where homes are.
     pub home_base: AbsolutePath,
+    /// The mode of homes that are made.
+    pub home_mode: HomeMode,
     /// Accounts that are never touched.
     pub protected: BTreeSet<String>,
     /// Accounts that are the way in when all else fails: never touched, and expected to be there.

@@ -24,6 +24,7 @@ pub mod key;
 pub mod link;
 pub mod merkle;
 pub mod name;
+pub mod options;
 pub mod receipt;
 pub mod revocations;
 pub mod selector;

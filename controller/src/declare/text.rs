@@ -5,8 +5,9 @@ use std::{borrow::Cow, cmp::Ordering};
 use muster_proto::{
     key::SshPublicKey,
     name::{AbsolutePath, FullName, Line, Login, ObjectName, Uid, UnixGroupName},
+    options::KeyOptions,
     selector::Selector,
-    statement::SourceNetwork,
+    statement::{HomeMode, SourceNetwork},
     sudo::{RunAsUser, SudoCommand},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -119,6 +120,8 @@ pub struct KeyLine {
     pub key: SshPublicKey,
     /// What its holder calls it.
     pub comment: Line,
+    /// What it may be used for.
+    pub options: KeyOptions,
 }
 
 fn why(error: &dyn std::error::Error) -> String {
@@ -152,6 +155,7 @@ from_text! {
     AbsolutePath: "An absolute path.", AbsolutePath::parse;
     Line: "One line of text, at most 200 characters.", Line::parse;
     Selector: "A label selector such as `env=prod,tier in (db,cache),!edge`, or `all`.", Selector::parse;
+    HomeMode: "The mode of the home: 0700, 0711, 0750, 0751 or 0755.", HomeMode::parse;
     SourceNetwork: "An address or network in CIDR form.", SourceNetwork::parse;
     SudoCommand: "`ALL`, `/path` (any arguments), `/path \"\"` (none) or `/path a b` (exactly these).", SudoCommand::parse;
     RunAsUser: "An account of the host, or `ALL`.", RunAsUser::parse;
@@ -173,10 +177,18 @@ impl FromText for Number {
 }
 
 impl FromText for KeyLine {
-    const DESCRIPTION: &'static str = "An SSH public key as in a `.pub` file: TYPE BASE64 COMMENT.";
+    const DESCRIPTION: &'static str = "An SSH public key as in a `.pub` file: TYPE BASE64 COMMENT; \
+        before it may stand, as in authorized_keys: from=\"NETWORKS\",command=\"COMMAND\",restrict";
 
     fn from_text(text: &str) -> Result<Self, String> {
-        let (key, comment) = SshPublicKey::parse(text).map_err(|error| why(&error))?;
-        Ok(Self { key, comment: Line::parse(&comment).map_err(|error| why(&error))? })
+        // A private key's first line must not be taken for options.
+        let (options, key) = if text.contains("PRIVATE KEY") {
+            (KeyOptions::default(), text)
+        } else {
+            KeyOptions::split(text).map_err(|error| why(&error))?
+        };
+        let (key, comment) = SshPublicKey::parse(key).map_err(|error| why(&error))?;
+        let comment = Line::parse(&comment).map_err(|error| why(&error))?;
+        Ok(Self { key, comment, options })
     }
 }

@@ -66,7 +66,13 @@ fn statements(world: &World) -> Vec<(&'static str, Statement)> {
     wide.unix_groups = BTreeSet::from([id("web"), id("www")]);
     wide.host_unix_groups = ["adm", "docker"].map(|n| UnixGroupName::parse(n).unwrap()).into();
     wide.login_methods = [LoginMethod::HardwareKey, LoginMethod::Password].into();
-    wide.password = Some(PasswordPolicy { max_days: Some(90), min_length: 14 });
+    wide.password = Some(PasswordPolicy {
+        max_days: Some(90),
+        min_days: None,
+        warn_days: None,
+        inactive_days: None,
+        min_length: 14,
+    });
     wide.sudo[1].noexec = true;
     let Content::Assignment(mut timed) = assignment("zoes", "zoe", "wide", "env=prod,!edge") else {
         panic!()
@@ -105,6 +111,7 @@ fn grants(statements: &[Statement]) -> Vec<Sample> {
         name: FullName::parse("Zoe").unwrap(),
         shell: Some(AbsolutePath::parse("/bin/zsh").unwrap()),
         home: None,
+        home_mode: None,
         kind: UserKind::Service,
     };
     let mut kinds = vec![

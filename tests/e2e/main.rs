@@ -9,6 +9,7 @@
 
 mod controller;
 mod existing;
+mod fields;
 mod input;
 mod keeping;
 mod lifecycle;

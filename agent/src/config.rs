@@ -10,6 +10,7 @@ use std::{
 use muster_proto::{
     name::{AbsolutePath, ObjectName, Uid},
     receipt::HostMode,
+    statement::HomeMode,
 };
 use serde::Deserialize;
 
@@ -27,6 +28,7 @@ struct RawConfig {
     protected: Vec<String>,
     default_shell: Option<String>,
     home_base: Option<String>,
+    home_mode: Option<String>,
     uid_ranges: Option<Vec<[u32; 2]>>,
     refused_roles: Vec<String>,
     scan_seconds: Option<u64>,
@@ -119,6 +121,8 @@ impl Config {
         };
         let default_shell = path("default_shell", raw.default_shell, "/bin/bash");
         let home_base = path("home_base", raw.home_base, "/home");
+        let home_mode = HomeMode::parse(raw.home_mode.as_deref().unwrap_or("0700"))
+            .map_err(|fault| faults.push(format!("home_mode: {fault}")));
         let uid_ranges: Vec<RangeInclusive<u32>> = raw
             .uid_ranges
             .unwrap_or_else(|| vec![[1_000, 59_999]])
@@ -156,12 +160,13 @@ impl Config {
         if !(10..=86_400).contains(&scan_seconds) {
             faults.push("scan_seconds: from 10 to 86400".to_owned());
         }
-        match (default_shell, home_base) {
-            (Some(default_shell), Some(home_base)) if faults.is_empty() => {
+        match (default_shell, home_base, home_mode) {
+            (Some(default_shell), Some(home_base), Ok(home_mode)) if faults.is_empty() => {
                 let policy = HostPolicy {
                     mode,
                     default_shell,
                     home_base,
+                    home_mode,
                     protected,
                     break_glass,
                     uid_ranges,

@@ -94,6 +94,8 @@ pub struct Linux {
     staged: BTreeMap<&'static str, Staged>,
     homes: homes::Staged,
     accounts_changed: bool,
+    /// Asked once: a newer sshd is known when the keeper is started again.
+    sshd_knows_utc: Option<bool>,
 }
 
 impl Linux {
@@ -129,6 +131,7 @@ impl Linux {
             staged: BTreeMap::new(),
             homes: homes::Staged::default(),
             accounts_changed: false,
+            sshd_knows_utc: None,
         })
     }
 
@@ -154,7 +157,9 @@ impl Linux {
 
 impl Host for Linux {
     fn observe(&mut self, scope: &Scope) -> Result<ObservedState, ObserveError> {
-        observe::observe(&self.root, self.programs, scope)
+        let programs = self.programs;
+        let sshd_knows_utc = *self.sshd_knows_utc.get_or_insert_with(|| ssh::knows_utc(programs));
+        observe::observe(&self.root, programs, sshd_knows_utc, scope)
     }
 
     fn prepare(&mut self, actions: &[&Action]) {

@@ -52,6 +52,8 @@ pub struct ObservedState {
     pub sudo: Option<BTreeMap<String, RootFile>>,
     /// The drop-in.
     pub drop_in: DropIn,
+    /// Whether the sshd here takes an `expiry-time` in UTC, as OpenSSH does since 9.1.
+    pub sshd_knows_utc: bool,
     /// What other sources of accounts say of wanted ones that passwd does not have.
     pub elsewhere: BTreeMap<Login, Elsewhere>,
     /// Processes of the uids in scope.

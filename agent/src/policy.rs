@@ -6,6 +6,7 @@ use muster_proto::{
     desired::AccountGrant,
     name::{AbsolutePath, Login, ObjectName},
     receipt::HostMode,
+    statement::HomeMode,
 };
 
 /// The name of an account that a host has already, perhaps by other rules than Muster's: the
@@ -64,6 +65,8 @@ pub struct HostPolicy {
     pub default_shell: AbsolutePath,
     /// Where homes are.
     pub home_base: AbsolutePath,
+    /// The mode of homes that are made.
+    pub home_mode: HomeMode,
     /// Accounts that are never touched.
     pub protected: BTreeSet<AccountName>,
     /// Accounts that are the way in when all else fails: never touched, and expected to be there.

@@ -10,6 +10,7 @@ use muster_proto::{
     desired::{AccountGrant, Entitlement, UnixGroupGrant},
     id::{Id, Kind},
     name::AbsolutePath,
+    options::KeyOptions,
     statement::{
         Adoption, Assignment, Content, Group, LoginMethod, MemberList, PasswordPolicy,
         Restrictions, Role, SourceNetwork, UnixGroup, UnixGroupMode, User, UserKey, UserKind,
@@ -49,10 +50,11 @@ pub fn reinstates(reinstates: &BTreeSet<Id>) -> Vec<String> {
 /// Returns what an entitlement is.
 pub fn entitlement(entitlement: &Entitlement) -> String {
     match entitlement {
-        Entitlement::Account(AccountGrant { user: _, uid, name, shell, home, kind }) => {
+        Entitlement::Account(AccountGrant { user: _, uid, name, shell, home, home_mode, kind }) => {
             let mut words = vec![format!("account with uid {uid}")];
             words.extend((!name.as_str().is_empty()).then(|| format!("name {name}")));
             words.extend(places(shell.as_ref(), home.as_ref()));
+            words.extend(home_mode.map(|mode| format!("home made with mode {mode}")));
             words.extend(user_kind(*kind));
             words.join(", ")
         }
@@ -74,8 +76,20 @@ pub fn entitlement(entitlement: &Entitlement) -> String {
 }
 
 fn of_user(user: &User, statements: &Statements) -> Vec<String> {
-    let User { login: _, uid, name, keys, groups, shell, home, starts, ends, kind, restrictions } =
-        user;
+    let User {
+        login: _,
+        uid,
+        name,
+        keys,
+        groups,
+        shell,
+        home,
+        home_mode,
+        starts,
+        ends,
+        kind,
+        restrictions,
+    } = user;
     let mut lines = vec![format!("uid {uid}")];
     lines.extend((!name.as_str().is_empty()).then(|| format!("name {name}")));
     lines.extend(user_kind(*kind));
@@ -83,6 +97,7 @@ fn of_user(user: &User, statements: &Statements) -> Vec<String> {
     lines.extend(keys.iter().map(user_key));
     lines.extend(of_restrictions(restrictions));
     lines.extend(places(shell.as_ref(), home.as_ref()));
+    lines.extend(home_mode.map(|mode| format!("home made with mode {mode}")));
     lines.extend(date("starts", *starts));
     lines.extend(date("ends", *ends));
     lines
@@ -146,9 +161,29 @@ pub fn sudo_rule(rule: &SudoRule) -> String {
 
 /// A key by all that tells it from others: people compare the fingerprint with `ssh-keygen -l`.
 pub fn user_key(key: &UserKey) -> String {
-    let UserKey { key, comment } = key;
-    let text = format!("key {} {} {comment}", key.shown_fingerprint(), key.type_name());
+    let UserKey { key, comment, options } = key;
+    // What it is bound to stands before its type, where no comment can.
+    let text = format!(
+        "key {}{} {} {comment}",
+        key.shown_fingerprint(),
+        key_options(options),
+        key.type_name()
+    );
     text.trim_end().to_owned()
+}
+
+fn key_options(options: &KeyOptions) -> String {
+    let KeyOptions { from, command, restrict } = options;
+    let mut words = Vec::new();
+    words.extend((!from.is_empty()).then(|| only_from(from)));
+    words.extend(command.as_ref().map(|command| format!("only to run `{command}`")));
+    words.extend(restrict.then(|| "without terminal or forwarding".to_owned()));
+    if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
+}
+
+fn only_from(networks: &BTreeSet<SourceNetwork>) -> String {
+    let networks: Vec<&str> = networks.iter().map(SourceNetwork::as_str).collect();
+    format!("only from {}", networks.join(" or "))
 }
 
 fn of_restrictions(restrictions: &Restrictions) -> Vec<String> {
@@ -156,10 +191,7 @@ fn of_restrictions(restrictions: &Restrictions) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(hardware_keys_only.then(|| "only by keys that live in hardware".to_owned()));
     lines.extend(verify_required.then(|| "hardware keys must verify their user".to_owned()));
-    if !from.is_empty() {
-        let networks: Vec<&str> = from.iter().map(SourceNetwork::as_str).collect();
-        lines.push(format!("only from {}", networks.join(" or ")));
-    }
+    lines.extend((!from.is_empty()).then(|| only_from(from)));
     lines
 }
 
@@ -199,12 +231,16 @@ fn unix_group_mode(mode: UnixGroupMode) -> &'static str {
 }
 
 fn password(policy: PasswordPolicy) -> String {
-    let PasswordPolicy { max_days, min_length } = policy;
-    let days = max_days.map_or_else(
+    let PasswordPolicy { max_days, min_days, warn_days, inactive_days, min_length } = policy;
+    let mut words = vec![format!("characters at least: {min_length}")];
+    words.push(max_days.map_or_else(
         || "never has to change".to_owned(),
         |days| format!("has to change after days: {days}"),
-    );
-    format!("a password that the user sets on the host: characters at least: {min_length}; {days}")
+    ));
+    words.extend(warn_days.map(|days| format!("warned before by days: {days}")));
+    words.extend(inactive_days.map(|days| format!("shut when late by days: {days}")));
+    words.extend(min_days.map(|days| format!("not changed again before days: {days}")));
+    format!("a password that the user sets on the host: {}", words.join("; "))
 }
 
 fn date(what: &str, time: Option<Timestamp>) -> Option<String> {

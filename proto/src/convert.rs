@@ -25,9 +25,10 @@ use crate::{
         Revocation,
     },
     name::BadName,
+    options::BadOption,
     receipt::{Enrolment, Receipt},
     selector::BadSelector,
-    statement::{BadNetwork, Entry, Statement},
+    statement::{BadHomeMode, BadNetwork, Entry, Statement},
     sudo::BadSudo,
     token::JoinToken,
     trust::TrustRoot,
@@ -94,6 +95,12 @@ pub enum Fault {
     /// A network.
     #[error(transparent)]
     Network(#[from] BadNetwork),
+    /// An option of a key.
+    #[error(transparent)]
+    Option(#[from] BadOption),
+    /// A home's mode.
+    #[error(transparent)]
+    HomeMode(#[from] BadHomeMode),
     /// A document inside the document.
     #[error(transparent)]
     Inner(#[from] Box<Malformed>),

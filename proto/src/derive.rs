@@ -74,6 +74,7 @@ pub fn derive(statements: &Statements, circumstances: &Circumstances<'_>) -> BTr
                 name: user.name.clone(),
                 shell: user.shell.clone(),
                 home: user.home.clone(),
+                home_mode: user.home_mode,
                 kind: user.kind,
             }));
             let own = adoptions.get(&user_id).into_iter().flatten();

@@ -4,12 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    derive::Statements,
     id::Id,
     name::{AbsolutePath, FullName, Gid, Login, ObjectName, Uid, UnixGroupName},
     statement::{
-        LoginMethod, MemberList, PasswordPolicy, Restrictions, UnixGroupMode, UserKey, UserKind,
+        Content, HomeMode, LoginMethod, MemberList, PasswordPolicy, Restrictions, UnixGroupMode,
+        UserKey, UserKind,
     },
     sudo::SudoRule,
+    time::Timestamp,
 };
 
 /// One thing that one assignment gives one user on this host.
@@ -64,6 +67,8 @@ pub struct AccountGrant {
     pub shell: Option<AbsolutePath>,
     /// Instead of the host's default.
     pub home: Option<AbsolutePath>,
+    /// Instead of the host's default.
+    pub home_mode: Option<HomeMode>,
     /// A person, or a service identity.
     pub kind: UserKind,
 }
@@ -113,6 +118,9 @@ pub struct Account {
     pub password: Option<PasswordPolicy>,
     /// The assignments that give something to it.
     pub assignments: BTreeSet<Id>,
+    /// When the last of them ends, or the user does; absent if that is not known to come. It is
+    /// written where the system itself can see it, as a second lock beside the keeper's own.
+    pub ends: Option<Timestamp>,
 }
 
 /// Two grants that cannot both be.
@@ -156,6 +164,21 @@ impl DesiredState {
         }
         state.clashes.sort();
         state
+    }
+
+    /// Notes when each account ends, as these statements say.
+    pub fn note_ends(&mut self, statements: &Statements) {
+        for account in self.accounts.values_mut() {
+            let ends_of = |id: &Id| match statements.get(id).map(|s| &s.content) {
+                Some(Content::User(user)) => user.ends,
+                Some(Content::Assignment(assignment)) => assignment.until,
+                _ => None,
+            };
+            // One that never ends is later than any.
+            let untils: Option<Vec<_>> = account.assignments.iter().map(ends_of).collect();
+            let last = untils.and_then(|untils| untils.into_iter().max());
+            account.ends = last.into_iter().chain(ends_of(&account.grant.user)).min();
+        }
     }
 
     fn settle_accounts(
@@ -251,6 +274,7 @@ impl Account {
             host_unix_groups: BTreeSet::new(),
             password: None,
             assignments: BTreeSet::new(),
+            ends: None,
         };
         let mut modes = BTreeSet::new();
         for grant in own {
@@ -296,9 +320,12 @@ fn unite(modes: &BTreeSet<UnixGroupMode>) -> UnixGroupMode {
 
 fn strictest(known: Option<PasswordPolicy>, other: PasswordPolicy) -> PasswordPolicy {
     let Some(known) = known else { return other };
-    let max_days = match (known.max_days, other.max_days) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    };
-    PasswordPolicy { max_days, min_length: known.min_length.max(other.min_length) }
+    let least = |a: Option<u32>, b: Option<u32>| a.into_iter().chain(b).min();
+    PasswordPolicy {
+        max_days: least(known.max_days, other.max_days),
+        min_days: known.min_days.max(other.min_days),
+        warn_days: known.warn_days.max(other.warn_days),
+        inactive_days: least(known.inactive_days, other.inactive_days),
+        min_length: known.min_length.max(other.min_length),
+    }
 }

@@ -25,6 +25,7 @@ pub mod link;
 pub mod merkle;
 pub mod name;
 pub mod note;
+pub mod options;
 pub mod privilege;
 pub mod receipt;
 pub mod revocations;

@@ -1,12 +1,13 @@
 //! Statements: one fact of the directory at one revision, the smallest thing that can be proved.
 //! All that is privilege is in here; what they mean together is `derive`'s business.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use crate::{
     id::{Digest, HostId, Id, Kind},
     key::SshPublicKey,
     name::{AbsolutePath, FullName, Gid, Line, Login, ObjectName, Uid, UnixGroupName},
+    options::KeyOptions,
     selector::Selector,
     sudo::SudoRule,
     time::Timestamp,
@@ -76,6 +77,8 @@ pub struct User {
     pub starts: Option<Timestamp>,
     /// In force until then.
     pub ends: Option<Timestamp>,
+    /// The mode that the home is made with, instead of the host's default.
+    pub home_mode: Option<HomeMode>,
     /// A person, or a service identity.
     pub kind: UserKind,
     /// What holds against every role.
@@ -98,6 +101,8 @@ pub struct UserKey {
     pub key: SshPublicKey,
     /// What its holder calls it.
     pub comment: Line,
+    /// What it may be used for.
+    pub options: KeyOptions,
 }
 
 /// Restrictions on how a user may log in, whatever a role says.
@@ -188,6 +193,12 @@ pub enum LoginMethod {
 pub struct PasswordPolicy {
     /// Days until it must change; none means never.
     pub max_days: Option<u32>,
+    /// Days before it may change again; none means at once.
+    pub min_days: Option<u32>,
+    /// Days before the change is due in which the user is warned; none means not at all.
+    pub warn_days: Option<u32>,
+    /// Days after the change was due in which it can still be made; none means for ever.
+    pub inactive_days: Option<u32>,
     /// Characters at least.
     pub min_length: u32,
 }
@@ -254,6 +265,46 @@ pub struct Entry {
     pub state: LeafState,
 }
 
+/// The mode that a home is made with: all for its owner, and nothing that lets others write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HomeMode(u16);
+
+/// Something that is no mode of a home.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a mode for a home: expected `0700`, `0711`, `0750`, `0751` or `0755`")]
+pub struct BadHomeMode(String);
+
+impl HomeMode {
+    /// Reads the four digits.
+    pub fn parse(text: &str) -> Result<Self, BadHomeMode> {
+        let mode = match text {
+            "0700" => 0o700,
+            "0711" => 0o711,
+            "0750" => 0o750,
+            "0751" => 0o751,
+            "0755" => 0o755,
+            _ => return Err(BadHomeMode(text.escape_debug().take(40).collect())),
+        };
+        Ok(Self(mode))
+    }
+
+    /// Takes the number that the digits stand for.
+    pub fn from_bits(bits: u32) -> Result<Self, BadHomeMode> {
+        Self::parse(&format!("{bits:04o}"))
+    }
+
+    /// Returns the number that the digits stand for.
+    pub fn bits(self) -> u32 {
+        self.0.into()
+    }
+}
+
+impl fmt::Display for HomeMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
 /// A text that is not an address or network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an address or a network such as `10.0.0.0/8` or `2001:db8::/32`")]
@@ -263,9 +314,9 @@ impl SourceNetwork {
     /// Reads an address with or without a prefix length.
     pub fn parse(text: &str) -> Result<Self, BadNetwork> {
         let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
-        let bits = match address.parse::<std::net::IpAddr>() {
-            Ok(std::net::IpAddr::V4(_)) => 32,
-            Ok(std::net::IpAddr::V6(_)) => 128,
+        let bits = match address.parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => 32,
+            Ok(IpAddr::V6(_)) => 128,
             Err(_) => return Err(BadNetwork(text.escape_debug().take(60).collect())),
         };
         let fits = prefix.is_none_or(|prefix| {
@@ -277,6 +328,28 @@ impl SourceNetwork {
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns the part that two networks share: of two, one is in the other or they are apart.
+    pub fn shared<'a>(&'a self, other: &'a Self) -> Option<&'a Self> {
+        let (ours, theirs) = (self.bits()?, other.bits()?);
+        let (wide, narrow, result) =
+            if ours.2 <= theirs.2 { (ours, theirs, other) } else { (theirs, ours, self) };
+        // An address of one family is in no network of the other.
+        let shift = 128 - wide.2;
+        let same = wide.0 == narrow.0 && wide.1.checked_shr(shift) == narrow.1.checked_shr(shift);
+        same.then_some(result)
+    }
+
+    /// Returns whether it is IPv4, its bits at the top of 128, and how many of them count.
+    fn bits(&self) -> Option<(bool, u128, u32)> {
+        let (address, prefix) =
+            self.0.split_once('/').map_or((&*self.0, None), |(a, p)| (a, Some(p)));
+        let (v4, bits, all) = match address.parse::<IpAddr>().ok()? {
+            IpAddr::V4(address) => (true, u128::from(address.to_bits()) << 96, 32),
+            IpAddr::V6(address) => (false, address.to_bits(), 128),
+        };
+        Some((v4, bits, prefix.map_or(Some(all), |prefix| prefix.parse().ok())?))
     }
 }
 

@@ -43,8 +43,11 @@ use muster_proto::{
     id::Id,
     key::SshPublicKey,
     name::{AbsolutePath, FullName, Gid, Line, Login, ObjectName, Uid, UnixGroupName},
+    options::KeyOptions,
     receipt::{Convergence, HostMode},
-    statement::{LoginMethod, MemberList, Restrictions, UnixGroupMode, UserKey, UserKind},
+    statement::{
+        HomeMode, LoginMethod, MemberList, Restrictions, UnixGroupMode, UserKey, UserKind,
+    },
     sudo::{RunAs, RunAsUser, SudoCommand, SudoPassword, SudoRule},
     time::Timestamp,
 };
@@ -63,7 +66,10 @@ fn key(user: u32, which: u8) -> (UserKey, Restrictions) {
     blob.extend([which; 28]);
     blob.extend(user.to_be_bytes());
     let key = SshPublicKey::from_blob(&blob).unwrap();
-    (UserKey { key, comment: Line::parse("bench").unwrap() }, Restrictions::default())
+    (
+        UserKey { key, comment: Line::parse("bench").unwrap(), options: KeyOptions::default() },
+        Restrictions::default(),
+    )
 }
 
 fn desired(accounts: u32) -> DesiredState {
@@ -92,6 +98,7 @@ fn desired(accounts: u32) -> DesiredState {
                 name: FullName::parse("Bench User").unwrap(),
                 shell: None,
                 home: None,
+                home_mode: None,
                 kind: UserKind::Person,
             },
             adopts: None,
@@ -102,6 +109,7 @@ fn desired(accounts: u32) -> DesiredState {
             host_unix_groups: BTreeSet::new(),
             password: None,
             assignments: BTreeSet::from([Id::Object([2; 16])]),
+            ends: None,
         };
         state.accounts.insert(login.clone(), account);
         let role = ObjectName::parse(&format!("role{}", at / 10)).unwrap();
@@ -115,6 +123,7 @@ fn policy() -> HostPolicy {
         mode: HostMode::Enforce,
         default_shell: AbsolutePath::parse("/bin/bash").unwrap(),
         home_base: AbsolutePath::parse("/home").unwrap(),
+        home_mode: HomeMode::parse("0700").unwrap(),
         protected: BTreeSet::new(),
         break_glass: BTreeSet::new(),
         uid_ranges: vec![1_000..=59_999],
@@ -166,7 +175,7 @@ fn floor(root: &Path, desired: &DesiredState) {
         }
         fs::set_permissions(&home, Permissions::from_mode(0o700)).unwrap();
         chown(&home, Some(uid.get()), Some(uid.get())).unwrap();
-        let keys = muster_agent::format::ssh::key_file(&account.keys);
+        let keys = muster_agent::format::ssh::key_file(&account.keys, None);
         fs::write(keys_dir.join(login.as_str()), keys).unwrap();
         let add = |texts: &mut BTreeMap<&str, String>, name: &str, line: String| {
             texts.get_mut(name).unwrap().push_str(&line);

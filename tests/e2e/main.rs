@@ -10,6 +10,7 @@
 mod access;
 mod controller;
 mod existing;
+mod fields;
 mod following;
 mod input;
 mod keeping;

@@ -36,6 +36,7 @@ fn user(number: u8, login: &str, group: Option<u8>, ends: Option<u64>) -> (Id, S
         groups: group.into_iter().map(id).collect(),
         shell: None,
         home: None,
+        home_mode: None,
         starts: None,
         ends: ends.map(Timestamp),
         kind: UserKind::Person,

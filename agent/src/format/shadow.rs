@@ -2,7 +2,10 @@
 //! never lock out somebody who has only keys (`pam_unix` demands a new password for `lstchg` 0 and
 //! after `max` days even when a key was used).
 
-use muster_proto::statement::{PasswordPolicy, UserKind};
+use muster_proto::{
+    statement::{PasswordPolicy, UserKind},
+    time::Timestamp,
+};
 
 use super::{Edit, Entry, Value};
 
@@ -14,6 +17,8 @@ pub const LAST_CHANGE: usize = 2;
 pub const MIN: usize = 3;
 /// The field of the days until it must.
 pub const MAX: usize = 4;
+/// The field of the days before that in which there is a warning.
+pub const WARN: usize = 5;
 /// The field of the days after that until the account is shut.
 pub const INACTIVE: usize = 6;
 /// The field of the day from which the account is shut.
@@ -52,9 +57,16 @@ pub fn unlocked(field: &[u8]) -> &[u8] {
     bare.unwrap_or(b"*")
 }
 
-/// Returns the line of a new account that has only keys.
-pub fn new_line(login: &str, today: u64) -> String {
-    format!("{login}:*:{today}::::::")
+/// Returns the line of a new account that has only keys, and the day from which it is shut.
+pub fn new_line(login: &str, today: u64, expire: Option<u64>) -> String {
+    let expire = expire.map(|day| day.to_string()).unwrap_or_default();
+    format!("{login}:*:{today}:::::{expire}:")
+}
+
+/// Returns the first day that lies wholly behind an end: `pam_unix` refuses from that day on, and an
+/// hour too early would be wrong. What ends in between is the keeper's to end.
+pub fn expire_day(ends: Timestamp) -> u64 {
+    ends.0.div_ceil(86_400)
 }
 
 /// Returns the line of an account that has none and is shut: without one PAM lets nobody in,
@@ -87,6 +99,7 @@ pub fn opening(
     login: &str,
     entry: Entry<'_>,
     policy: Option<PasswordPolicy>,
+    expire: Option<u64>,
     today: u64,
 ) -> Vec<Edit> {
     let mut edits = Vec::new();
@@ -99,11 +112,21 @@ pub fn opening(
     } else if entry.field(PASSWORD) != b"*" {
         edits.push(set(login, PASSWORD, Value::Text("*".to_owned())));
     }
-    let max_days = policy.and_then(|policy| policy.max_days);
-    let max = max_days.map(|days| days.to_string()).unwrap_or_default();
-    for (field, wanted) in [(MIN, ""), (MAX, max.as_str()), (INACTIVE, ""), (EXPIRE, "")] {
+    // Ageing is for those who have a password: it would shut out who has only keys.
+    let days = |days: fn(PasswordPolicy) -> Option<u32>| {
+        policy.and_then(days).map(|days| days.to_string()).unwrap_or_default()
+    };
+    let fields = [
+        (MIN, days(|policy| policy.min_days)),
+        (MAX, days(|policy| policy.max_days)),
+        (INACTIVE, days(|policy| policy.inactive_days)),
+        (EXPIRE, expire.map(|day| day.to_string()).unwrap_or_default()),
+    ];
+    // A warning without an age warns of nothing, so it may stand where it is.
+    let warn = policy.map(|_| (WARN, days(|policy| policy.warn_days)));
+    for (field, wanted) in fields.into_iter().chain(warn) {
         if entry.field(field) != wanted.as_bytes() {
-            edits.push(set(login, field, Value::Text(wanted.to_owned())));
+            edits.push(set(login, field, Value::Text(wanted)));
         }
     }
     if matches!(entry.field(LAST_CHANGE), b"0" | b"") {

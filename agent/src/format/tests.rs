@@ -5,6 +5,7 @@ use muster_proto::{
     name::{AbsolutePath, Login, ObjectName, UnixGroupName},
     statement::PasswordPolicy,
     sudo::{RunAs, RunAsUser, SudoCommand, SudoPassword, SudoRule},
+    time::Timestamp,
 };
 
 fn table(text: &str) -> Table {
@@ -72,15 +73,31 @@ fn unlocking_never_leaves_an_empty_password() {
 #[test]
 fn key_only_accounts_are_never_locked_out_by_ageing() {
     let before = table("ana:!$6$hash:0:7:90:7:14:1:\n");
-    let edits = shadow::opening("ana", before.get("ana").unwrap(), None, 20_000);
-    assert_eq!(before.splice(&edits).unwrap(), b"ana:*:20000:::7:::\n");
-    let policy = Some(PasswordPolicy { max_days: Some(90), min_length: 12 });
-    let edits = shadow::opening("ana", before.get("ana").unwrap(), policy, 20_000);
+    let edits = shadow::opening("ana", before.get("ana").unwrap(), None, Some(21_000), 20_000);
+    assert_eq!(before.splice(&edits).unwrap(), b"ana:*:20000:::7::21000:\n");
+    let policy = PasswordPolicy {
+        max_days: Some(90),
+        min_days: Some(1),
+        warn_days: Some(14),
+        inactive_days: Some(0),
+        min_length: 12,
+    };
+    let edits = shadow::opening("ana", before.get("ana").unwrap(), Some(policy), None, 20_000);
     let after = before.splice(&edits).unwrap();
-    assert_eq!(after, b"ana:$6$hash:20000::90:7:::\n");
+    assert_eq!(after, b"ana:$6$hash:20000:1:90:14:0::\n");
     let after = Table::parse(after).unwrap();
-    let again = shadow::opening("ana", after.get("ana").unwrap(), policy, 20_500);
+    let again = shadow::opening("ana", after.get("ana").unwrap(), Some(policy), None, 20_500);
     assert!(again.is_empty(), "{again:?}");
+}
+
+#[test]
+fn the_system_shuts_an_account_on_the_first_day_that_lies_behind_its_end() {
+    const DAY: u64 = 86_400;
+    for (ends, day) in
+        [(DAY * 20_000, 20_000), (DAY * 20_000 + 1, 20_001), (DAY * 20_001 - 1, 20_001)]
+    {
+        assert_eq!(shadow::expire_day(Timestamp(ends)), day);
+    }
 }
 
 fn rule(command: &str, password: SudoPassword) -> SudoRule {

@@ -97,7 +97,7 @@ fn build_home(staging: &Dir, skeleton: &Skeleton, home: &NewHome) -> Result<(), 
     let dir = staging.make(home.login.as_str(), 0o700)?;
     let looks = |mode| Looks { uid: home.uid, gid: home.gid, mode };
     skeleton.fill(&dir, &looks)?;
-    dir.set_looks(looks(0o700))
+    dir.set_looks(looks(home.mode))
 }
 
 impl Skeleton {

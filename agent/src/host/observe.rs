@@ -23,6 +23,7 @@ use super::{
 pub(super) fn observe(
     root: &Dir,
     programs: Programs,
+    sshd_knows_utc: bool,
     scope: &Scope,
 ) -> Result<ObservedState, ObserveError> {
     let etc = root.need("etc")?;
@@ -44,6 +45,7 @@ pub(super) fn observe(
         keys: root_files(root, ssh::KEYS_DIRECTORY, "", 0o644)?.unwrap_or_default(),
         sudo: root_files(root, sudoers::DIRECTORY, sudoers::PREFIX, 0o440)?,
         drop_in: drop_in(root)?,
+        sshd_knows_utc,
         elsewhere: names::ask(root, programs, &new)?,
         running: sessions::running(root, &scope.uids)?,
         jobs: scope.leaving.iter().filter(jobs_of).cloned().collect(),

@@ -13,6 +13,12 @@ use super::{
 /// sshd reads these as whoever logs in.
 const LOOKS: Looks = Looks { uid: 0, gid: 0, mode: 0o644 };
 
+/// Asks sshd what it is. Older ones do not know the question, and answer it beside the refusal.
+pub(super) fn knows_utc(programs: Programs) -> bool {
+    let said = programs.status("sshd", &["-V"]);
+    said.is_some_and(|said| said.is_ok_and(|(_, output)| ssh::knows_utc(&output)))
+}
+
 /// Writes key files, in a directory that is made when it is first needed.
 pub(super) fn stage_keys(root: &Dir, files: &Files) -> Staged {
     Staged::write(keys_directory(root), files, LOOKS)

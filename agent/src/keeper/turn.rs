@@ -284,7 +284,8 @@ impl<'a, H: Host> Turn<'a, H> {
             freshness,
             &circumstances,
         );
-        let desired = DesiredState::assemble(&grants, &self.ledger.pins);
+        let mut desired = DesiredState::assemble(&grants, &self.ledger.pins);
+        desired.note_ends(&self.ledger.known());
         if self.ledger.held != grants {
             self.ledger.held = grants;
             self.unsaved = true;

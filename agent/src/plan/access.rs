@@ -147,7 +147,9 @@ pub(super) fn keys<'a>(
     let mut wanted = BTreeMap::new();
     let mut losers = BTreeSet::new();
     for (login, kept) in &judged.kept {
-        let text = ssh::key_file(&kept.account.keys);
+        // An older sshd would refuse a line with an option that it does not know.
+        let ends = kept.account.ends.filter(|_| observed.sshd_knows_utc);
+        let text = ssh::key_file(&kept.account.keys, ends);
         let present = observed.keys.get(login.as_str());
         if present.is_some_and(|file| ssh::loses_a_key(&file.text, &text))
             && matches!(kept.standing, Standing::Held(..))

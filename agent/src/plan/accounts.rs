@@ -103,9 +103,9 @@ impl Lines {
         let name = || login.to_owned();
         self.give.passwd.push(Edit::Add { name: name(), line: line.render() });
         if let Some(entry) = observed.shadow.get(login) {
-            self.give.shadow.extend(shadow::opening(login, entry, None, today));
+            self.give.shadow.extend(shadow::opening(login, entry, None, expire_day(kept), today));
         } else {
-            let line = shadow::new_line(login, today);
+            let line = shadow::new_line(login, today, expire_day(kept));
             self.give.shadow.push(Edit::Add { name: name(), line });
         }
         let nobody = BTreeSet::new();
@@ -118,7 +118,7 @@ impl Lines {
             self.give.gshadow.push(Edit::Add { name: name(), line });
         }
         self.give_notes.push(note("account-created", login, format!("uid {uid}, home {home}")));
-        self.build_home(observed, who, kept, &home);
+        self.build_home(observed, policy, who, kept, &home);
     }
 
     fn keep(
@@ -155,10 +155,10 @@ impl Lines {
         }
         let mut unlocked = false;
         if let Some(line) = observed.shadow.get(login) {
-            let password = kept.account.password;
+            let policy = kept.account.password;
             let state = Password::of(line.field(shadow::PASSWORD));
             unlocked = state == Password::Locked || line.field(shadow::EXPIRE) == b"1";
-            for edit in shadow::opening(login, line, password, today) {
+            for edit in shadow::opening(login, line, policy, expire_day(kept), today) {
                 let takes = matches!(edit, Edit::Set { field: shadow::PASSWORD, .. })
                     && matches!(state, Password::Set | Password::Empty);
                 if takes && held {
@@ -170,7 +170,7 @@ impl Lines {
                 }
             }
         } else {
-            let line = shadow::new_line(login, today);
+            let line = shadow::new_line(login, today, expire_day(kept));
             self.give.shadow.push(Edit::Add { name: login.to_owned(), line });
             changes.push("shadow");
         }
@@ -185,16 +185,32 @@ impl Lines {
             self.give_notes.push(note("account-changed", login, detail));
         }
         if created {
-            self.build_home(observed, who, kept, entry.text(passwd::HOME).unwrap_or_default());
+            let place = entry.text(passwd::HOME).unwrap_or_default();
+            self.build_home(observed, policy, who, kept, place);
         }
     }
 
-    fn build_home(&mut self, observed: &ObservedState, login: &Login, kept: &Kept<'_>, path: &str) {
+    fn build_home(
+        &mut self,
+        observed: &ObservedState,
+        policy: &HostPolicy,
+        login: &Login,
+        kept: &Kept<'_>,
+        path: &str,
+    ) {
         if observed.homes.get(login) == Some(&Home::Absent) {
+            let mode = kept.account.grant.home_mode.unwrap_or(policy.home_mode).bits();
             let (login, path) = (login.clone(), path.to_owned());
-            self.homes.push(NewHome { login, uid: kept.uid.get(), gid: kept.gid, path });
+            self.homes.push(NewHome { login, uid: kept.uid.get(), gid: kept.gid, path, mode });
         }
     }
+}
+
+/// The day from which the system itself shuts the account; never for a service identity, since that
+/// breaks `su SERVICE -c`.
+fn expire_day(kept: &Kept<'_>) -> Option<u64> {
+    let person = kept.account.grant.kind == UserKind::Person;
+    kept.account.ends.filter(|_| person).map(shadow::expire_day)
 }
 
 fn set(login: &str, field: usize, text: &str) -> Edit {

@@ -109,6 +109,8 @@ pub struct NewHome {
     pub gid: u32,
     /// Where.
     pub path: String,
+    /// The mode.
+    pub mode: u32,
 }
 
 impl Plan {

@@ -32,8 +32,13 @@ fn desired() -> impl Strategy<Value = Desired> {
                     }
                     if password {
                         account.methods.insert(LoginMethod::Password);
-                        account.password =
-                            Some(PasswordPolicy { max_days: Some(90), min_length: 12 });
+                        account.password = Some(PasswordPolicy {
+                            max_days: Some(90),
+                            min_days: None,
+                            warn_days: Some(7),
+                            inactive_days: None,
+                            min_length: 12,
+                        });
                     }
                     if service {
                         account.grant.kind = UserKind::Service;

@@ -23,8 +23,11 @@ use muster_proto::{
     id::Id,
     key::SshPublicKey,
     name::{AbsolutePath, FullName, Gid, Line, Login, ObjectName, Uid, UnixGroupName},
+    options::KeyOptions,
     receipt::HostMode,
-    statement::{LoginMethod, MemberList, Restrictions, UnixGroupMode, UserKey, UserKind},
+    statement::{
+        HomeMode, LoginMethod, MemberList, Restrictions, UnixGroupMode, UserKey, UserKind,
+    },
     sudo::{RunAs, RunAsUser, SudoCommand, SudoPassword, SudoRule},
     time::Timestamp,
 };
@@ -58,6 +61,7 @@ pub fn policy() -> HostPolicy {
         mode: HostMode::Enforce,
         default_shell: AbsolutePath::parse("/bin/bash").unwrap(),
         home_base: AbsolutePath::parse("/home").unwrap(),
+        home_mode: HomeMode::parse("0700").unwrap(),
         protected: BTreeSet::from([AccountName::parse("admin").unwrap()]),
         break_glass: BTreeSet::new(),
         uid_ranges: vec![1_000..=59_999],
@@ -71,7 +75,10 @@ pub fn key(number: u8) -> (UserKey, Restrictions) {
     blob.extend([0, 0, 0, 32]);
     blob.extend([number; 32]);
     let key = SshPublicKey::from_blob(&blob).unwrap();
-    (UserKey { key, comment: Line::parse("a key").unwrap() }, Restrictions::default())
+    (
+        UserKey { key, comment: Line::parse("a key").unwrap(), options: KeyOptions::default() },
+        Restrictions::default(),
+    )
 }
 
 /// Desired states in a few words.
@@ -87,6 +94,7 @@ impl Desired {
                 name: FullName::parse("Some Body").unwrap(),
                 shell: None,
                 home: None,
+                home_mode: None,
                 kind: UserKind::Person,
             },
             adopts: None,
@@ -97,6 +105,7 @@ impl Desired {
             host_unix_groups: BTreeSet::new(),
             password: None,
             assignments: BTreeSet::from([Id::Object([2; 16])]),
+            ends: None,
         };
         self.0.accounts.insert(login(name), account);
         self

@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(found(&id).unwrap(), Digest::new([1; 32]));
         assert_eq!(found("db1").unwrap(), Digest::new([1; 32]));
         assert_eq!(found("web").unwrap(), Digest::new([4; 32]));
-        assert!(found(&id[..8]).unwrap_err().to_string().contains("name one by its id"));
+        assert!(found(&id[..8]).unwrap_err().to_string().contains("hosts are called"));
         assert!(found("nobody").is_err());
     }
 }

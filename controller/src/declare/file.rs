@@ -7,7 +7,7 @@ use muster_proto::{
     id::Kind,
     name::{AbsolutePath, FullName, Line, Login, ObjectName, UnixGroupName},
     selector::Selector,
-    statement::SourceNetwork,
+    statement::{HomeMode, SourceNetwork},
     sudo::{RunAsUser, SudoCommand},
 };
 use schemars::JsonSchema;
@@ -66,6 +66,8 @@ pub struct User {
     pub shell: Option<Text<AbsolutePath>>,
     /// The home, instead of each host's default.
     pub home: Option<Text<AbsolutePath>>,
+    /// The mode that the home is made with, instead of each host's default.
+    pub home_mode: Option<Text<HomeMode>>,
     /// In force from then on.
     pub starts: Option<Text<When>>,
     /// In force until then; a bare day is included.
@@ -180,6 +182,12 @@ pub enum LoginMethod {
 pub struct Password {
     /// Days until it must change.
     pub max_days: Option<u32>,
+    /// Days before it may change again.
+    pub min_days: Option<u32>,
+    /// Days before it must change in which the user is warned.
+    pub warn_days: Option<u32>,
+    /// Days after it had to change in which it still can be; then the account is shut.
+    pub inactive_days: Option<u32>,
     /// Characters at least.
     pub min_length: u32,
 }

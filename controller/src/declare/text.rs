@@ -5,8 +5,9 @@ use std::{borrow::Cow, cmp::Ordering};
 use muster_proto::{
     key::SshPublicKey,
     name::{AbsolutePath, FullName, Line, Login, ObjectName, Uid, UnixGroupName, reserved},
+    options::KeyOptions,
     selector::Selector,
-    statement::SourceNetwork,
+    statement::{HomeMode, SourceNetwork},
     sudo::{RunAsUser, SudoCommand},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -127,6 +128,8 @@ pub struct KeyLine {
     pub key: SshPublicKey,
     /// What its holder calls it.
     pub comment: Line,
+    /// What it may be used for.
+    pub options: KeyOptions,
 }
 
 /// A login or a Unix group's name, as `name` reads it.
@@ -196,6 +199,9 @@ from_text! {
     Selector: "A label selector such as `env=prod,tier in (db,cache),!edge`, or `all`.",
         Selector::parse,
         selector();
+    HomeMode: "The mode of the home: 0700, 0711, 0750, 0751 or 0755.",
+        HomeMode::parse,
+        pattern("07(00|11|50|51|55)");
     SourceNetwork: "An address or network in CIDR form.",
         SourceNetwork::parse,
         pattern("[0-9A-Fa-f:.]+(/[0-9]{1,3})?");
@@ -235,16 +241,29 @@ impl FromText for Number {
 }
 
 impl FromText for KeyLine {
-    const DESCRIPTION: &'static str = "An SSH public key as in a `.pub` file: TYPE BASE64 COMMENT.";
+    const DESCRIPTION: &'static str = "An SSH public key as in a `.pub` file: TYPE BASE64 COMMENT; \
+        before it may stand, as in authorized_keys: from=\"NETWORKS\",command=\"COMMAND\",restrict";
 
     fn rules() -> Schema {
-        pattern(
-            r"(ssh-ed25519|sk-ssh-ed25519@openssh\.com|ecdsa-sha2-nistp(256|384|521)|sk-ecdsa-sha2-nistp256@openssh\.com|ssh-rsa) [A-Za-z0-9+/]+={0,2}( .*)?",
-        )
+        let network = "[0-9A-Fa-f:.]+(/[0-9]{1,3})?";
+        let word = "[A-Za-z0-9._/+@=:,-]";
+        let option = format!(
+            "(from=\"{network}(,{network})*\"|command=\"(internal-sftp|/{word}*)( {word}+)*\"|restrict)"
+        );
+        let kinds = "(ssh-ed25519|sk-ssh-ed25519@openssh\\.com|ecdsa-sha2-nistp(256|384|521)|\
+                     sk-ecdsa-sha2-nistp256@openssh\\.com|ssh-rsa)";
+        pattern(&format!("({option}(,{option})* )?{kinds} [A-Za-z0-9+/]+={{0,2}}( .*)?"))
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
-        let (key, comment) = SshPublicKey::parse(text).map_err(|error| told(&error))?;
-        Ok(Self { key, comment: Line::parse(&comment).map_err(|error| told(&error))? })
+        // A private key's first line must not be taken for options.
+        let (options, key) = if text.contains("PRIVATE KEY") {
+            (KeyOptions::default(), text)
+        } else {
+            KeyOptions::split(text).map_err(|error| told(&error))?
+        };
+        let (key, comment) = SshPublicKey::parse(key).map_err(|error| told(&error))?;
+        let comment = Line::parse(&comment).map_err(|error| told(&error))?;
+        Ok(Self { key, comment, options })
     }
 }

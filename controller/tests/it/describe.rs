@@ -10,9 +10,10 @@ use muster_proto::{
     desired::{AccountGrant, Entitlement, UnixGroupGrant},
     id::{Id, Kind},
     name::{AbsolutePath, FullName, Gid, Line, Login, ObjectName, Uid, UnixGroupName},
+    options::{ForcedCommand, KeyOptions},
     selector::Selector,
     statement::{
-        Adoption, Assignment, Content, Group, LoginMethod, MemberList, PasswordPolicy,
+        Adoption, Assignment, Content, Group, HomeMode, LoginMethod, MemberList, PasswordPolicy,
         Restrictions, Role, SourceNetwork, UnixGroup, UnixGroupMode, User, UserKey, UserKind,
     },
     sudo::{RunAs, RunAsUser, SudoCommand, SudoPassword, SudoRule},
@@ -57,22 +58,41 @@ impl Choices {
     }
 
     fn password(&mut self) -> PasswordPolicy {
-        let max_days = self.one(&[None, Some(0), Some(1), Some(90)]);
-        PasswordPolicy { max_days, min_length: self.one(&[0, 1, 14]) }
+        let some = [None, Some(0), Some(1), Some(90)];
+        PasswordPolicy {
+            max_days: self.one(&some),
+            min_days: self.one(&some),
+            warn_days: self.one(&some),
+            inactive_days: self.one(&some),
+            min_length: self.one(&[0, 1, 14]),
+        }
     }
 
     fn key(&mut self) -> UserKey {
         let key = Key::new(self.one(&["one", "two"])).public();
-        UserKey { key, comment: self.text(&["", "desk", "desk, only from 10.0.0.1"], line) }
+        let comments = ["", "desk", "desk, only from 10.0.0.1", "(without terminal or forwarding)"];
+        let options = KeyOptions {
+            from: self.networks(),
+            command: self.some(&["", "/bin/a", "/bin/a b"], |c| ForcedCommand::parse(c).unwrap()),
+            restrict: self.one(&[false, true]),
+        };
+        UserKey { key, comment: self.text(&comments, line), options }
+    }
+
+    fn networks(&mut self) -> BTreeSet<SourceNetwork> {
+        let networks = ["10.0.0.0/8", "10.0.0.1", "::1"];
+        self.few(&networks, |text| SourceNetwork::parse(text).unwrap())
+    }
+
+    fn home_mode(&mut self) -> Option<HomeMode> {
+        self.some(&["", "0700", "0755"], |text| HomeMode::parse(text).unwrap())
     }
 
     fn restrictions(&mut self) -> Restrictions {
         Restrictions {
             hardware_keys_only: self.one(&[false, true]),
             verify_required: self.one(&[false, true]),
-            from: self.few(&["10.0.0.0/8", "10.0.0.1", "::1"], |text| {
-                SourceNetwork::parse(text).unwrap()
-            }),
+            from: self.networks(),
         }
     }
 
@@ -108,6 +128,7 @@ impl Choices {
             restrictions: self.restrictions(),
             shell: self.some(&["", "/bin/sh", "/bin/zsh"], path),
             home: self.some(&["", "/bin/sh", "/srv/ana"], path),
+            home_mode: self.home_mode(),
             starts: self.time(),
             ends: self.time(),
         }
@@ -185,6 +206,7 @@ impl Choices {
                 name: self.text(&["", "Ana", "Ana Example"], |t| FullName::parse(t).unwrap()),
                 shell: self.some(&["", "/bin/sh", "/bin/zsh"], path),
                 home: self.some(&["", "/bin/sh", "/srv/ana"], path),
+                home_mode: self.home_mode(),
                 kind: self.one(&[UserKind::Person, UserKind::Service]),
             }),
             1 => Entitlement::Adoption(self.text(&["1000", "1001"], uid)),

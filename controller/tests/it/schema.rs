@@ -281,6 +281,19 @@ fn the_schema_takes_and_refuses_what_the_parsers_do() {
         "{users: {una: {keys: [$]}}}",
         &[KEY, "hello", "", "ssh-dss AAAA u", "command=\"sh\" ssh-ed25519 AAAA", "ssh-ed25519"],
     ));
+    let bound = [
+        "restrict",
+        "command=\"/a b\",restrict,from=\"::1,10.0.0.0/8\"",
+        "command=\"internal-sftp\"",
+        "command=\"/a;b\"",
+        "from=\"*\"",
+        "environment=\"A=b\"",
+        "no-pty",
+        "restrict,",
+    ];
+    let bound = bound.map(|options| format!("{options} {KEY}"));
+    cases.extend(all("{users: {una: {keys: [$]}}}", &bound.each_ref().map(String::as_str)));
+    cases.extend(all("{users: {una: {home_mode: $}}}", &["0700", "0755", "0777", "700", ""]));
     cases.extend(all(
         "{users: {una: {from: [$]}}}",
         &["10.0.0.0/8", "::1", "everywhere", "10.0.0.0/"],

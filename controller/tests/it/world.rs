@@ -12,6 +12,7 @@ use muster_proto::{
     key::SshPublicKey,
     link::{LogHead, Proposal, Revocation, Target},
     name::{FullName, Line, Login, ObjectName, Uid},
+    options::KeyOptions,
     selector::Selector,
     statement::{
         Assignment, Content, Group, Restrictions, Role, Statement, UnixGroupMode, User, UserKey,
@@ -160,10 +161,12 @@ impl World {
             keys: vec![UserKey {
                 key: Key::new(login).public(),
                 comment: Line::parse("").unwrap(),
+                options: KeyOptions::default(),
             }],
             groups: groups.iter().map(|group| id(group)).collect(),
             shell: None,
             home: None,
+            home_mode: None,
             starts: None,
             ends: None,
             kind: UserKind::Person,

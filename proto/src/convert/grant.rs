@@ -2,14 +2,15 @@
 
 use super::{
     Fault, known, required,
-    statement::{login_method, path_text, some_path, unix_group_mode, wire_method, wire_mode},
+    statement::{
+        login_method, path_text, some_home_mode, some_path, unix_group_mode, wire_method, wire_mode,
+    },
 };
 use crate::{
     desired::{AccountGrant, Entitlement, Grant, UnixGroupGrant},
     id::Id,
-    key::SshPublicKey,
-    name::{FullName, Line, Login, ObjectName, Uid, UnixGroupName},
-    statement::{PasswordPolicy, Restrictions, UnixGroup, UserKey, UserKind},
+    name::{FullName, Login, ObjectName, Uid, UnixGroupName},
+    statement::{HomeMode, PasswordPolicy, Restrictions, UnixGroup, UserKind},
     sudo::SudoRule,
     wire::{self, held_grant::Entitlement as Wire},
 };
@@ -25,10 +26,7 @@ impl TryFrom<wire::HeldGrant> for Grant {
                 let key = required(held.key, "key")?;
                 let restrictions = held.restrictions.map(Restrictions::try_from).transpose()?;
                 Entitlement::Key {
-                    key: UserKey {
-                        key: SshPublicKey::from_blob(&key.key)?,
-                        comment: Line::parse(&key.comment)?,
-                    },
+                    key: key.try_into()?,
                     restrictions: restrictions.unwrap_or_default(),
                 }
             }
@@ -61,10 +59,7 @@ impl From<&Grant> for wire::HeldGrant {
             Entitlement::Account(account) => Wire::Account(account.into()),
             Entitlement::Adoption(uid) => Wire::Adoption(uid.get()),
             Entitlement::Key { key, restrictions } => Wire::Key(wire::HeldKey {
-                key: Some(wire::UserKey {
-                    key: key.key.blob().to_vec(),
-                    comment: key.comment.to_string(),
-                }),
+                key: Some(key.into()),
                 restrictions: (*restrictions != Restrictions::default())
                     .then(|| restrictions.into()),
             }),
@@ -103,6 +98,7 @@ impl TryFrom<wire::HeldAccount> for AccountGrant {
             name: FullName::parse(&wire.name)?,
             shell: some_path(&wire.shell)?,
             home: some_path(&wire.home)?,
+            home_mode: some_home_mode(wire.home_mode)?,
             kind: match known::<wire::UserKind>(wire.kind, "kind")? {
                 wire::UserKind::Person => UserKind::Person,
                 wire::UserKind::Service => UserKind::Service,
@@ -119,6 +115,7 @@ impl From<&AccountGrant> for wire::HeldAccount {
             name: account.name.to_string(),
             shell: path_text(account.shell.as_ref()),
             home: path_text(account.home.as_ref()),
+            home_mode: account.home_mode.map_or(0, HomeMode::bits),
             kind: match account.kind {
                 UserKind::Person => wire::UserKind::Person,
                 UserKind::Service => wire::UserKind::Service,
@@ -132,6 +129,9 @@ impl From<wire::PasswordPolicy> for PasswordPolicy {
     fn from(wire: wire::PasswordPolicy) -> Self {
         Self {
             max_days: (wire.max_days != 0).then_some(wire.max_days),
+            min_days: (wire.min_days != 0).then_some(wire.min_days),
+            warn_days: (wire.warn_days != 0).then_some(wire.warn_days),
+            inactive_days: wire.inactive_days,
             min_length: wire.min_length,
         }
     }
@@ -139,6 +139,12 @@ impl From<wire::PasswordPolicy> for PasswordPolicy {
 
 impl From<PasswordPolicy> for wire::PasswordPolicy {
     fn from(policy: PasswordPolicy) -> Self {
-        Self { max_days: policy.max_days.unwrap_or_default(), min_length: policy.min_length }
+        Self {
+            max_days: policy.max_days.unwrap_or_default(),
+            min_length: policy.min_length,
+            min_days: policy.min_days.unwrap_or_default(),
+            warn_days: policy.warn_days.unwrap_or_default(),
+            inactive_days: policy.inactive_days,
+        }
     }
 }

@@ -7,9 +7,10 @@ use crate::{
     id::{Digest, Id},
     key::SshPublicKey,
     name::{AbsolutePath, FullName, Gid, Line, Login, ObjectName, Uid, UnixGroupName},
+    options::{ForcedCommand, KeyOptions},
     selector::Selector,
     statement::{
-        Adoption, Assignment, Content, Entry, Group, LeafState, LoginMethod, MemberList,
+        Adoption, Assignment, Content, Entry, Group, HomeMode, LeafState, LoginMethod, MemberList,
         PasswordPolicy, Restrictions, Role, SourceNetwork, Statement, UnixGroup, UnixGroupMode,
         User, UserKey, UserKind,
     },
@@ -93,6 +94,10 @@ pub(super) fn some_path(text: &str) -> Result<Option<AbsolutePath>, Fault> {
     if text.is_empty() { Ok(None) } else { Ok(Some(AbsolutePath::parse(text)?)) }
 }
 
+pub(super) fn some_home_mode(bits: u32) -> Result<Option<HomeMode>, Fault> {
+    Ok((bits != 0).then(|| HomeMode::from_bits(bits)).transpose()?)
+}
+
 pub(super) fn path_text(path: Option<&AbsolutePath>) -> String {
     path.map(ToString::to_string).unwrap_or_default()
 }
@@ -103,10 +108,7 @@ impl TryFrom<wire::User> for User {
     fn try_from(wire: wire::User) -> Result<Self, Fault> {
         let mut keys = Vec::new();
         for key in wire.keys {
-            let key = UserKey {
-                key: SshPublicKey::from_blob(&key.key)?,
-                comment: Line::parse(&key.comment)?,
-            };
+            let key = UserKey::try_from(key)?;
             if keys.last().is_some_and(|last: &UserKey| last.key >= key.key) {
                 return Err(Fault::NotCanonical);
             }
@@ -121,6 +123,7 @@ impl TryFrom<wire::User> for User {
             groups: ids(&wire.groups)?,
             shell: some_path(&wire.shell)?,
             home: some_path(&wire.home)?,
+            home_mode: some_home_mode(wire.home_mode)?,
             starts: wire.starts.map(Timestamp),
             ends: wire.ends.map(Timestamp),
             kind: match known::<wire::UserKind>(wire.kind, "kind")? {
@@ -134,10 +137,7 @@ impl TryFrom<wire::User> for User {
 
 impl From<&User> for wire::User {
     fn from(user: &User) -> Self {
-        let keys = user.keys.iter().map(|key| wire::UserKey {
-            key: key.key.blob().to_vec(),
-            comment: key.comment.to_string(),
-        });
+        let keys = user.keys.iter().map(wire::UserKey::from);
         let restrictions = &user.restrictions;
         Self {
             login: user.login.to_string(),
@@ -147,6 +147,7 @@ impl From<&User> for wire::User {
             groups: id_bytes(&user.groups),
             shell: path_text(user.shell.as_ref()),
             home: path_text(user.home.as_ref()),
+            home_mode: user.home_mode.map_or(0, HomeMode::bits),
             starts: user.starts.map(|time| time.0),
             ends: user.ends.map(|time| time.0),
             kind: match user.kind {
@@ -159,16 +160,51 @@ impl From<&User> for wire::User {
     }
 }
 
+impl TryFrom<wire::UserKey> for UserKey {
+    type Error = Fault;
+
+    fn try_from(wire: wire::UserKey) -> Result<Self, Fault> {
+        let command = match wire.command.as_str() {
+            "" => None,
+            text => Some(ForcedCommand::parse(text)?),
+        };
+        Ok(Self {
+            key: SshPublicKey::from_blob(&wire.key)?,
+            comment: Line::parse(&wire.comment)?,
+            options: KeyOptions { from: networks(&wire.from)?, command, restrict: wire.restrict },
+        })
+    }
+}
+
+impl From<&UserKey> for wire::UserKey {
+    fn from(key: &UserKey) -> Self {
+        let KeyOptions { from, command, restrict } = &key.options;
+        Self {
+            key: key.key.blob().to_vec(),
+            comment: key.comment.to_string(),
+            from: network_texts(from),
+            command: command.as_ref().map(ToString::to_string).unwrap_or_default(),
+            restrict: *restrict,
+        }
+    }
+}
+
+fn networks(texts: &[String]) -> Result<BTreeSet<SourceNetwork>, Fault> {
+    Ok(texts.iter().map(|text| SourceNetwork::parse(text)).collect::<Result<_, _>>()?)
+}
+
+fn network_texts(networks: &BTreeSet<SourceNetwork>) -> Vec<String> {
+    networks.iter().map(|network| network.as_str().to_owned()).collect()
+}
+
 impl TryFrom<wire::Restrictions> for Restrictions {
     type Error = Fault;
 
     fn try_from(wire: wire::Restrictions) -> Result<Self, Fault> {
-        let from: Result<BTreeSet<_>, _> =
-            wire.from.iter().map(|network| SourceNetwork::parse(network)).collect();
         Ok(Self {
             hardware_keys_only: wire.hardware_keys_only,
             verify_required: wire.verify_required,
-            from: from?,
+            from: networks(&wire.from)?,
         })
     }
 }
@@ -178,7 +214,7 @@ impl From<&Restrictions> for wire::Restrictions {
         Self {
             hardware_keys_only: restrictions.hardware_keys_only,
             verify_required: restrictions.verify_required,
-            from: restrictions.from.iter().map(|n| n.as_str().to_owned()).collect(),
+            from: network_texts(&restrictions.from),
         }
     }
 }

@@ -8,6 +8,7 @@ use muster_proto::{
     key::SshPublicKey,
     link::LogHead,
     name::{FullName, Gid, Line, Login, Uid, UnixGroupName},
+    options::KeyOptions,
     selector::Selector,
     statement::{
         Adoption, Assignment, Content, Group, MemberList, Role, UnixGroup, UnixGroupMode, User,
@@ -26,8 +27,10 @@ pub fn key(tag: &str) -> SshPublicKey {
 }
 
 pub fn user(login: &str, uid: u32, keys: &[&str], groups: &[&str]) -> Content {
-    let mut keys: Vec<UserKey> =
-        keys.iter().map(|tag| UserKey { key: key(tag), comment: line(tag) }).collect();
+    let mut keys: Vec<UserKey> = keys
+        .iter()
+        .map(|tag| UserKey { key: key(tag), comment: line(tag), options: KeyOptions::default() })
+        .collect();
     keys.sort();
     Content::User(User {
         login: Login::parse(login).unwrap(),
@@ -37,6 +40,7 @@ pub fn user(login: &str, uid: u32, keys: &[&str], groups: &[&str]) -> Content {
         groups: groups.iter().map(|group| id(group)).collect(),
         shell: None,
         home: None,
+        home_mode: None,
         starts: None,
         ends: None,
         kind: UserKind::Person,

@@ -14,10 +14,11 @@ use muster_proto::{
     },
     name::{AbsolutePath, FullName, Login, Uid, UnixGroupName},
     note,
+    options::KeyOptions,
     receipt::{Convergence, Enrolment, Finding, HostMode, Outcome, Receipt, Trigger},
     statement::{
-        Content, Entry, LoginMethod, PasswordPolicy, SourceNetwork, Statement, UnixGroupMode,
-        UserKind,
+        Content, Entry, HomeMode, LoginMethod, PasswordPolicy, SourceNetwork, Statement,
+        UnixGroupMode, UserKind,
     },
     time::Timestamp,
     token::JoinToken,
@@ -67,7 +68,13 @@ fn statements(world: &World) -> Vec<(&'static str, Statement)> {
     wide.unix_groups = BTreeSet::from([id("web"), id("www")]);
     wide.host_unix_groups = ["adm", "docker"].map(|n| UnixGroupName::parse(n).unwrap()).into();
     wide.login_methods = [LoginMethod::HardwareKey, LoginMethod::Password].into();
-    wide.password = Some(PasswordPolicy { max_days: Some(90), min_length: 14 });
+    wide.password = Some(PasswordPolicy {
+        max_days: Some(90),
+        min_days: None,
+        warn_days: None,
+        inactive_days: None,
+        min_length: 14,
+    });
     wide.sudo[1].noexec = true;
     let Content::Assignment(mut timed) = assignment("zoes", "zoe", "wide", "env=prod,!edge") else {
         panic!()
@@ -98,6 +105,25 @@ fn statements(world: &World) -> Vec<(&'static str, Statement)> {
     contents.map(statement).into()
 }
 
+/// What came to users and roles after their first bytes were golden.
+fn later_fields(world: &World) -> Vec<Sample> {
+    let Content::User(mut bound) = user("zoe", 10_002, &["k1"], &[]) else { panic!() };
+    let line = "from=\"10.0.0.0/8,::1\",command=\"/usr/bin/borg serve\",restrict ssh-ed25519 AAAA";
+    bound.keys[0].options = KeyOptions::split(line).unwrap().0;
+    bound.home_mode = Some(HomeMode::parse("0750").unwrap());
+    let Content::Role(mut aging) = role("aging", &[]) else { panic!() };
+    aging.password = Some(PasswordPolicy {
+        max_days: Some(90),
+        min_days: Some(1),
+        warn_days: Some(14),
+        inactive_days: Some(0),
+        min_length: 14,
+    });
+    let user = world.next(id("zoe"), Content::User(bound));
+    let role = world.next(id("aging"), Content::Role(aging));
+    vec![sample("statement-user-bound", &user), sample("statement-role-aging", &role)]
+}
+
 /// One grant of every kind, as the ledger holds it.
 fn grants(statements: &[Statement]) -> Vec<Sample> {
     let account = AccountGrant {
@@ -106,6 +132,7 @@ fn grants(statements: &[Statement]) -> Vec<Sample> {
         name: FullName::parse("Zoe").unwrap(),
         shell: Some(AbsolutePath::parse("/bin/zsh").unwrap()),
         home: None,
+        home_mode: None,
         kind: UserKind::Service,
     };
     let mut kinds = vec![
@@ -152,6 +179,7 @@ pub fn samples() -> Vec<Sample> {
     for (name, statement) in &statements {
         found.push(sample(&format!("statement-{name}"), statement));
     }
+    found.extend(later_fields(&world));
     let all: Vec<Statement> = statements.into_iter().map(|(_, statement)| statement).collect();
     found.push(sample("directory-entry", &Entry::of(&all[0])));
     let proposal: Proposal = world.proposal(all);

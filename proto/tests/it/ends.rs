@@ -173,6 +173,7 @@ fn restrictions_hold_against_every_role() {
     strict.keys.push(muster_proto::statement::UserKey {
         key: hard.clone(),
         comment: muster_proto::name::Line::default(),
+        options: muster_proto::options::KeyOptions::default(),
     });
     strict.keys.sort();
     world.publish(vec![

@@ -61,6 +61,7 @@ impl Work<'_, '_> {
         let key = |key: &Text<KeyLine>| UserKey {
             key: key.value.key.clone(),
             comment: key.value.comment.clone(),
+            options: key.value.options.clone(),
         };
         let mut keys: Vec<UserKey> = declared.keys.iter().map(key).collect();
         keys.sort();
@@ -75,6 +76,7 @@ impl Work<'_, '_> {
             groups: groups?,
             shell: inner(declared.shell.as_ref()),
             home: inner(declared.home.as_ref()),
+            home_mode: inner(declared.home_mode.as_ref()),
             starts,
             ends,
             kind: if declared.service { UserKind::Service } else { UserKind::Person },
@@ -124,6 +126,9 @@ impl Work<'_, '_> {
         });
         let password = declared.password.as_ref().map(|password| PasswordPolicy {
             max_days: password.max_days.filter(|days| *days > 0),
+            min_days: password.min_days.filter(|days| *days > 0),
+            warn_days: password.warn_days.filter(|days| *days > 0),
+            inactive_days: password.inactive_days,
             min_length: password.min_length,
         });
         Ok(Content::Role(Role {

@@ -1,0 +1,109 @@
+//! What a user, a key and a role can say besides who may log in, as sshd and PAM take it.
+
+use std::time::Duration;
+
+use muster_tests::{Fleet, Person, wait};
+
+use crate::{SOON, assert_kept_out, assert_let_in, fleet, is_refused};
+
+const KEEPER: &str = "muster-agent.service";
+
+/// Declares one user on one host, with these lines of hers and these of her role.
+fn declaration(login: &str, user: &str, role: &str) -> String {
+    format!(
+        "users:\n  {login}: {{{user}}}\nroles:\n  {login}: {{{role}}}\n\
+         assignments:\n  {login}: {{user: {login}, role: {login}, hosts: muster/hostname=web1}}\n"
+    )
+}
+
+/// Quotes a line for YAML.
+fn quoted(line: &str) -> String {
+    format!("'{line}'")
+}
+
+#[test]
+fn a_key_does_what_it_is_bound_to_and_nothing_else() {
+    let fleet = fleet();
+    let [bo, bo_far] = ["bo", "bo-far"].map(|login| fleet.person(login).unwrap());
+    let bound = format!("restrict,command=\"/usr/bin/id --user --name\" {}", bo.key.public);
+    // A network that nobody here is in.
+    let far = format!("from=\"192.0.2.0/24\" {}", bo_far.key.public);
+    let keys = format!("keys: [{}, {}], home_mode: '0750'", quoted(&bound), quoted(&far));
+    fleet.apply_ok(&declaration("bo", &keys, "")).unwrap();
+
+    let said = fleet.ssh("web1", &bo).command("cat /etc/hostname").run().unwrap();
+    assert_eq!((said.status, said.stdout.as_str()), (0, "bo\n"), "{said}");
+    let from_here = fleet.lab().ssh("web1", "bo", &bo_far.key.private).command("true").run();
+    assert!(is_refused(&from_here.unwrap()));
+    let mode = fleet.host("web1").run_ok(&["stat", "--format=%a", "/home/bo"]).unwrap();
+    assert_eq!(mode, "750\n");
+
+    // Without what bound it.
+    let keys = format!("keys: [{}], home_mode: '0750'", quoted(&bo.key.public));
+    fleet.apply_ok(&declaration("bo", &keys, "")).unwrap();
+    let said = fleet.ssh("web1", &bo).command("cat /etc/hostname").run_ok().unwrap();
+    assert_eq!(said, "web1\n");
+}
+
+/// Returns the moment this many seconds from now, as a declaration says it.
+fn at(fleet: &Fleet, seconds: u64) -> String {
+    let date = format!("--date={seconds} seconds");
+    let moment = ["date", "--utc", &date, "+%Y-%m-%dT%H:%M:%SZ"];
+    fleet.host("web1").run_ok(&moment).unwrap().trim().to_owned()
+}
+
+#[test]
+fn an_end_comes_though_controller_and_agent_are_dead() {
+    let fleet = fleet();
+    let ted = fleet.person("ted").unwrap();
+    let Person { login, key } = &ted;
+    let ends = at(&fleet, 15);
+    let user = format!("keys: [{}], ends: {ends}", quoted(&key.public));
+    fleet.apply_ok(&declaration(login, &user, "")).unwrap();
+    let web1 = fleet.host("web1");
+    fleet.controller().run_ok(&["systemctl", "stop", "muster"]).unwrap();
+    web1.run_ok(&["systemctl", "stop", KEEPER]).unwrap();
+    assert_let_in(&fleet, "web1", &ted);
+    let out = || is_refused(&fleet.ssh("web1", &ted).command("true").run().unwrap());
+    wait::until(Duration::from_secs(30), "sshd itself to take the key no longer", || {
+        out().then_some(())
+    })
+    .unwrap();
+    assert!(at(&fleet, 0) >= ends, "not a second too early");
+
+    // And the keeper does its part when it is back.
+    web1.run_ok(&["systemctl", "start", KEEPER]).unwrap();
+    wait::until(SOON, "the account to be locked", || {
+        web1.run_ok(&["getent", "shadow", "ted"]).unwrap().starts_with("ted:!").then_some(())
+    })
+    .unwrap();
+    fleet.controller().run_ok(&["systemctl", "start", "muster"]).unwrap();
+    assert_kept_out(&fleet, "web1", &ted);
+}
+
+#[test]
+fn a_password_that_is_set_on_the_host_ages_as_its_role_says() {
+    let fleet = fleet();
+    let uma = fleet.person("uma").unwrap();
+    let user = format!("keys: [{}]", quoted(&uma.key.public));
+    let ages = "min_days: 1, max_days: 90, warn_days: 14, inactive_days: 30, min_length: 12";
+    let role = format!("password: {{{ages}}}");
+    fleet.apply_ok(&declaration("uma", &user, &role)).unwrap();
+    let web1 = fleet.host("web1");
+    let aging = || {
+        let line = web1.run_ok(&["getent", "shadow", "uma"]).unwrap();
+        line.trim_end().split(':').skip(3).take(4).collect::<Vec<_>>().join(":")
+    };
+    // Whoever has only keys is not shut out by the age of a password that she has not.
+    assert_eq!(aging(), ":::");
+    web1.run_ok(&["sh", "-c", "echo 'uma:correct horse battery' | chpasswd"]).unwrap();
+    web1.run_ok(&["systemctl", "restart", KEEPER]).unwrap();
+    wait::until(SOON, "the ages to be set", || (aging() == "1:90:14:30").then_some(())).unwrap();
+    assert_let_in(&fleet, "web1", &uma);
+
+    // A role without a password takes it away.
+    fleet.apply_ok(&declaration("uma", &user, "")).unwrap();
+    assert!(web1.run_ok(&["getent", "shadow", "uma"]).unwrap().starts_with("uma:*:"));
+    assert_eq!(aging(), "::14:");
+    assert_let_in(&fleet, "web1", &uma);
+}

@@ -4,6 +4,7 @@
 
 mod agenda;
 mod allowance;
+mod portions;
 mod record;
 mod turn;
 

@@ -84,26 +84,26 @@ fn an_end_comes_though_controller_and_agent_are_dead() {
 #[test]
 fn a_password_that_is_set_on_the_host_ages_as_its_role_says() {
     let fleet = fleet();
-    let uma = fleet.person("uma").unwrap();
-    let user = format!("keys: [{}]", quoted(&uma.key.public));
+    let ursa = fleet.person("ursa").unwrap();
+    let user = format!("keys: [{}]", quoted(&ursa.key.public));
     let ages = "min_days: 1, max_days: 90, warn_days: 14, inactive_days: 30, min_length: 12";
     let role = format!("password: {{{ages}}}");
-    fleet.apply_ok(&declaration("uma", &user, &role)).unwrap();
+    fleet.apply_ok(&declaration("ursa", &user, &role)).unwrap();
     let web1 = fleet.host("web1");
     let aging = || {
-        let line = web1.run_ok(&["getent", "shadow", "uma"]).unwrap();
+        let line = web1.run_ok(&["getent", "shadow", "ursa"]).unwrap();
         line.trim_end().split(':').skip(3).take(4).collect::<Vec<_>>().join(":")
     };
     // Whoever has only keys is not shut out by the age of a password that she has not.
     assert_eq!(aging(), ":::");
-    web1.run_ok(&["sh", "-c", "echo 'uma:correct horse battery' | chpasswd"]).unwrap();
+    web1.run_ok(&["sh", "-c", "echo 'ursa:correct horse battery' | chpasswd"]).unwrap();
     web1.run_ok(&["systemctl", "restart", KEEPER]).unwrap();
     wait::until(SOON, "the ages to be set", || (aging() == "1:90:14:30").then_some(())).unwrap();
-    assert_let_in(&fleet, "web1", &uma);
+    assert_let_in(&fleet, "web1", &ursa);
 
     // A role without a password takes it away.
-    fleet.apply_ok(&declaration("uma", &user, "")).unwrap();
-    assert!(web1.run_ok(&["getent", "shadow", "uma"]).unwrap().starts_with("uma:*:"));
+    fleet.apply_ok(&declaration("ursa", &user, "")).unwrap();
+    assert!(web1.run_ok(&["getent", "shadow", "ursa"]).unwrap().starts_with("ursa:*:"));
     assert_eq!(aging(), "::14:");
-    assert_let_in(&fleet, "web1", &uma);
+    assert_let_in(&fleet, "web1", &ursa);
 }

@@ -71,20 +71,20 @@ fn each_host_is_shown_as_it_confirms_and_who_does_not_is_named() {
 #[test]
 fn a_revoked_membership_takes_what_the_group_gave_and_a_revoked_user_all() {
     let fleet = fleet();
-    let uma = fleet.person("uma").unwrap();
+    let ubbo = fleet.person("ubbo").unwrap();
     let declaration = format!(
-        "users:\n  uma: {{groups: [umas], keys: [\"{key}\"]}}\ngroups:\n  umas: {{}}\n\
-         roles:\n  uma-in: {{}}\n  uma-id: {{sudo: [{{commands: [/usr/bin/id]}}]}}\n\
-         assignments:\n  uma-in: {{user: uma, role: uma-in, hosts: \"{ENFORCED}\"}}\n  \
-         uma-id: {{group: umas, role: uma-id, hosts: \"{ENFORCED}\"}}\n",
-        key = uma.key.public
+        "users:\n  ubbo: {{groups: [ubbos], keys: [\"{key}\"]}}\ngroups:\n  ubbos: {{}}\n\
+         roles:\n  ubbo-in: {{}}\n  ubbo-id: {{sudo: [{{commands: [/usr/bin/id]}}]}}\n\
+         assignments:\n  ubbo-in: {{user: ubbo, role: ubbo-in, hosts: \"{ENFORCED}\"}}\n  \
+         ubbo-id: {{group: ubbos, role: ubbo-id, hosts: \"{ENFORCED}\"}}\n",
+        key = ubbo.key.public
     );
     fleet.apply_ok(&declaration).unwrap();
     for host in HOSTS {
-        assert!(sudo(&fleet, host, &uma, "/usr/bin/id").success());
+        assert!(sudo(&fleet, host, &ubbo, "/usr/bin/id").success());
     }
     let before = standing(&fleet);
-    let membership = ["revoke", "membership", "uma", "umas"];
+    let membership = ["revoke", "membership", "ubbo", "ubbos"];
     let shown = fleet.muster(&[&membership[..], &["--dry-run"]].concat()).unwrap();
     assert_eq!(shown.status, 3, "{shown}");
     assert!(HOSTS.iter().all(|host| shown.stdout.contains(host)), "{shown}");
@@ -93,15 +93,15 @@ fn a_revoked_membership_takes_what_the_group_gave_and_a_revoked_user_all() {
     let revoked = fleet.muster(&[&membership[..], &["--yes"]].concat()).unwrap();
     assert!(revoked.success(), "{revoked}");
     for host in HOSTS {
-        assert_let_in(&fleet, host, &uma);
-        assert!(!sudo(&fleet, host, &uma, "/usr/bin/id").success(), "{host}");
+        assert_let_in(&fleet, host, &ubbo);
+        assert!(!sudo(&fleet, host, &ubbo, "/usr/bin/id").success(), "{host}");
     }
-    let revoked = fleet.muster(&["revoke", "user", "uma", "--yes"]).unwrap();
+    let revoked = fleet.muster(&["revoke", "user", "ubbo", "--yes"]).unwrap();
     assert!(revoked.success(), "{revoked}");
     for host in HOSTS {
         assert!(revoked.stderr.contains(&format!("{host}: done")), "{revoked}");
-        assert_kept_out(&fleet, host, &uma);
-        assert!(is_locked(fleet.host(host), "uma"), "{host}");
+        assert_kept_out(&fleet, host, &ubbo);
+        assert!(is_locked(fleet.host(host), "ubbo"), "{host}");
     }
     let status = fleet.muster_ok(&["status"]).unwrap();
     assert!(status.contains("revoked, and no change removes them yet: "), "{status}");
@@ -114,16 +114,16 @@ fn a_revoked_host_locks_all_accounts_that_muster_gave_there_and_no_other_host_do
     let name = format!("revoked-{}", std::process::id());
     let members = [member("old1"), member("new1")];
     let fleet = Fleet::start(&name, &Programs::tested().unwrap(), &members).unwrap();
-    let [vic, wes] = ["vic", "wes"].map(|login| fleet.person(login).unwrap());
-    fleet.apply_ok(&everywhere(&vic)).unwrap();
-    fleet.apply_ok(&everywhere(&wes)).unwrap();
-    let mut session = open_session(&fleet, "old1", &vic);
+    let [vito, wally] = ["vito", "wally"].map(|login| fleet.person(login).unwrap());
+    fleet.apply_ok(&everywhere(&vito)).unwrap();
+    fleet.apply_ok(&everywhere(&wally)).unwrap();
+    let mut session = open_session(&fleet, "old1", &vito);
     let revoked = fleet.muster(&["revoke", "host", "old1", "--yes"]).unwrap();
     assert!(revoked.success(), "{revoked}");
     assert!(revoked.stderr.contains("old1: done"), "{revoked}");
     assert!(!revoked.stderr.contains("new1"), "{revoked}");
     assert_eq!(session.finish(SOON).unwrap().status, 255);
-    for person in [&vic, &wes] {
+    for person in [&vito, &wally] {
         assert_kept_out(&fleet, "old1", person);
         assert!(is_locked(fleet.host("old1"), &person.login), "{}", person.login);
         assert_let_in(&fleet, "new1", person);

@@ -186,7 +186,17 @@ fn keys_that_are_none_or_not_good_enough_are_refused() {
                 "2:16",
                 &["cert-v01", "refused"],
             ),
-            case("users:\n  una: {keys: [\"command=\\\"sh\\\" $KEY\"]}\n", "2:16", &["options"]),
+            case(
+                "users:\n  una: {keys: [\"command=\\\"sh\\\" $KEY\"]}\n",
+                "2:16",
+                &["`sh`", "absolute path"],
+            ),
+            case(
+                "users:\n  una: {keys: [\"environment=\\\"A=b\\\" $KEY\"]}\n",
+                "2:16",
+                &["`environment`", "`restrict`"],
+            ),
+            case("users:\n  una: {keys: [\"restrict, $KEY\"]}\n", "2:16", &["option"]),
             case("users:\n  una: {keys: [\"$KEY\\n$KEY\"]}\n", "2:16", &["public key"]),
             case(
                 "users:\n  una: {keys: [\"-----BEGIN OPENSSH PRIVATE KEY-----\"]}\n",

@@ -14,25 +14,25 @@ fn entry<'a>(list: &'a Value, field: &str, wanted: &str) -> &'a Value {
 #[test]
 fn what_is_in_force_is_listed_and_shown_in_every_form() {
     let fleet = fleet();
-    let wim = fleet.person("wim").unwrap();
+    let wilf = fleet.person("wilf").unwrap();
     let declaration = format!(
-        "users:\n  wim: {{groups: [wims], keys: [\"{}\"]}}\n\
-         groups:\n  wims: {{}}\n\
-         roles:\n  wim: {{sudo: [{{commands: [/usr/bin/id], noexec: true}}]}}\n\
-         assignments:\n  wim: {{group: wims, role: wim, hosts: \"tier=web\", ticket: OPS-7}}\n",
-        wim.key.public
+        "users:\n  wilf: {{groups: [wilfs], keys: [\"{}\"]}}\n\
+         groups:\n  wilfs: {{}}\n\
+         roles:\n  wilf: {{sudo: [{{commands: [/usr/bin/id], noexec: true}}]}}\n\
+         assignments:\n  wilf: {{group: wilfs, role: wilf, hosts: \"tier=web\", ticket: OPS-7}}\n",
+        wilf.key.public
     );
     let path = fleet.declare(&declaration).unwrap();
-    let reason = ["apply", "--yes", "--file", path, "--reason", "wim begins"];
+    let reason = ["apply", "--yes", "--file", path, "--reason", "wilf begins"];
     let published = fleet.muster(&reason).unwrap();
     assert!(published.success(), "{published}");
     let before = standing(&fleet);
 
     for (kind, name, detail) in [
-        ("user", "wim", "in group wims"),
-        ("group", "wims", ""),
-        ("role", "wim", "sudo as root, NOPASSWD, NOEXEC: /usr/bin/id"),
-        ("assignment", "wim", "ticket OPS-7"),
+        ("user", "wilf", "in group wilfs"),
+        ("group", "wilfs", ""),
+        ("role", "wilf", "sudo as root, NOPASSWD, NOEXEC: /usr/bin/id"),
+        ("assignment", "wilf", "ticket OPS-7"),
     ] {
         let table = fleet.muster_ok(&[kind, "list"]).unwrap();
         assert!(table.starts_with("NAME "), "{table}");
@@ -62,8 +62,8 @@ fn what_is_in_force_is_listed_and_shown_in_every_form() {
     assert_eq!(first.get("signed_by").unwrap(), &Value::from(vec!["alice"]));
     let shown = fleet.ask(&["change", "show", &newest.to_string()]).unwrap();
     assert_eq!(shown.get("digest"), first.get("digest"));
-    assert_eq!(shown.get("reasons").unwrap(), &Value::from(vec!["wim begins"]));
-    for words in ["user wim revision 1", "NOEXEC", "ticket OPS-7", "group wims → role wim"] {
+    assert_eq!(shown.get("reasons").unwrap(), &Value::from(vec!["wilf begins"]));
+    for words in ["user wilf revision 1", "NOEXEC", "ticket OPS-7", "group wilfs → role wilf"] {
         assert!(shown.get("content").unwrap().to_string().contains(words), "{shown}");
     }
     let yaml = fleet.muster_ok(&["change", "show", &newest.to_string(), "-o", "yaml"]).unwrap();

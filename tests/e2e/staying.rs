@@ -102,7 +102,7 @@ impl Drop for SmallDisk<'_> {
 #[test]
 fn a_full_disk_keeps_nobody_in_and_is_told_and_what_was_done_is_told_later() {
     let fleet = fleet();
-    let [pam, lou] = ["pam", "lou"].map(|login| fleet.person(login).unwrap());
+    let [pam, lars] = ["pam", "lars"].map(|login| fleet.person(login).unwrap());
     fleet.apply_ok(&on("dev1", &pam)).unwrap();
     let dev1 = fleet.host("dev1");
     let number = uid(dev1, "pam");
@@ -119,19 +119,19 @@ fn a_full_disk_keeps_nobody_in_and_is_told_and_what_was_done_is_told_later() {
     let told = shown(&fleet, "dev1");
     assert!(told.contains("No space left on device"), "{told}");
     // What could not be remembered as Muster's is not made.
-    let path = fleet.declare(&on("dev1", &lou)).unwrap();
+    let path = fleet.declare(&on("dev1", &lars)).unwrap();
     let output = fleet.muster(&["apply", "--yes", "--timeout", "5", "--file", path]).unwrap();
     assert_eq!(output.status, 4, "{output}");
-    assert!(!dev1.run(&["id", "lou"]).unwrap().success());
+    assert!(!dev1.run(&["id", "lars"]).unwrap().success());
 
     disk.empty();
     wait::until(RETRIED, "a receipt of what was done meanwhile", || {
         let told = shown(&fleet, "dev1");
-        let all = ["account-locked pam", "sessions-ended pam", "account-created lou"];
+        let all = ["account-locked pam", "sessions-ended pam", "account-created lars"];
         all.iter().all(|done| told.contains(done)).then_some(())
     })
     .unwrap();
-    assert_let_in(&fleet, "dev1", &lou);
+    assert_let_in(&fleet, "dev1", &lars);
     wait::until(SOON, "the refusal to be gone", || {
         (!shown(&fleet, "dev1").contains("No space left")).then_some(())
     })

@@ -2,9 +2,14 @@
 //! What cannot be written is kept in memory and tried again; until then access is taken away and
 //! none is given.
 
-use muster_proto::receipt::{Convergence, Finding, Outcome, Receipt, Standing, Trigger};
+use std::collections::BTreeSet;
 
-use super::turn::Turn;
+use muster_proto::{
+    id::Id,
+    receipt::{Convergence, Finding, Outcome, Receipt, Standing, Trigger},
+};
+
+use super::{portions, turn::Turn};
 use crate::{
     channel,
     host::{
@@ -28,7 +33,40 @@ impl<H: Host> Turn<'_, H> {
         findings: Vec<Finding>,
     ) {
         let mut told = std::mem::take(&mut self.keeper.untold);
-        told.extend(outcomes);
+        // What is tried again while nothing can be written is one thing to tell.
+        for outcome in outcomes {
+            if !told.contains(&outcome) {
+                told.push(outcome);
+            }
+        }
+        let mut parts = portions::outcomes(told);
+        let last = parts.pop().unwrap_or_default();
+        let mut untold = Vec::new();
+        for part in parts {
+            // Not until the last is told is anything confirmed by it.
+            untold.extend(self.tell(
+                trigger,
+                BTreeSet::new(),
+                part,
+                Convergence::Retrying,
+                Vec::new(),
+            ));
+        }
+        let revocations = std::mem::take(&mut self.ledger.unreported);
+        let findings = portions::findings(findings);
+        let left = self.tell(trigger, revocations, last, convergence, findings);
+        self.keeper.untold = [untold, left].concat();
+    }
+
+    /// Tells one receipt, and returns the outcomes that could not be told.
+    fn tell(
+        &mut self,
+        trigger: Trigger,
+        revocations: BTreeSet<Id>,
+        outcomes: Vec<Outcome>,
+        convergence: Convergence,
+        findings: Vec<Finding>,
+    ) -> Vec<Outcome> {
         let (number, previous) =
             self.ledger.receipt.map_or((1, None), |(number, digest)| (number + 1, Some(digest)));
         let receipt = Receipt {
@@ -41,17 +79,17 @@ impl<H: Host> Turn<'_, H> {
             trust_version: self.ledger.trust().version,
             mode: self.keeper.config.policy.mode,
             trigger,
-            revocations: std::mem::take(&mut self.ledger.unreported),
-            outcomes: told,
+            revocations,
+            outcomes,
             convergence,
             findings,
         };
         if let Ok(envelope) = self.spool(&receipt) {
             self.tell_receipt(number, &envelope);
-        } else {
-            self.ledger.unreported = receipt.revocations;
-            self.keeper.untold = receipt.outcomes;
+            return Vec::new();
         }
+        self.ledger.unreported.extend(receipt.revocations);
+        receipt.outcomes
     }
 
     /// Stores a receipt, and that it was given. One that the ledger on disk does not know of must

@@ -75,6 +75,8 @@ pub struct Host {
     pub pending: bool,
     /// What the controller found out about it.
     pub notes: Vec<String>,
+    /// It has not confirmed all that concerns it.
+    pub behind: bool,
 }
 
 /// How far one host has got.
@@ -339,6 +341,7 @@ fn host(wire: wire::Host) -> Result<Host, ClientError> {
         token_by: wire.token_by,
         pending: wire.pending,
         notes: wire.notes,
+        behind: wire.behind,
     })
 }
 

@@ -133,6 +133,17 @@ impl Fleet {
         members.values().map(|member| (member.host.clone(), member.session.is_some())).collect()
     }
 
+    /// Returns the hosts that have shown up and not confirmed all that concerns them.
+    pub async fn behind(&self) -> BTreeSet<HostId> {
+        let current = self.current();
+        let members = self.members.lock().await;
+        let behind = members.iter().filter(|(_, member)| {
+            let unconfirmed = member.sent.revocations.values().any(|confirmed| !confirmed);
+            !member.host.is_pending() && (unconfirmed || !member.is_current(&current))
+        });
+        behind.map(|(id, _)| *id).collect()
+    }
+
     /// Counts the hosts.
     pub async fn count(&self) -> Count {
         let current = self.current();

@@ -236,10 +236,14 @@ fn compose(
             bundle.history.push(HistoryProof { number, digest, path });
         }
     }
-    let mut proved: Vec<Id> = ids.iter().copied().collect();
-    proved.push(Id::Host(host.host));
+    // Whether the host itself is revoked is shown every time, by its leaf or by the leaf's absence.
+    let own = Id::Host(host.host);
+    let mut ids = ids.clone();
+    let is_revoked = chain.statements().contains_key(&own);
+    ids.extend(is_revoked.then_some(own));
+    let proved: Vec<Id> = ids.iter().copied().chain([own]).collect();
     bundle.directory = Some(chain.prove(&proved));
-    for id in ids {
+    for id in &ids {
         match chain.statements().get(id) {
             Some(statement) => bundle.statements.push(statement.encode()),
             None => {

@@ -151,7 +151,12 @@ impl Operators for OperatorsApi {
         _request: Request<wire::HostsRequest>,
     ) -> Result<Response<wire::HostsReply>, Status> {
         let hosts = self.0.fleet.hosts().await;
-        let hosts = hosts.iter().map(|(host, connected)| wire_host(host, *connected)).collect();
+        let behind = self.0.fleet.behind().await;
+        let hosts = hosts.iter().map(|(host, connected)| wire::Host {
+            behind: behind.contains(&host.id),
+            ..wire_host(host, *connected)
+        });
+        let hosts = hosts.collect();
         Ok(Response::new(wire::HostsReply { hosts }))
     }
 
@@ -271,6 +276,7 @@ fn wire_host(host: &Host, connected: bool) -> wire::Host {
         token_by: host.token_by.clone(),
         pending: host.is_pending(),
         notes: notes(host),
+        behind: false,
     }
 }
 

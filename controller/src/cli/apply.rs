@@ -51,7 +51,7 @@ pub async fn run(common: &Globals, args: &ApplyArgs) -> Result<End> {
     if resolved.statements.is_empty() && confirmed.is_empty() {
         return match resumed {
             Some(resumed) => resumed.follow(&mut session, common.output, &args.wait).await,
-            None => Ok(End::Done),
+            None => follow::behind(&mut session).await,
         };
     }
     if args.dry_run {
@@ -72,7 +72,7 @@ pub async fn run(common: &Globals, args: &ApplyArgs) -> Result<End> {
     hosts.extend(follow::affected(&effects));
     let (locks, undone) = (follow::locked(&effects), "not changed");
     let link = Some(link.number);
-    let mut asked = Asked { link, revocations: Vec::new(), hosts, about, locks, undone };
+    let mut asked = Asked { link, hosts, about, locks, undone, ..Asked::default() };
     let before = resumed.map_or(End::Done, |resumed| resumed.join(&mut asked));
     let followed = follow::run(&mut session, common.output, &args.wait, &asked).await?;
     Ok(followed.and(before))

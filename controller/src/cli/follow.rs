@@ -24,6 +24,7 @@ use super::{
     session::Session,
 };
 use crate::{
+    client::{Follow, Progress},
     declare::Resolved,
     preview::Effect,
     tool::known::{Acquaintances, Hosts},
@@ -50,6 +51,8 @@ pub struct Asked {
     pub revocations: Vec<Id>,
     /// … on these hosts.
     pub hosts: BTreeSet<HostId>,
+    /// Those of them that the revocations concern; the others are asked for the link alone.
+    pub revoked_on: BTreeSet<HostId>,
     /// The names and numbers that it is about: a host's finding about one of them says that it did
     /// only a part.
     pub about: BTreeSet<String>,
@@ -143,10 +146,16 @@ pub async fn run(session: &mut Session, format: Format, wait: &Wait, asked: &Ask
     let bench = Bench { asked, lineage, acquaintances: &acquaintances };
     let mut seen = Hosts::new();
     if !hosts.is_empty() {
-        let list: Vec<HostId> = hosts.iter().copied().collect();
-        let mut stream = session.client.follow(asked.link, &asked.revocations, &list).await?;
+        let (revoked, others): (Vec<HostId>, Vec<HostId>) =
+            hosts.iter().copied().partition(|host| asked.revoked_on.contains(host));
+        let mut streams = Vec::new();
+        for (revocations, list) in [(asked.revocations.as_slice(), revoked), (&[], others)] {
+            if !list.is_empty() {
+                streams.push(session.client.follow(asked.link, revocations, &list).await?);
+            }
+        }
         let watch = async {
-            while let Some(progress) = stream.next().await? {
+            while let Some(progress) = next(&mut streams).await? {
                 let line = bench.judge(&progress);
                 let text = format!("  {}: {} {}", line.host, line.state.word(), line.detail);
                 output::say(text.trim_end());
@@ -172,6 +181,36 @@ pub async fn run(session: &mut Session, format: Format, wait: &Wait, asked: &Ask
         lines.entry(*host).or_insert_with(unheard).give_up();
     }
     tell(format, &lines.into_values().collect::<Vec<_>>())
+}
+
+/// Returns what comes next on any of the streams, of which there are two at most.
+async fn next(streams: &mut Vec<Follow>) -> Result<Option<Progress>> {
+    loop {
+        let (at, heard) = match streams.as_mut_slice() {
+            [] => return Ok(None),
+            [one] => (0, one.next().await?),
+            [one, other, ..] => tokio::select! {
+                heard = one.next() => (0, heard?),
+                heard = other.next() => (1, heard?),
+            },
+        };
+        if heard.is_some() {
+            return Ok(heard);
+        }
+        drop(streams.remove(at));
+    }
+}
+
+/// Names the hosts that have not confirmed all that they were sent by now.
+pub async fn behind(session: &mut Session) -> Result<End> {
+    let hosts = session.client.hosts().await?.into_iter();
+    let mut behind: Vec<String> =
+        hosts.filter(|host| host.behind).map(|host| host.labels.hostname).collect();
+    behind.sort();
+    for host in &behind {
+        output::say(&format!("not confirmed: {host} (has not done all that it was sent)"));
+    }
+    Ok(if behind.is_empty() { End::Done } else { End::Waiting })
 }
 
 fn tell(format: Format, all: &[HostLine]) -> Result<End> {

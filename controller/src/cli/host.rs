@@ -237,6 +237,7 @@ mod tests {
             token_by: "ana".to_owned(),
             pending: false,
             notes: Vec::new(),
+            behind: false,
         }
     }
 

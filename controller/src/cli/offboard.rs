@@ -58,7 +58,7 @@ pub async fn run(common: &Globals, args: &OffboardArgs) -> Result<End> {
         output::say(&format!("`{login}` has been offboarded already"));
         return match resume::run(common, &mut session, args.yes).await? {
             Some(resumed) => resumed.follow(&mut session, common.output, &args.wait).await,
-            None => Ok(End::Done),
+            None => follow::behind(&mut session).await,
         };
     }
     let target = Target::Statement { id: user.id, revision: user.revision };
@@ -83,6 +83,8 @@ pub async fn run(common: &Globals, args: &OffboardArgs) -> Result<End> {
         let hosts = session.revoke(&revocation, &key).await?;
         output::say(&format!("revocation of `{login}` sent to {} hosts", hosts.len()));
         asked.revocations.push(revocation.id);
+        asked.revoked_on.clone_from(&asked.hosts);
+        asked.revoked_on.extend(&hosts);
         asked.hosts.extend(hosts);
     }
     let removed = remove(common, &mut session, args.yes, &login, reason).await;

@@ -131,7 +131,8 @@ pub async fn run(common: &Globals, args: &RevokeArgs) -> Result<End> {
     output::say(&format!("revocation of {what} sent to {} hosts", hosts.len()));
     let about = follow::reached(&effects);
     let (revocations, locks) = (vec![revocation.id], follow::locked(&effects));
-    let asked = Asked { link: None, revocations, hosts, about, locks, undone: "not taken away" };
+    let (revoked_on, undone) = (hosts.clone(), "not taken away");
+    let asked = Asked { link: None, revocations, hosts, revoked_on, about, locks, undone };
     follow::run(&mut session, common.output, &args.wait, &asked).await
 }
 

@@ -22,6 +22,8 @@ struct StatusView {
     hosts: u32,
     hosts_connected: u32,
     hosts_current: u32,
+    /// Hosts that have not confirmed all that concerns them.
+    behind: Vec<String>,
     /// Hosts that refused what they were sent, each with its reason.
     refusing: Vec<RefusalView>,
     revocations: u32,
@@ -40,8 +42,10 @@ struct RefusalView {
 pub async fn run(common: &Globals) -> Result<End> {
     let mut session = common.session().await?;
     let status = session.client.status().await?;
-    let hosts = session.client.hosts().await?.into_iter();
-    let refusing = hosts.filter(|host| !host.refusal.is_empty());
+    let hosts = session.client.hosts().await?;
+    let behind = hosts.iter().filter(|host| host.behind);
+    let behind: Vec<String> = behind.map(|host| host.labels.hostname.clone()).collect();
+    let refusing = hosts.into_iter().filter(|host| !host.refusal.is_empty());
     let refusing = refusing
         .map(|host| RefusalView { host: host.labels.hostname, refusal: host.refusal })
         .collect();
@@ -80,6 +84,7 @@ pub async fn run(common: &Globals) -> Result<End> {
         hosts: status.hosts.0,
         hosts_connected: status.hosts.1,
         hosts_current: status.hosts.2,
+        behind,
         refusing,
         revocations: status.revocations,
         revoked_and_not_removed: revoked
@@ -111,6 +116,9 @@ fn lines(view: &StatusView) -> Vec<String> {
         ),
         format!("revocations  {}", view.revocations),
     ];
+    if !view.behind.is_empty() {
+        lines.push(format!("behind       {}", view.behind.join(", ")));
+    }
     lines.extend(
         view.refusing.iter().map(|found| format!("refused by   {}: {}", found.host, found.refusal)),
     );

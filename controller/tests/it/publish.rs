@@ -149,3 +149,29 @@ fn a_revocation_reaches_whom_it_may_concern_and_nobody_else() {
     late.deliver(&current, true);
     assert_eq!(late.host.held, here.host.held);
 }
+
+#[test]
+fn a_revoked_host_is_shown_so_by_every_change_that_follows() {
+    let mut world = World::new();
+    let mut current = current(&world);
+    let link = world.publish(vec![
+        world.role("dba", &[]),
+        world.user("ana", 1_001, &[]),
+        world.assignment("dbas", "ana", "dba", "tier=db", None),
+    ]);
+    take(&mut current, &link);
+    let mut here = Pair::new(&world, &[("tier", "db")]);
+    here.deliver(&current, true);
+    assert!(!here.host.held.is_empty());
+    let revocation = world.revocation("host", Target::Host(here.host.id()));
+    world.chain.keep(&revocation).unwrap();
+    current.keep(&revocation).unwrap();
+    // The first folds it in, and the others find it there.
+    for (login, uid) in [("bob", 1_002), ("cas", 1_003), ("dan", 1_004)] {
+        let assigned = world.assignment(&format!("{login}s"), login, "dba", "tier=db", None);
+        let link = world.publish(vec![world.user(login, uid, &[]), assigned]);
+        take(&mut current, &link);
+        here.deliver(&current, true);
+        assert!(here.host.held.is_empty(), "{login}");
+    }
+}

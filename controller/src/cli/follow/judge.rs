@@ -174,7 +174,7 @@ impl Bench<'_> {
             );
             return line;
         }
-        if let Some(state) = self.state(&receipts, newest) {
+        if let Some(state) = self.state(progress.host, &receipts, newest) {
             line.state = state;
             line.detail = self.words(&receipts, newest, state).join(", ");
         }
@@ -187,11 +187,17 @@ impl Bench<'_> {
     }
 
     /// Returns how far the host is by its own word, or nothing if that is not about what was asked.
-    fn state(&self, receipts: &[Verified<Receipt>], newest: &Receipt) -> Option<State> {
+    fn state(
+        &self,
+        host: HostId,
+        receipts: &[Verified<Receipt>],
+        newest: &Receipt,
+    ) -> Option<State> {
         let asked = self.asked;
         let reached = asked.link.is_none_or(|link| newest.floor.is_some_and(|f| f.number >= link));
         let judged = |id: &Id| receipts.iter().any(|receipt| receipt.revocations.contains(id));
-        if !reached || !asked.revocations.iter().all(judged) {
+        let concerned = asked.revoked_on.contains(&host);
+        if !reached || (concerned && !asked.revocations.iter().all(judged)) {
             return None;
         }
         let is_undone = |finding: &Finding| is_undone(finding, asked);

@@ -30,6 +30,7 @@ fn asked() -> Asked {
         link: Some(3),
         revocations: vec![revocation()],
         hosts: BTreeSet::new(),
+        revoked_on: BTreeSet::new(),
         about: BTreeSet::from(["ana".to_owned()]),
         locks: BTreeSet::from(["ana".to_owned()]),
         undone: "not locked",
@@ -68,7 +69,7 @@ fn shown(key: &MachineKey, receipts: &[Receipt]) -> Progress {
 }
 
 fn judge(progress: &Progress, acquaintances: &Acquaintances) -> HostLine {
-    let asked = asked();
+    let asked = Asked { revoked_on: BTreeSet::from([progress.host]), ..asked() };
     Bench { asked: &asked, lineage: fleet("ours"), acquaintances }.judge(progress)
 }
 
@@ -182,6 +183,16 @@ fn what_a_finding_leaves_undone_keeps_a_host_from_being_done() {
     receipt.findings = vec![Finding { kind, subject, detail: "why".to_owned() }];
     let asked = Asked { locks: BTreeSet::new(), ..asked() };
     let acquaintances = Acquaintances::default();
+    let bench = Bench { asked: &asked, lineage: fleet("ours"), acquaintances: &acquaintances };
+    assert_eq!(bench.judge(&shown(&host, &[receipt])).state, State::Done);
+}
+
+#[test]
+fn a_host_that_a_revocation_does_not_concern_is_not_asked_for_it() {
+    let host = key();
+    let mut receipt = receipt(&host);
+    receipt.revocations.clear();
+    let (asked, acquaintances) = (asked(), Acquaintances::default());
     let bench = Bench { asked: &asked, lineage: fleet("ours"), acquaintances: &acquaintances };
     assert_eq!(bench.judge(&shown(&host, &[receipt])).state, State::Done);
 }

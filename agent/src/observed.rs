@@ -1,7 +1,10 @@
 //! What a host has, read once: plain data, filled by `host`, judged by `plan`. Nothing in here is
 //! a decision, and what could not be learnt is said to be unknown rather than absent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use muster_proto::{desired::DesiredState, name::Login};
 
@@ -18,8 +21,8 @@ pub struct Scope {
     pub wanted: BTreeMap<Login, Wanted>,
     /// The accounts that Muster keeps and that shall be no longer.
     pub leaving: BTreeSet<Login>,
-    /// The uids whose processes matter.
-    pub uids: BTreeSet<u32>,
+    /// The uids whose processes matter, and whose they are.
+    pub uids: BTreeMap<u32, Login>,
 }
 
 /// An account that shall be.
@@ -44,6 +47,8 @@ pub struct ObservedState {
     pub gshadow: Option<Table>,
     /// Numbers that local users may run as, of `/etc/subuid` and of `/etc/subgid`.
     pub subordinate: Vec<subid::Range>,
+    /// The numbers that an account in scope alone may run as inside user namespaces.
+    pub own_subuids: BTreeMap<Login, Vec<RangeInclusive<u32>>>,
     /// What is where the homes of the wanted accounts are.
     pub homes: BTreeMap<Login, Home>,
     /// The key files, by name.
@@ -56,9 +61,9 @@ pub struct ObservedState {
     pub sshd_knows_utc: bool,
     /// What other sources of accounts say of wanted ones that passwd does not have.
     pub elsewhere: BTreeMap<Login, Elsewhere>,
-    /// Processes of the uids in scope.
+    /// Processes of the uids in scope, those inside their user namespaces too.
     pub running: BTreeMap<u32, Running>,
-    /// Leaving accounts that linger or have a crontab or at jobs.
+    /// Leaving accounts that linger or have a crontab, at jobs or a time stamp of sudo's.
     pub jobs: BTreeSet<Login>,
     /// Places of jobs that could not be looked into, since they are links.
     pub unseen_jobs: BTreeSet<String>,
@@ -132,7 +137,11 @@ impl Scope {
         Self {
             wanted: wanted.collect(),
             leaving: leaving.cloned().collect(),
-            uids: ownership.accounts.values().map(|account| account.uid.get()).collect(),
+            uids: ownership
+                .accounts
+                .iter()
+                .map(|(l, owned)| (owned.uid.get(), l.clone()))
+                .collect(),
         }
     }
 }

@@ -17,7 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{desired::DesiredState, name::Login, time::Timestamp};
 
-pub use self::action::{AccountEdits, Action, Files, Leaver, NewHome, Note, Phase, Plan, Planned};
+pub use self::action::{
+    AccountEdits, Action, Ending, Files, Leaver, NewHome, Note, Phase, Plan, Planned,
+};
 use self::{
     access::{KEY_WORDS, SUDO_WORDS},
     accounts::Lines,
@@ -98,7 +100,6 @@ fn endings(
     key_losers: &BTreeSet<&str>,
     locked: &BTreeSet<String>,
 ) -> Vec<Leaver> {
-    let leaver = |login: &Login, uid: u32| Leaver { login: login.clone(), uid };
     let leaving = judged.leaving.iter().filter(|(login, leaving)| {
         let running = observed.running.get(&leaving.owned.uid.get());
         leaving.alone
@@ -106,22 +107,33 @@ fn endings(
                 || leaving.owned.sessions_owed
                 || running.is_some_and(|running| running.processes > 0))
     });
-    let leaving = leaving.map(|(login, leaving)| leaver(login, leaving.owned.uid.get()));
+    let leaving = leaving.map(|(login, leaving)| leaver(observed, login, leaving));
     let kept = judged.kept.iter().filter(|(login, kept)| {
         let owed = matches!(kept.standing, Standing::Held(_, owned) if owned.sessions_owed);
         let login = login.as_str();
         owed || key_losers.contains(login) || membership.losers.contains(login)
     });
-    leaving.chain(kept.map(|(login, kept)| leaver(login, kept.uid.get()))).collect()
+    let kept = kept.map(|(login, kept)| Leaver {
+        login: (*login).clone(),
+        uid: kept.uid.get(),
+        subuids: observed.own_subuids.get(*login).cloned().unwrap_or_default(),
+        ending: Ending::Kept,
+    });
+    leaving.chain(kept).collect()
 }
 
 fn jobs(observed: &ObservedState, judged: &Judged<'_>) -> Vec<Leaver> {
     let leaving = judged.leaving.iter().filter(|(login, _)| observed.jobs.contains(**login));
-    let leaver = |(login, leaving): (&&Login, &judge::Leaving<'_>)| Leaver {
-        login: (*login).clone(),
+    leaving.map(|(login, leaving)| leaver(observed, login, leaving)).collect()
+}
+
+fn leaver(observed: &ObservedState, login: &Login, leaving: &judge::Leaving<'_>) -> Leaver {
+    Leaver {
+        login: login.clone(),
         uid: leaving.owned.uid.get(),
-    };
-    leaving.map(leaver).collect()
+        subuids: observed.own_subuids.get(login).cloned().unwrap_or_default(),
+        ending: Ending::Locked(leaving.owned.kind),
+    }
 }
 
 /// What is Muster's if all goes well, with the sessions that have yet to end: if the keeper is

@@ -1,8 +1,11 @@
 //! Actions: each holds everything that is needed to do it, so that doing it takes no decision.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
-use muster_proto::{name::Login, receipt::Finding};
+use muster_proto::{name::Login, receipt::Finding, statement::UserKind};
 
 use crate::{format::Edit, ownership::Ownership};
 
@@ -57,7 +60,7 @@ pub enum Action {
     Accounts(AccountEdits),
     /// Other key files, by login.
     Keys(Files),
-    /// Lingering off, crontabs and at jobs set aside.
+    /// Lingering off, crontabs and at jobs set aside, time stamps of sudo's gone.
     Jobs(Vec<Leaver>),
     /// Sessions and processes ended.
     Sessions(Vec<Leaver>),
@@ -96,6 +99,19 @@ pub struct Leaver {
     pub login: Login,
     /// The uid.
     pub uid: u32,
+    /// The numbers that it alone may run as inside user namespaces.
+    pub subuids: Vec<RangeInclusive<u32>>,
+    /// What becomes of the account.
+    pub ending: Ending,
+}
+
+/// What becomes of an account whose sessions end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It is locked as its kind is, and nothing of it may be left.
+    Locked(UserKind),
+    /// It stays, and what is new may come at once.
+    Kept,
 }
 
 /// A home to be built.

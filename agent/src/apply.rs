@@ -9,7 +9,7 @@ use muster_proto::receipt::{Convergence, Outcome};
 use crate::{
     host::{Host, Report},
     ownership::Ownership,
-    plan::{Action, Phase, Plan, Planned},
+    plan::{Action, Departed, Phase, Plan, Planned},
 };
 
 /// What became of a plan.
@@ -110,6 +110,11 @@ impl Run {
                 failure: failure.cloned(),
             });
         }
+        if let Action::LeftBehind(departed) = &planned.action
+            && report.whole.is_none()
+        {
+            self.remember_lock(departed);
+        }
         if let Action::Sessions(leavers) = &planned.action {
             for leaver in leavers {
                 let failed =
@@ -117,6 +122,16 @@ impl Run {
                 if let Some(account) = self.ownership.accounts.get_mut(&leaver.login) {
                     account.sessions_owed = failed;
                 }
+            }
+        }
+    }
+
+    /// Until it is told what is left of a lock, the account counts as not locked yet: a stop in
+    /// between tells it twice rather than never.
+    fn remember_lock(&mut self, departed: &[Departed]) {
+        for one in departed {
+            if let Some(account) = self.ownership.accounts.get_mut(&one.login) {
+                account.locked_at = Some(one.at);
             }
         }
     }
@@ -133,7 +148,7 @@ fn area(action: &Action) -> Area {
         Action::Accounts(_) => Area::Accounts,
         Action::Keys(_) => Area::Keys,
         Action::DropIn(_) => Area::DropIn,
-        Action::Jobs(_) | Action::Sessions(_) => Area::Processes,
+        Action::Jobs(_) | Action::Sessions(_) | Action::LeftBehind(_) => Area::Processes,
         Action::Homes(_) => Area::Homes,
     }
 }

@@ -8,6 +8,7 @@ pub mod clocks;
 pub mod files;
 mod homes;
 mod jobs;
+mod left;
 pub mod lock;
 mod locked;
 mod names;
@@ -187,7 +188,10 @@ impl Host for Linux {
                     touched.extend(staged.place().cloned());
                     self.staged.insert("drop-in", staged);
                 }
-                Action::Accounts(_) | Action::Jobs(_) | Action::Sessions(_) => {}
+                Action::Accounts(_)
+                | Action::Jobs(_)
+                | Action::Sessions(_)
+                | Action::LeftBehind(_) => {}
             }
         }
         let synced = files::sync_file_systems(&touched);
@@ -225,6 +229,7 @@ impl Host for Linux {
             }
             Action::Jobs(leavers) => jobs::set_aside(&self.root, leavers),
             Action::Sessions(leavers) => sessions::end(&self.root, self.programs, leavers),
+            Action::LeftBehind(departed) => left::tell(&self.root, departed),
         }
     }
 

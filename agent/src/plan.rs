@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_proto::{desired::DesiredState, name::Login, time::Timestamp};
 
 pub use self::action::{
-    AccountEdits, Action, Ending, Files, Leaver, NewHome, Note, Phase, Plan, Planned,
+    AccountEdits, Action, Departed, Ending, Files, Leaver, NewHome, Note, Phase, Plan, Planned,
 };
 use self::{
     access::{KEY_WORDS, SUDO_WORDS},
@@ -28,7 +28,7 @@ use self::{
     unix_groups::Membership,
 };
 use crate::{
-    format::{Entry, ssh},
+    format::{Entry, passwd, ssh},
     observed::ObservedState,
     ownership::{Origin, OwnedAccount, Ownership},
     policy::{AccountName, HostPolicy},
@@ -53,6 +53,7 @@ pub fn plan(
     lines.give_notes.extend(membership.give(observed, &mut lines.give));
     let endings = endings(observed, &judged, &membership, &key_losers, &lines.locked);
     let jobs = jobs(observed, &judged);
+    let departed = departed(observed, &judged, now);
     let set_aside = judged.kept.keys().filter(|login| observed.set_aside.contains(**login));
     findings.extend(set_aside.map(|login| {
         finding("jobs-set-aside", login, "crontab or at jobs from before the lock stay set aside")
@@ -84,6 +85,7 @@ pub fn plan(
     order.drop_in(Phase::Take, drop_in.take);
     order.leavers(Action::Jobs, "jobs-set-aside", jobs);
     order.leavers(Action::Sessions, "sessions-ended", endings);
+    order.departed(departed);
     order.accounts(Phase::Give, lines.give, lines.give_notes);
     order.homes(lines.homes);
     order.files(Phase::Give, Action::Keys, keys.give, |files| KEY_WORDS.give(files));
@@ -136,6 +138,23 @@ fn leaver(observed: &ObservedState, login: &Login, leaving: &judge::Leaving<'_>)
     }
 }
 
+/// Of whom it is yet to be told what they leave behind: once for each lock, when all else is taken.
+fn departed(observed: &ObservedState, judged: &Judged<'_>, now: Timestamp) -> Vec<Departed> {
+    let untold = judged.leaving.iter().filter(|(_, leaving)| leaving.owned.locked_at.is_none());
+    let departed = |(login, leaving): (&&Login, &judge::Leaving<'_>)| Departed {
+        login: (*login).clone(),
+        uid: leaving.owned.uid.get(),
+        home: observed
+            .passwd
+            .get(login.as_str())
+            .and_then(|entry| entry.text(passwd::HOME))
+            .map(str::to_owned),
+        subuids: observed.own_subuids.get(*login).cloned().unwrap_or_default(),
+        at: now,
+    };
+    untold.map(departed).collect()
+}
+
 /// What is Muster's if all goes well, with the sessions that have yet to end: if the keeper is
 /// stopped in between, the next plan ends them.
 fn intended(
@@ -165,6 +184,7 @@ fn intended(
             mode: kept.account.unix_group_mode,
             given,
             sessions_owed: false,
+            locked_at: None,
         };
         accounts.insert((*login).clone(), owned);
     }
@@ -221,6 +241,14 @@ impl Order {
         if !leavers.is_empty() {
             let notes = leavers.iter().map(|leaver| note(word, &leaver.login, "")).collect();
             self.actions.push(Planned { phase: Phase::Take, action: action(leavers), notes });
+        }
+    }
+
+    fn departed(&mut self, departed: Vec<Departed>) {
+        if !departed.is_empty() {
+            let notes = departed.iter().map(|one| note("left-behind", &one.login, "")).collect();
+            let action = Action::LeftBehind(departed);
+            self.actions.push(Planned { phase: Phase::Take, action, notes });
         }
     }
 

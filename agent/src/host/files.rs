@@ -241,6 +241,11 @@ impl Dir {
 
     /// Returns the names of the entries, sorted; those that are not text are left out.
     pub fn names(&self) -> Result<Vec<String>, FileError> {
+        self.first_names(usize::MAX)
+    }
+
+    /// Returns no more than so many names, whichever come first.
+    pub fn first_names(&self, most: usize) -> Result<Vec<String>, FileError> {
         let failed = |source| system("list", self.path.clone(), source);
         // A descriptor of its own, since a listing moves the offset.
         let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -248,6 +253,9 @@ impl Dir {
             nix::dir::Dir::openat(&*self.fd, ".", flags, Mode::empty()).map_err(failed)?;
         let mut names = Vec::new();
         for entry in dir.iter() {
+            if names.len() >= most {
+                break;
+            }
             let entry = entry.map_err(failed)?;
             if let Ok(name) = entry.file_name().to_str()
                 && !matches!(name, "." | "..")

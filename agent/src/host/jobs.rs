@@ -79,10 +79,10 @@ impl Jobs {
         has.into_iter().filter(|(_, has)| *has).map(|(what, _)| what).collect()
     }
 
-    /// Says whether an account had some that were set aside.
-    pub(super) fn set_aside(&self, login: &str) -> bool {
-        let own = |name: &String| name.split_once('.').is_some_and(|(owner, _)| owner == login);
-        self.aside.iter().any(own)
+    /// Returns how many of an account's were set aside.
+    pub(super) fn set_aside(&self, login: &str) -> usize {
+        let own = |name: &&String| name.split_once('.').is_some_and(|(owner, _)| owner == login);
+        self.aside.iter().filter(own).count()
     }
 }
 

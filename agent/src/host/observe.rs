@@ -57,7 +57,12 @@ pub(super) fn observe(
         running: processes::running(root, &owners)?,
         jobs: scope.leaving.iter().filter(jobs_of).cloned().collect(),
         unseen_jobs: jobs.unseen.clone(),
-        set_aside: scope.wanted.keys().filter(|l| jobs.set_aside(l.as_str())).cloned().collect(),
+        set_aside: scope
+            .wanted
+            .keys()
+            .filter(|l| jobs.set_aside(l.as_str()) > 0)
+            .cloned()
+            .collect(),
         passwd,
     })
 }

@@ -5,7 +5,7 @@ use std::{
     ops::RangeInclusive,
 };
 
-use muster_proto::{name::Login, receipt::Finding, statement::UserKind};
+use muster_proto::{name::Login, receipt::Finding, statement::UserKind, time::Timestamp};
 
 use crate::{format::Edit, ownership::Ownership};
 
@@ -64,6 +64,8 @@ pub enum Action {
     Jobs(Vec<Leaver>),
     /// Sessions and processes ended.
     Sessions(Vec<Leaver>),
+    /// What is left of locked accounts looked for and told.
+    LeftBehind(Vec<Departed>),
     /// New homes.
     Homes(Vec<NewHome>),
     /// Another drop-in for sshd.
@@ -112,6 +114,21 @@ pub enum Ending {
     Locked(UserKind),
     /// It stays, and what is new may come at once.
     Kept,
+}
+
+/// A locked account of which it is to be told what it leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Departed {
+    /// The login.
+    pub login: Login,
+    /// The uid.
+    pub uid: u32,
+    /// Its home, as passwd has it.
+    pub home: Option<String>,
+    /// The numbers that it alone may run as inside user namespaces.
+    pub subuids: Vec<RangeInclusive<u32>>,
+    /// When it was locked.
+    pub at: Timestamp,
 }
 
 /// A home to be built.

@@ -1,12 +1,15 @@
 //! What a lock takes besides sudo, keys and the password, and what it says of what it could not.
 #![expect(clippy::disallowed_methods, reason = "a test lays out its root")]
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, chown},
+};
 
 use muster_agent::{host::Host, ownership::Ownership, plan::Action};
 use muster_proto::receipt::{Convergence, Outcome};
 
-use crate::world::{Desired, Root, converge, look, need_root};
+use crate::world::{Desired, NOW, Root, converge, login, look, need_root};
 
 fn ana() -> Desired {
     Desired::default().user("ana", 2_001)
@@ -99,4 +102,50 @@ fn what_runs_in_a_user_namespace_of_a_leavers_numbers_is_seen_as_his() {
         _ => None,
     });
     assert_eq!(leavers.unwrap()[0].subuids, [100_000..=165_535]);
+}
+
+#[test]
+fn what_is_left_behind_is_told_once_for_each_lock() {
+    need_root();
+    let root = Root::new();
+    let mut owned = Ownership::default();
+    let mut host = root.host();
+    root.write("etc/subuid", 0o644, "ana:100000:65536\n");
+    converge(&mut host, &ana(), &mut owned);
+    root.write("var/spool/cron/crontabs/ana", 0o600, "* * * * * true\n");
+    for name in ["var/mail/ana", "tmp/hers", "dev/shm/hers", "dev/shm/too", "dev/shm/others"] {
+        fs::create_dir_all(root.path(name).parent().unwrap()).unwrap();
+        root.write(name, 0o600, "hello");
+        let whose = if name.ends_with("others") { 2_002 } else { 2_001 };
+        chown(root.path(name), Some(whose), None).unwrap();
+    }
+    fs::create_dir(root.path("proc/sysvipc")).unwrap();
+    root.write("proc/sysvipc/shm", 0o444, "key shmid uid gid\n 0 1 2001 2001\n 0 2 20 2001\n");
+    // As a unit with PrivateTmp= has it.
+    let own = format!("proc/{}", std::process::id());
+    fs::create_dir(root.path(&own)).unwrap();
+    let mounts = "9 1 0:1 / / rw\n10 9 0:1 /var/tmp/systemd-private-1-keeper/tmp /var/tmp rw\n";
+    root.write(&format!("{own}/mountinfo"), 0o444, mounts);
+
+    let (_, applied) = converge(&mut host, &Desired::default(), &mut owned);
+    let of = |outcomes: &[Outcome]| {
+        let told = outcomes.iter().filter(|outcome| outcome.action == "left-behind");
+        told.map(|outcome| outcome.detail.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of(&applied.outcomes),
+        [
+            "home /home/ana, mail /var/mail/ana (5 bytes), 1 jobs set aside, 1 in /tmp, 2 in /dev/shm, \
+         1 shared memory, subuid 100000-165535, /var/tmp unseen"
+        ]
+    );
+    assert_eq!(owned.accounts[&login("ana")].locked_at, Some(NOW));
+    assert_settled(&mut host, &Desired::default(), &owned);
+
+    // Whoever comes back and is locked again leaves something else behind.
+    converge(&mut host, &ana(), &mut owned);
+    assert_eq!(owned.accounts[&login("ana")].locked_at, None);
+    fs::remove_file(root.path("var/mail/ana")).unwrap();
+    let (_, applied) = converge(&mut host, &Desired::default(), &mut owned);
+    assert!(of(&applied.outcomes)[0].starts_with("home /home/ana, 1 jobs"), "{applied:?}");
 }

@@ -149,6 +149,10 @@ fn every_way_in_works_before_a_lock_and_none_after_it() {
     }
     let shown = fleet.ask(&["host", "show", "web1"]).unwrap().to_string();
     assert!(shown.contains("left 0; no session, no job, no lingering, no time stamp"), "{shown}");
+    // What stays is told, and that the keeper's unit has another /tmp than everybody.
+    for told in ["left-behind lia", "home /home/lia, 2 jobs set aside", "/tmp unseen"] {
+        assert!(shown.contains(told), "no `{told}`: {shown}");
+    }
     web1.run_ok(&["sed", "--in-place", "/^lia:/d", "/etc/subuid"]).unwrap();
 }
 

@@ -30,6 +30,7 @@ enum Area {
     Keys,
     DropIn,
     Processes,
+    Purge,
     Homes,
 }
 
@@ -115,6 +116,15 @@ impl Run {
         {
             self.remember_lock(departed);
         }
+        if let Action::Purge(purged) = &planned.action
+            && report.whole.is_none()
+        {
+            let gone =
+                purged.iter().filter(|one| !report.failures.contains_key(one.login.as_str()));
+            for one in gone {
+                self.ownership.accounts.remove(&one.login);
+            }
+        }
         if let Action::Sessions(leavers) = &planned.action {
             for leaver in leavers {
                 let failed =
@@ -149,6 +159,7 @@ fn area(action: &Action) -> Area {
         Action::Keys(_) => Area::Keys,
         Action::DropIn(_) => Area::DropIn,
         Action::Jobs(_) | Action::Sessions(_) | Action::LeftBehind(_) => Area::Processes,
+        Action::Purge(_) | Action::Sweep(_) => Area::Purge,
         Action::Homes(_) => Area::Homes,
     }
 }

@@ -18,6 +18,7 @@ pub mod outlet;
 pub mod peer;
 mod processes;
 mod program;
+mod purge;
 mod reap;
 mod rooted;
 mod security;
@@ -191,7 +192,9 @@ impl Host for Linux {
                 Action::Accounts(_)
                 | Action::Jobs(_)
                 | Action::Sessions(_)
-                | Action::LeftBehind(_) => {}
+                | Action::LeftBehind(_)
+                | Action::Purge(_)
+                | Action::Sweep(_) => {}
             }
         }
         let synced = files::sync_file_systems(&touched);
@@ -230,6 +233,12 @@ impl Host for Linux {
             Action::Jobs(leavers) => jobs::set_aside(&self.root, leavers),
             Action::Sessions(leavers) => sessions::end(&self.root, self.programs, leavers),
             Action::LeftBehind(departed) => left::tell(&self.root, departed),
+            Action::Purge(purged) => {
+                let report = purge::purge(&self.root, purged);
+                self.accounts_changed |= report.whole.is_none();
+                report
+            }
+            Action::Sweep(place) => purge::sweep(&self.root, place),
         }
     }
 

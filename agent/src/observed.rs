@@ -21,6 +21,8 @@ pub struct Scope {
     pub wanted: BTreeMap<Login, Wanted>,
     /// The accounts that Muster keeps and that shall be no longer.
     pub leaving: BTreeSet<Login>,
+    /// Where homes are.
+    pub home_base: String,
     /// The uids whose processes matter, and whose they are.
     pub uids: BTreeMap<u32, Login>,
 }
@@ -65,6 +67,8 @@ pub struct ObservedState {
     pub running: BTreeMap<u32, Running>,
     /// Leaving accounts that linger or have a crontab, at jobs or a time stamp of sudo's.
     pub jobs: BTreeSet<Login>,
+    /// Whether homes that were purged are yet to be removed.
+    pub purging: bool,
     /// Places of jobs that could not be looked into, since they are links.
     pub unseen_jobs: BTreeSet<String>,
     /// Wanted accounts whose jobs were set aside when they were locked.
@@ -136,6 +140,7 @@ impl Scope {
         let leaving = ownership.accounts.keys().filter(|l| !desired.accounts.contains_key(*l));
         Self {
             wanted: wanted.collect(),
+            home_base: policy.home_base.as_str().to_owned(),
             leaving: leaving.cloned().collect(),
             uids: ownership
                 .accounts

@@ -3,14 +3,15 @@
 //! The order is written here and nowhere else. Taking away comes before giving, so that at no
 //! instant somebody has the old and the new right together. Taking away goes from the most
 //! privileged to the least (sudo, Unix groups and shadow, keys, jobs, sessions): whoever is stopped
-//! half-way has lost what mattered. Giving goes the other way (account, home, keys, sshd, sudo): a
-//! stop leaves an account that can do less than it should. What a failed taking-away stops is in
-//! `apply`.
+//! half-way has lost what mattered. What is purged goes after all that. Giving goes the other way
+//! (account, home, keys, sshd, sudo): a stop leaves an account that can do less than it should. What
+//! a failed taking-away stops is in `apply`.
 
 mod access;
 mod accounts;
 pub mod action;
 mod judge;
+mod purge;
 mod unix_groups;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use muster_proto::{desired::DesiredState, name::Login, time::Timestamp};
 
 pub use self::action::{
     AccountEdits, Action, Departed, Ending, Files, Leaver, NewHome, Note, Phase, Plan, Planned,
+    Purged,
 };
 use self::{
     access::{KEY_WORDS, SUDO_WORDS},
@@ -54,6 +56,7 @@ pub fn plan(
     let endings = endings(observed, &judged, &membership, &key_losers, &lines.locked);
     let jobs = jobs(observed, &judged);
     let departed = departed(observed, &judged, now);
+    let purged = purge::purged(observed, &judged, policy, &lines.locked, now);
     let set_aside = judged.kept.keys().filter(|login| observed.set_aside.contains(**login));
     findings.extend(set_aside.map(|login| {
         finding("jobs-set-aside", login, "crontab or at jobs from before the lock stay set aside")
@@ -86,6 +89,10 @@ pub fn plan(
     order.leavers(Action::Jobs, "jobs-set-aside", jobs);
     order.leavers(Action::Sessions, "sessions-ended", endings);
     order.departed(departed);
+    order.purged(purged);
+    if observed.purging {
+        order.sweep(policy.home_base.as_str());
+    }
     order.accounts(Phase::Give, lines.give, lines.give_notes);
     order.homes(lines.homes);
     order.files(Phase::Give, Action::Keys, keys.give, |files| KEY_WORDS.give(files));
@@ -250,6 +257,19 @@ impl Order {
             let action = Action::LeftBehind(departed);
             self.actions.push(Planned { phase: Phase::Take, action, notes });
         }
+    }
+
+    fn purged(&mut self, purged: Vec<Purged>) {
+        if !purged.is_empty() {
+            let notes = purged.iter().map(|one| note("account-purged", &one.login, "")).collect();
+            self.actions.push(Planned { phase: Phase::Take, action: Action::Purge(purged), notes });
+        }
+    }
+
+    fn sweep(&mut self, place: &str) {
+        let notes = vec![note("homes-removed", place, "")];
+        let action = Action::Sweep(place.to_owned());
+        self.actions.push(Planned { phase: Phase::Take, action, notes });
     }
 
     fn homes(&mut self, homes: Vec<NewHome>) {

@@ -143,7 +143,7 @@ pub(super) fn set_one_aside(root: &Dir, leaver: &Leaver) -> Result<u32, FileErro
     }
     for dir in stamps(root)? {
         dir.remove(login)?;
-        dir.remove(&leaver.uid.to_string())?;
+        dir.remove(leaver.uid.to_string())?;
     }
     let mut count = 0;
     for place in CRONTABS {

@@ -18,6 +18,7 @@ use super::{
     names,
     processes::{self, Owners},
     program::Programs,
+    purge,
 };
 
 pub(super) fn observe(
@@ -56,6 +57,7 @@ pub(super) fn observe(
         elsewhere: names::ask(root, programs, &new)?,
         running: processes::running(root, &owners)?,
         jobs: scope.leaving.iter().filter(jobs_of).cloned().collect(),
+        purging: purge::is_unfinished(root, &scope.home_base),
         unseen_jobs: jobs.unseen.clone(),
         set_aside: scope
             .wanted

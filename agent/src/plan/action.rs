@@ -66,6 +66,10 @@ pub enum Action {
     Sessions(Vec<Leaver>),
     /// What is left of locked accounts looked for and told.
     LeftBehind(Vec<Departed>),
+    /// Accounts gone for good, with their homes.
+    Purge(Vec<Purged>),
+    /// Some more of what was in such homes removed, in the place of homes.
+    Sweep(String),
     /// New homes.
     Homes(Vec<NewHome>),
     /// Another drop-in for sshd.
@@ -131,6 +135,21 @@ pub struct Departed {
     pub at: Timestamp,
 }
 
+/// A locked account that goes for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// The login.
+    pub login: Login,
+    /// The uid.
+    pub uid: u32,
+    /// The numbers that it alone may run as inside user namespaces.
+    pub subuids: Vec<RangeInclusive<u32>>,
+    /// Its home, if that is one that may go with it.
+    pub home: Option<String>,
+    /// Its lines, and its name in the lines of Unix groups.
+    pub edits: AccountEdits,
+}
+
 /// A home to be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewHome {
@@ -158,6 +177,15 @@ impl AccountEdits {
     pub fn is_empty(&self) -> bool {
         let Self { gshadow, group, shadow, passwd } = self;
         gshadow.is_empty() && group.is_empty() && shadow.is_empty() && passwd.is_empty()
+    }
+
+    /// Adds other edits after these.
+    pub fn extend(&mut self, other: &Self) {
+        let Self { gshadow, group, shadow, passwd } = other;
+        self.gshadow.extend_from_slice(gshadow);
+        self.group.extend_from_slice(group);
+        self.shadow.extend_from_slice(shadow);
+        self.passwd.extend_from_slice(passwd);
     }
 }
 

@@ -19,5 +19,6 @@ mod fake;
 mod fixed_point;
 mod locking;
 mod odd;
+mod purging;
 mod spool;
 mod world;

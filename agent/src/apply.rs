@@ -9,7 +9,7 @@ use muster_proto::receipt::{Convergence, Outcome};
 use crate::{
     host::{Host, Report},
     ownership::Ownership,
-    plan::{Action, Phase, Plan, Planned},
+    plan::{Action, Departed, Phase, Plan, Planned},
 };
 
 /// What became of a plan.
@@ -30,6 +30,7 @@ enum Area {
     Keys,
     DropIn,
     Processes,
+    Purge,
     Homes,
 }
 
@@ -110,6 +111,20 @@ impl Run {
                 failure: failure.cloned(),
             });
         }
+        if let Action::LeftBehind(departed) = &planned.action
+            && report.whole.is_none()
+        {
+            self.remember_lock(departed);
+        }
+        if let Action::Purge(purged) = &planned.action
+            && report.whole.is_none()
+        {
+            let gone =
+                purged.iter().filter(|one| !report.failures.contains_key(one.login.as_str()));
+            for one in gone {
+                self.ownership.accounts.remove(&one.login);
+            }
+        }
         if let Action::Sessions(leavers) = &planned.action {
             for leaver in leavers {
                 let failed =
@@ -117,6 +132,16 @@ impl Run {
                 if let Some(account) = self.ownership.accounts.get_mut(&leaver.login) {
                     account.sessions_owed = failed;
                 }
+            }
+        }
+    }
+
+    /// Until it is told what is left of a lock, the account counts as not locked yet: a stop in
+    /// between tells it twice rather than never.
+    fn remember_lock(&mut self, departed: &[Departed]) {
+        for one in departed {
+            if let Some(account) = self.ownership.accounts.get_mut(&one.login) {
+                account.locked_at = Some(one.at);
             }
         }
     }
@@ -133,7 +158,8 @@ fn area(action: &Action) -> Area {
         Action::Accounts(_) => Area::Accounts,
         Action::Keys(_) => Area::Keys,
         Action::DropIn(_) => Area::DropIn,
-        Action::Jobs(_) | Action::Sessions(_) => Area::Processes,
+        Action::Jobs(_) | Action::Sessions(_) | Action::LeftBehind(_) => Area::Processes,
+        Action::Purge(_) | Action::Sweep(_) => Area::Purge,
         Action::Homes(_) => Area::Homes,
     }
 }

@@ -31,6 +31,7 @@ struct RawConfig {
     home_mode: Option<String>,
     uid_ranges: Option<Vec<[u32; 2]>>,
     refused_roles: Vec<String>,
+    purge_after_days: Option<u64>,
     scan_seconds: Option<u64>,
 }
 
@@ -160,6 +161,9 @@ impl Config {
         if !(10..=86_400).contains(&scan_seconds) {
             faults.push("scan_seconds: from 10 to 86400".to_owned());
         }
+        if raw.purge_after_days.is_some_and(|days| !(1..=36_500).contains(&days)) {
+            faults.push("purge_after_days: from 1 to 36500".to_owned());
+        }
         match (default_shell, home_base, home_mode) {
             (Some(default_shell), Some(home_base), Ok(home_mode)) if faults.is_empty() => {
                 let policy = HostPolicy {
@@ -170,6 +174,7 @@ impl Config {
                     protected,
                     break_glass,
                     uid_ranges,
+                    purge_after_days: raw.purge_after_days,
                     refused_roles,
                 };
                 Ok(Self { policy, scan_seconds })
@@ -211,6 +216,16 @@ mod tests {
             let found = faults(&format!("scan_seconds = {seconds}"));
             assert_eq!(found.is_empty(), good, "{seconds}: {found:?}");
         }
+    }
+
+    #[test]
+    fn days_before_a_purge_are_taken_up_to_both_bounds_and_no_account_is_purged_without() {
+        for (days, good) in [(0, false), (1, true), (36_500, true), (36_501, false)] {
+            let found = faults(&format!("purge_after_days = {days}"));
+            assert_eq!(found.is_empty(), good, "{days}: {found:?}");
+        }
+        let silent = Config::parse("", Path::new("agent.toml")).unwrap();
+        assert_eq!(silent.policy.purge_after_days, None);
     }
 
     #[test]

@@ -58,6 +58,13 @@ pub enum Edit {
         /// To what.
         value: Value,
     },
+    /// A line goes, if it is as it was seen.
+    Remove {
+        /// Whose line.
+        name: String,
+        /// All of it, without the newline.
+        line: Vec<u8>,
+    },
     /// Other members, in the fourth field of group and gshadow.
     Members {
         /// Of which Unix group.
@@ -150,6 +157,7 @@ impl Table {
     /// Returns the text with the edits made.
     pub fn splice(&self, edits: &[Edit]) -> Result<Vec<u8>, Misfit> {
         let mut changed: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+        let mut removed: BTreeSet<usize> = BTreeSet::new();
         let mut added: Vec<&str> = Vec::new();
         let mut added_names: BTreeSet<&str> = BTreeSet::new();
         for edit in edits {
@@ -165,6 +173,11 @@ impl Table {
                     let line = self.current(&changed, at);
                     changed.insert(at, set_field(line, *field, value));
                 }
+                Edit::Remove { name, line } => {
+                    let mut places = self.places(name).iter();
+                    let place = places.find(|at| self.line(**at) == line && !removed.contains(at));
+                    removed.insert(*place.ok_or_else(|| Misfit::Absent(name.clone()))?);
+                }
                 Edit::Members { name, add, remove } => {
                     let first = self.needed(name)?;
                     for at in self.places(name) {
@@ -175,11 +188,16 @@ impl Table {
                 }
             }
         }
-        Ok(self.render(&changed, &added))
+        Ok(self.render(&changed, &removed, &added))
     }
 
-    fn render(&self, changed: &BTreeMap<usize, Vec<u8>>, added: &[&str]) -> Vec<u8> {
-        if changed.is_empty() && added.is_empty() {
+    fn render(
+        &self,
+        changed: &BTreeMap<usize, Vec<u8>>,
+        removed: &BTreeSet<usize>,
+        added: &[&str],
+    ) -> Vec<u8> {
+        if changed.is_empty() && removed.is_empty() && added.is_empty() {
             return self.text.clone();
         }
         let growth: usize = added.iter().map(|line| line.len() + 1).sum();
@@ -189,7 +207,7 @@ impl Table {
         };
         let tail = (0..self.lines.len()).find(|at| is_nis(*at)).unwrap_or(self.lines.len());
         let copy = |text: &mut Vec<u8>, range: Range<usize>| {
-            for at in range {
+            for at in range.filter(|at| !removed.contains(at)) {
                 text.extend_from_slice(changed.get(&at).map_or(self.line(at), Vec::as_slice));
                 text.push(b'\n');
             }

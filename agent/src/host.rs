@@ -8,13 +8,17 @@ pub mod clocks;
 pub mod files;
 mod homes;
 mod jobs;
+mod left;
 pub mod lock;
+mod locked;
 mod names;
 pub mod notify;
 mod observe;
 pub mod outlet;
 pub mod peer;
+mod processes;
 mod program;
+mod purge;
 mod reap;
 mod rooted;
 mod security;
@@ -185,7 +189,12 @@ impl Host for Linux {
                     touched.extend(staged.place().cloned());
                     self.staged.insert("drop-in", staged);
                 }
-                Action::Accounts(_) | Action::Jobs(_) | Action::Sessions(_) => {}
+                Action::Accounts(_)
+                | Action::Jobs(_)
+                | Action::Sessions(_)
+                | Action::LeftBehind(_)
+                | Action::Purge(_)
+                | Action::Sweep(_) => {}
             }
         }
         let synced = files::sync_file_systems(&touched);
@@ -223,6 +232,13 @@ impl Host for Linux {
             }
             Action::Jobs(leavers) => jobs::set_aside(&self.root, leavers),
             Action::Sessions(leavers) => sessions::end(&self.root, self.programs, leavers),
+            Action::LeftBehind(departed) => left::tell(&self.root, departed),
+            Action::Purge(purged) => {
+                let report = purge::purge(&self.root, purged);
+                self.accounts_changed |= report.whole.is_none();
+                report
+            }
+            Action::Sweep(place) => purge::sweep(&self.root, place),
         }
     }
 

@@ -1,7 +1,10 @@
 //! What a host has, read once: plain data, filled by `host`, judged by `plan`. Nothing in here is
 //! a decision, and what could not be learnt is said to be unknown rather than absent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use muster_proto::{desired::DesiredState, name::Login};
 
@@ -18,8 +21,10 @@ pub struct Scope {
     pub wanted: BTreeMap<Login, Wanted>,
     /// The accounts that Muster keeps and that shall be no longer.
     pub leaving: BTreeSet<Login>,
-    /// The uids whose processes matter.
-    pub uids: BTreeSet<u32>,
+    /// Where homes are.
+    pub home_base: String,
+    /// The uids whose processes matter, and whose they are.
+    pub uids: BTreeMap<u32, Login>,
 }
 
 /// An account that shall be.
@@ -44,6 +49,8 @@ pub struct ObservedState {
     pub gshadow: Option<Table>,
     /// Numbers that local users may run as, of `/etc/subuid` and of `/etc/subgid`.
     pub subordinate: Vec<subid::Range>,
+    /// The numbers that an account in scope alone may run as inside user namespaces.
+    pub own_subuids: BTreeMap<Login, Vec<RangeInclusive<u32>>>,
     /// What is where the homes of the wanted accounts are.
     pub homes: BTreeMap<Login, Home>,
     /// The key files, by name.
@@ -56,10 +63,12 @@ pub struct ObservedState {
     pub sshd_knows_utc: bool,
     /// What other sources of accounts say of wanted ones that passwd does not have.
     pub elsewhere: BTreeMap<Login, Elsewhere>,
-    /// Processes of the uids in scope.
+    /// Processes of the uids in scope, those inside their user namespaces too.
     pub running: BTreeMap<u32, Running>,
-    /// Leaving accounts that linger or have a crontab or at jobs.
+    /// Leaving accounts that linger or have a crontab, at jobs or a time stamp of sudo's.
     pub jobs: BTreeSet<Login>,
+    /// Whether homes that were purged are yet to be removed.
+    pub purging: bool,
     /// Places of jobs that could not be looked into, since they are links.
     pub unseen_jobs: BTreeSet<String>,
     /// Wanted accounts whose jobs were set aside when they were locked.
@@ -131,8 +140,13 @@ impl Scope {
         let leaving = ownership.accounts.keys().filter(|l| !desired.accounts.contains_key(*l));
         Self {
             wanted: wanted.collect(),
+            home_base: policy.home_base.as_str().to_owned(),
             leaving: leaving.cloned().collect(),
-            uids: ownership.accounts.values().map(|account| account.uid.get()).collect(),
+            uids: ownership
+                .accounts
+                .iter()
+                .map(|(l, owned)| (owned.uid.get(), l.clone()))
+                .collect(),
         }
     }
 }

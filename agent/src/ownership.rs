@@ -10,6 +10,7 @@ use std::{
 use muster_proto::{
     name::{Gid, Login, Uid, UnixGroupName},
     statement::{UnixGroupMode, UserKind},
+    time::Timestamp,
 };
 
 /// What is Muster's on this host.
@@ -36,6 +37,8 @@ pub struct OwnedAccount {
     pub given: BTreeSet<UnixGroupName>,
     /// Whether sessions from before a loss may still run.
     pub sessions_owed: bool,
+    /// When it was locked, once it has been told what is left of it; nothing while it is desired.
+    pub locked_at: Option<Timestamp>,
 }
 
 /// How an account became Muster's.

@@ -3,21 +3,25 @@
 //! The order is written here and nowhere else. Taking away comes before giving, so that at no
 //! instant somebody has the old and the new right together. Taking away goes from the most
 //! privileged to the least (sudo, Unix groups and shadow, keys, jobs, sessions): whoever is stopped
-//! half-way has lost what mattered. Giving goes the other way (account, home, keys, sshd, sudo): a
-//! stop leaves an account that can do less than it should. What a failed taking-away stops is in
-//! `apply`.
+//! half-way has lost what mattered. What is purged goes after all that. Giving goes the other way
+//! (account, home, keys, sshd, sudo): a stop leaves an account that can do less than it should. What
+//! a failed taking-away stops is in `apply`.
 
 mod access;
 mod accounts;
 pub mod action;
 mod judge;
+mod purge;
 mod unix_groups;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{desired::DesiredState, name::Login, time::Timestamp};
 
-pub use self::action::{AccountEdits, Action, Files, Leaver, NewHome, Note, Phase, Plan, Planned};
+pub use self::action::{
+    AccountEdits, Action, Departed, Ending, Files, Leaver, NewHome, Note, Phase, Plan, Planned,
+    Purged,
+};
 use self::{
     access::{KEY_WORDS, SUDO_WORDS},
     accounts::Lines,
@@ -26,7 +30,7 @@ use self::{
     unix_groups::Membership,
 };
 use crate::{
-    format::{Entry, ssh},
+    format::{Entry, passwd, ssh},
     observed::ObservedState,
     ownership::{Origin, OwnedAccount, Ownership},
     policy::{AccountName, HostPolicy},
@@ -51,6 +55,8 @@ pub fn plan(
     lines.give_notes.extend(membership.give(observed, &mut lines.give));
     let endings = endings(observed, &judged, &membership, &key_losers, &lines.locked);
     let jobs = jobs(observed, &judged);
+    let departed = departed(observed, &judged, now);
+    let purged = purge::purged(observed, &judged, policy, &lines.locked, now);
     let set_aside = judged.kept.keys().filter(|login| observed.set_aside.contains(**login));
     findings.extend(set_aside.map(|login| {
         finding("jobs-set-aside", login, "crontab or at jobs from before the lock stay set aside")
@@ -82,6 +88,11 @@ pub fn plan(
     order.drop_in(Phase::Take, drop_in.take);
     order.leavers(Action::Jobs, "jobs-set-aside", jobs);
     order.leavers(Action::Sessions, "sessions-ended", endings);
+    order.departed(departed);
+    order.purged(purged);
+    if observed.purging {
+        order.sweep(policy.home_base.as_str());
+    }
     order.accounts(Phase::Give, lines.give, lines.give_notes);
     order.homes(lines.homes);
     order.files(Phase::Give, Action::Keys, keys.give, |files| KEY_WORDS.give(files));
@@ -98,7 +109,6 @@ fn endings(
     key_losers: &BTreeSet<&str>,
     locked: &BTreeSet<String>,
 ) -> Vec<Leaver> {
-    let leaver = |login: &Login, uid: u32| Leaver { login: login.clone(), uid };
     let leaving = judged.leaving.iter().filter(|(login, leaving)| {
         let running = observed.running.get(&leaving.owned.uid.get());
         leaving.alone
@@ -106,22 +116,50 @@ fn endings(
                 || leaving.owned.sessions_owed
                 || running.is_some_and(|running| running.processes > 0))
     });
-    let leaving = leaving.map(|(login, leaving)| leaver(login, leaving.owned.uid.get()));
+    let leaving = leaving.map(|(login, leaving)| leaver(observed, login, leaving));
     let kept = judged.kept.iter().filter(|(login, kept)| {
         let owed = matches!(kept.standing, Standing::Held(_, owned) if owned.sessions_owed);
         let login = login.as_str();
         owed || key_losers.contains(login) || membership.losers.contains(login)
     });
-    leaving.chain(kept.map(|(login, kept)| leaver(login, kept.uid.get()))).collect()
+    let kept = kept.map(|(login, kept)| Leaver {
+        login: (*login).clone(),
+        uid: kept.uid.get(),
+        subuids: observed.own_subuids.get(*login).cloned().unwrap_or_default(),
+        ending: Ending::Kept,
+    });
+    leaving.chain(kept).collect()
 }
 
 fn jobs(observed: &ObservedState, judged: &Judged<'_>) -> Vec<Leaver> {
     let leaving = judged.leaving.iter().filter(|(login, _)| observed.jobs.contains(**login));
-    let leaver = |(login, leaving): (&&Login, &judge::Leaving<'_>)| Leaver {
+    leaving.map(|(login, leaving)| leaver(observed, login, leaving)).collect()
+}
+
+fn leaver(observed: &ObservedState, login: &Login, leaving: &judge::Leaving<'_>) -> Leaver {
+    Leaver {
+        login: login.clone(),
+        uid: leaving.owned.uid.get(),
+        subuids: observed.own_subuids.get(login).cloned().unwrap_or_default(),
+        ending: Ending::Locked(leaving.owned.kind),
+    }
+}
+
+/// Of whom it is yet to be told what they leave behind: once for each lock, when all else is taken.
+fn departed(observed: &ObservedState, judged: &Judged<'_>, now: Timestamp) -> Vec<Departed> {
+    let untold = judged.leaving.iter().filter(|(_, leaving)| leaving.owned.locked_at.is_none());
+    let departed = |(login, leaving): (&&Login, &judge::Leaving<'_>)| Departed {
         login: (*login).clone(),
         uid: leaving.owned.uid.get(),
+        home: observed
+            .passwd
+            .get(login.as_str())
+            .and_then(|entry| entry.text(passwd::HOME))
+            .map(str::to_owned),
+        subuids: observed.own_subuids.get(*login).cloned().unwrap_or_default(),
+        at: now,
     };
-    leaving.map(leaver).collect()
+    untold.map(departed).collect()
 }
 
 /// What is Muster's if all goes well, with the sessions that have yet to end: if the keeper is
@@ -153,6 +191,7 @@ fn intended(
             mode: kept.account.unix_group_mode,
             given,
             sessions_owed: false,
+            locked_at: None,
         };
         accounts.insert((*login).clone(), owned);
     }
@@ -210,6 +249,27 @@ impl Order {
             let notes = leavers.iter().map(|leaver| note(word, &leaver.login, "")).collect();
             self.actions.push(Planned { phase: Phase::Take, action: action(leavers), notes });
         }
+    }
+
+    fn departed(&mut self, departed: Vec<Departed>) {
+        if !departed.is_empty() {
+            let notes = departed.iter().map(|one| note("left-behind", &one.login, "")).collect();
+            let action = Action::LeftBehind(departed);
+            self.actions.push(Planned { phase: Phase::Take, action, notes });
+        }
+    }
+
+    fn purged(&mut self, purged: Vec<Purged>) {
+        if !purged.is_empty() {
+            let notes = purged.iter().map(|one| note("account-purged", &one.login, "")).collect();
+            self.actions.push(Planned { phase: Phase::Take, action: Action::Purge(purged), notes });
+        }
+    }
+
+    fn sweep(&mut self, place: &str) {
+        let notes = vec![note("homes-removed", place, "")];
+        let action = Action::Sweep(place.to_owned());
+        self.actions.push(Planned { phase: Phase::Take, action, notes });
     }
 
     fn homes(&mut self, homes: Vec<NewHome>) {

@@ -1,6 +1,11 @@
 //! The host's own guardrails. They come from its own configuration, and no bundle lifts them.
 
-use std::{borrow::Borrow, collections::BTreeSet, fmt, ops::RangeInclusive};
+use std::{
+    borrow::{Borrow, Cow},
+    collections::BTreeSet,
+    fmt,
+    ops::RangeInclusive,
+};
 
 use muster_proto::{
     desired::AccountGrant,
@@ -8,6 +13,11 @@ use muster_proto::{
     receipt::HostMode,
     statement::HomeMode,
 };
+
+use crate::clock::Time;
+
+/// Seconds within which clocks must agree for anything to go for good.
+const AGREE: u64 = 86_400;
 
 /// The name of an account that a host has already, perhaps by other rules than Muster's: the
 /// system's own such as `_apt`, or a `John.Doe`. One word that can stand in passwd.
@@ -73,6 +83,8 @@ pub struct HostPolicy {
     pub break_glass: BTreeSet<AccountName>,
     /// The uids that Muster may give here.
     pub uid_ranges: Vec<RangeInclusive<u32>>,
+    /// For how many days an account that Muster made stays after its lock; for ever without it.
+    pub purge_after_days: Option<u64>,
     /// Roles whose sudo rules are never taken here.
     pub refused_roles: BTreeSet<ObjectName>,
 }
@@ -81,6 +93,15 @@ impl HostPolicy {
     /// Says whether this account is never touched.
     pub fn protects(&self, login: &str) -> bool {
         login == "root" || self.protected.contains(login) || self.break_glass.contains(login)
+    }
+
+    /// Returns what holds while the clocks say this: what goes for good goes only while all of them
+    /// agree, since one that was set ahead must delete nothing.
+    pub fn at(&self, time: &Time) -> Cow<'_, Self> {
+        if self.purge_after_days.is_some() && time.sure > time.now.earliest.plus(AGREE) {
+            return Cow::Owned(Self { purge_after_days: None, ..self.clone() });
+        }
+        Cow::Borrowed(self)
     }
 
     /// Says whether this uid may be given here.
@@ -99,7 +120,32 @@ impl HostPolicy {
 
 #[cfg(test)]
 mod tests {
+    use muster_proto::time::{Now, Timestamp};
+
     use super::*;
+
+    #[test]
+    fn nothing_is_purged_while_the_clocks_disagree_by_more_than_a_day() {
+        let policy = HostPolicy {
+            mode: HostMode::Enforce,
+            default_shell: AbsolutePath::parse("/bin/sh").unwrap(),
+            home_base: AbsolutePath::parse("/home").unwrap(),
+            home_mode: HomeMode::parse("0700").unwrap(),
+            protected: BTreeSet::new(),
+            break_glass: BTreeSet::new(),
+            uid_ranges: Vec::new(),
+            purge_after_days: Some(30),
+            refused_roles: BTreeSet::new(),
+        };
+        let days = |ahead: u64| {
+            let now = Now { latest: Timestamp(5_000 + ahead), earliest: Timestamp(5_000) };
+            let time = Time { now, sure: now.latest, settles_in: None };
+            policy.at(&time).purge_after_days
+        };
+        assert_eq!(days(0), Some(30));
+        assert_eq!(days(86_400), Some(30));
+        assert_eq!(days(86_401), None);
+    }
 
     #[test]
     fn an_account_name_is_whatever_a_system_may_have_and_no_list_or_slip_of_the_pen() {

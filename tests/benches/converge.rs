@@ -127,6 +127,7 @@ fn policy() -> HostPolicy {
         protected: BTreeSet::new(),
         break_glass: BTreeSet::new(),
         uid_ranges: vec![1_000..=59_999],
+        purge_after_days: None,
         refused_roles: BTreeSet::new(),
     }
 }

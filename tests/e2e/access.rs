@@ -5,7 +5,7 @@ use muster_tests::{Fleet, Host, Output, Person};
 use crate::{assert_kept_out, assert_let_in, fleet, is_refused};
 
 /// What everybody's password is in here.
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// Declares one user with a role of her own on `web1` and `db1`; `role` is what is in that.
 fn declared(person: &Person, role: &str) -> String {
@@ -38,7 +38,7 @@ fn own_key(fleet: &Fleet, host: &Host, login: &str) -> Person {
 }
 
 /// Logs in with the password alone, from the controller's host.
-fn by_password(fleet: &Fleet, host: &str, login: &str) -> Output {
+pub(crate) fn by_password(fleet: &Fleet, host: &str, login: &str) -> Output {
     const SCRIPT: &str = r#"
         SSH_ASKPASS=/root/askpass SSH_ASKPASS_REQUIRE=force exec ssh -F /dev/null \
             -o PreferredAuthentications=password,keyboard-interactive -o LogLevel=ERROR \
@@ -52,7 +52,7 @@ fn by_password(fleet: &Fleet, host: &str, login: &str) -> Output {
     controller.run(&["sh", "-euc", SCRIPT, "by-password", &target]).unwrap()
 }
 
-fn set_password(host: &Host, login: &str) {
+pub(crate) fn set_password(host: &Host, login: &str) {
     let line = format!("{login}:{PASSWORD}\n");
     let set = host.run_with_stdin(&["chpasswd"], line.as_bytes()).unwrap();
     assert!(set.success(), "{set}");

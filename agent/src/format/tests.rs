@@ -188,3 +188,15 @@ fn a_table_may_be_as_large_as_the_bound_and_not_a_byte_larger() {
     assert!(Table::parse(vec![b'a'; MOST_BYTES]).is_ok());
     assert_eq!(Table::parse(text(MOST_BYTES + 1)), Err(BadTable::Large));
 }
+
+#[test]
+fn a_line_goes_only_as_it_was_seen_and_takes_no_other_with_it() {
+    let table = Table::parse(b"# c\nana:1\neve:2\nana:1\nana:3".to_vec()).unwrap();
+    let remove = |line: &str| Edit::Remove { name: "ana".to_owned(), line: line.into() };
+    assert_eq!(table.splice(&[remove("ana:1")]).unwrap(), b"# c\neve:2\nana:1\nana:3\n");
+    let both = [remove("ana:1"), remove("ana:1"), remove("ana:3")];
+    assert_eq!(table.splice(&both).unwrap(), b"# c\neve:2\n");
+    let absent = Err(Misfit::Absent("ana".to_owned()));
+    assert_eq!(table.splice(&[remove("ana:2")]), absent);
+    assert_eq!(table.splice(&[&both[..], &[remove("ana:1")]].concat()), absent);
+}

@@ -3,7 +3,7 @@
 //! name by rename. `Faults` stops all of this at a chosen point, as a crash would.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::File,
     hash::{BuildHasher, Hasher, RandomState},
     io::{Read, Write},
@@ -241,6 +241,19 @@ impl Dir {
 
     /// Returns the names of the entries, sorted; those that are not text are left out.
     pub fn names(&self) -> Result<Vec<String>, FileError> {
+        self.first_names(usize::MAX)
+    }
+
+    /// Returns no more than so many names, whichever come first.
+    pub fn first_names(&self, most: usize) -> Result<Vec<String>, FileError> {
+        let text = self.first_entries(most)?.into_iter().map(OsString::into_string);
+        let mut names: Vec<String> = text.filter_map(Result::ok).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Returns no more than so many names, whatever bytes they are of.
+    pub fn first_entries(&self, most: usize) -> Result<Vec<OsString>, FileError> {
         let failed = |source| system("list", self.path.clone(), source);
         // A descriptor of its own, since a listing moves the offset.
         let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -248,14 +261,15 @@ impl Dir {
             nix::dir::Dir::openat(&*self.fd, ".", flags, Mode::empty()).map_err(failed)?;
         let mut names = Vec::new();
         for entry in dir.iter() {
+            if names.len() >= most {
+                break;
+            }
             let entry = entry.map_err(failed)?;
-            if let Ok(name) = entry.file_name().to_str()
-                && !matches!(name, "." | "..")
-            {
-                names.push(name.to_owned());
+            let name = entry.file_name().to_bytes();
+            if !matches!(name, b"." | b"..") {
+                names.push(os(name).to_owned());
             }
         }
-        names.sort();
         Ok(names)
     }
 
@@ -339,9 +353,14 @@ impl Dir {
     }
 
     /// Gives an entry another name, here or in another directory of the same file system.
-    pub fn rename(&self, from: &str, to_dir: &Self, to: &str) -> Result<(), FileError> {
+    pub fn rename(
+        &self,
+        from: impl AsRef<OsStr>,
+        to_dir: &Self,
+        to: &str,
+    ) -> Result<(), FileError> {
         self.faults.pass(&format!("before {to}"))?;
-        fcntl::renameat(&*self.fd, from, &*to_dir.fd, to)
+        fcntl::renameat(&*self.fd, from.as_ref(), &*to_dir.fd, to)
             .map_err(|source| system("rename", to_dir.show(to), source))?;
         self.faults.pass(&format!("after {to}"))
     }
@@ -360,12 +379,30 @@ impl Dir {
     }
 
     /// Removes a file; one that is missing is fine.
-    pub fn remove(&self, name: &str) -> Result<(), FileError> {
-        self.faults.pass(&format!("remove {name}"))?;
+    pub fn remove(&self, name: impl AsRef<OsStr>) -> Result<(), FileError> {
+        let name = name.as_ref();
+        let shown = name.to_string_lossy();
+        self.faults.pass(&format!("remove {shown}"))?;
         match unistd::unlinkat(&*self.fd, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(source) => Err(system("remove", self.show(name), source)),
+            Err(source) => Err(system("remove", self.show(&shown), source)),
         }
+    }
+
+    /// Removes a directory in which nothing is left.
+    pub fn remove_empty(&self, name: &OsStr) -> Result<(), FileError> {
+        self.faults.pass("remove tree")?;
+        unistd::unlinkat(&*self.fd, name, UnlinkatFlags::RemoveDir)
+            .map_err(|source| system("remove", self.show(&name.to_string_lossy()), source))
+    }
+
+    /// Opens a directory in here, whatever its name, and through no link.
+    pub fn enter(&self, name: &OsStr) -> Result<Self, FileError> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let path = self.show(&name.to_string_lossy());
+        let fd = fcntl::openat(&*self.fd, name, flags, Mode::empty())
+            .map_err(|source| system("open", path.clone(), source))?;
+        Ok(Self { fd: Arc::new(fd), path, faults: Arc::clone(&self.faults) })
     }
 
     /// Removes a directory and all below, through no link.
@@ -376,9 +413,7 @@ impl Dir {
             let below = found.as_ref().is_some_and(is_directory);
             if below { dir.remove_tree(&entry)? } else { dir.remove(&entry)? }
         }
-        self.faults.pass("remove tree")?;
-        unistd::unlinkat(&*self.fd, name, UnlinkatFlags::RemoveDir)
-            .map_err(|source| system("remove", self.show(name), source))
+        self.remove_empty(name.as_ref())
     }
 
     /// Removes what an earlier life left unfinished here.

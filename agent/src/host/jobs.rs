@@ -1,5 +1,6 @@
-//! What would start processes again after a lock: lingering, crontabs and at jobs. Lingering goes;
-//! jobs move into a directory of root's beside them, whose name cron does not read, and stay there.
+//! What would start processes again after a lock, or give them root: lingering, crontabs, at jobs and
+//! the time stamps by which sudo remembers a password. Lingering and time stamps go; jobs move into a
+//! directory of root's beside them, whose name cron does not read, and stay there.
 
 use std::collections::BTreeSet;
 
@@ -17,6 +18,10 @@ const LINGER: &str = "var/lib/systemd/linger";
 const CRONTABS: &[&str] = &["var/spool/cron/crontabs", "var/spool/cron/tabs", "var/spool/cron"];
 /// At jobs, known by their owner.
 const AT_JOBS: &[&str] = &["var/spool/cron/atjobs", "var/spool/at"];
+/// Time stamps of sudo and sudo-rs, named by login or, in newer ones, by uid. Where another can write
+/// sudo itself believes none. `/var/run` is a link to `/run` today.
+const STAMPS: &[&str] =
+    &["run/sudo/ts", "var/run/sudo/ts", "var/lib/sudo/ts", "var/db/sudo/ts", "run/sudo-rs/ts"];
 const ASIDE: &str = ".muster-set-aside";
 
 /// The jobs of a host, by place.
@@ -25,6 +30,7 @@ pub(super) struct Jobs {
     lingering: Vec<String>,
     crontabs: Vec<String>,
     at_owners: Vec<u32>,
+    stamps: Vec<String>,
     aside: Vec<String>,
     /// Places that are a link or no directory, where nobody looks.
     pub(super) unseen: BTreeSet<String>,
@@ -46,6 +52,9 @@ impl Jobs {
                 jobs.at_owners.extend(files_in(&dir)?.into_iter().map(|(_, uid)| uid));
             }
         }
+        for dir in stamps(root)? {
+            jobs.stamps.extend(files_in(&dir)?.into_iter().map(|(name, _)| name));
+        }
         for place in CRONTABS.iter().chain(AT_JOBS) {
             if let Some(dir) = spool(root, &format!("{place}/{ASIDE}"))? {
                 jobs.aside.extend(dir.names()?);
@@ -57,16 +66,23 @@ impl Jobs {
         Ok(jobs)
     }
 
-    /// Says whether an account has any.
-    pub(super) fn of(&self, login: &str, uid: u32) -> bool {
-        self.lingering.iter().chain(&self.crontabs).any(|name| name == login)
-            || self.at_owners.contains(&uid)
+    /// Returns what an account has, in words.
+    pub(super) fn of(&self, login: &str, uid: u32) -> Vec<&'static str> {
+        let named = |names: &[String]| names.iter().any(|name| name == login);
+        let number = uid.to_string();
+        let has = [
+            ("lingering", named(&self.lingering)),
+            ("a crontab", named(&self.crontabs)),
+            ("at jobs", self.at_owners.contains(&uid)),
+            ("a time stamp of sudo", named(&self.stamps) || self.stamps.contains(&number)),
+        ];
+        has.into_iter().filter(|(_, has)| *has).map(|(what, _)| what).collect()
     }
 
-    /// Says whether an account had some that were set aside.
-    pub(super) fn set_aside(&self, login: &str) -> bool {
-        let own = |name: &String| name.split_once('.').is_some_and(|(owner, _)| owner == login);
-        self.aside.iter().any(own)
+    /// Returns how many of an account's were set aside.
+    pub(super) fn set_aside(&self, login: &str) -> usize {
+        let own = |name: &&String| name.split_once('.').is_some_and(|(owner, _)| owner == login);
+        self.aside.iter().filter(own).count()
     }
 }
 
@@ -76,6 +92,15 @@ fn spool(root: &Dir, path: &str) -> Result<Option<Dir>, FileError> {
         Err(FileError::System { source: Errno::ELOOP | Errno::ENOTDIR, .. }) => Ok(None),
         other => other,
     }
+}
+
+/// Returns the directories of time stamps that are root's alone.
+fn stamps(root: &Dir) -> Result<Vec<Dir>, FileError> {
+    let mut dirs = Vec::new();
+    for place in STAMPS {
+        dirs.extend(spool(root, place)?.filter(|dir| dir.require_rooted().is_ok()));
+    }
+    Ok(dirs)
 }
 
 fn is_passed_over(root: &Dir, path: &str) -> bool {
@@ -94,7 +119,7 @@ fn files_in(dir: &Dir) -> Result<Vec<(String, u32)>, FileError> {
     Ok(files)
 }
 
-/// Ends lingering and sets jobs aside.
+/// Ends lingering, sets jobs aside and makes sudo forget.
 pub(super) fn set_aside(root: &Dir, leavers: &[Leaver]) -> Report {
     let mut report = Report::default();
     for leaver in leavers {
@@ -111,10 +136,14 @@ pub(super) fn set_aside(root: &Dir, leavers: &[Leaver]) -> Report {
     report
 }
 
-fn set_one_aside(root: &Dir, leaver: &Leaver) -> Result<u32, FileError> {
+pub(super) fn set_one_aside(root: &Dir, leaver: &Leaver) -> Result<u32, FileError> {
     let login = leaver.login.as_str();
     if let Some(dir) = spool(root, LINGER)? {
         dir.remove(login)?;
+    }
+    for dir in stamps(root)? {
+        dir.remove(login)?;
+        dir.remove(leaver.uid.to_string())?;
     }
     let mut count = 0;
     for place in CRONTABS {

@@ -1,7 +1,7 @@
 //! One look at a host. Files of root's are read through descriptors; homes are only looked at from
 //! their directory, never entered.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use muster_proto::name::Login;
 use nix::sys::stat::FileStat;
@@ -16,8 +16,9 @@ use super::{
     files::{Dir, FileError, LEFTOVER, is_directory, split},
     jobs::Jobs,
     names,
+    processes::{self, Owners},
     program::Programs,
-    sessions,
+    purge,
 };
 
 pub(super) fn observe(
@@ -34,23 +35,36 @@ pub(super) fn observe(
     let jobs_of = |login: &&Login| {
         let entry = passwd.get(login.as_str());
         let uid = entry.and_then(|entry| entry.number(passwd::UID));
-        uid.is_some_and(|uid| jobs.of(login.as_str(), uid))
+        uid.is_some_and(|uid| !jobs.of(login.as_str(), uid).is_empty())
     };
+    let (subuids, subgids) = (ranges(&etc, "subuid")?, ranges(&etc, "subgid")?);
+    let own_subuids = own_subuids(&subuids, scope, &passwd);
+    let mut owners = Owners::default();
+    for (uid, login) in &scope.uids {
+        owners.add(*uid, own_subuids.get(login).map_or(&[], Vec::as_slice));
+    }
     Ok(ObservedState {
         shadow: table(&etc, "shadow")?.ok_or(ObserveError::Missing("shadow"))?,
         group: table(&etc, "group")?.ok_or(ObserveError::Missing("group"))?,
         gshadow: table(&etc, "gshadow")?,
-        subordinate: subordinate(&etc)?,
+        subordinate: [subuids, subgids].concat(),
+        own_subuids,
         homes: homes(root, scope, &passwd),
         keys: root_files(root, ssh::KEYS_DIRECTORY, "", 0o644)?.unwrap_or_default(),
         sudo: root_files(root, sudoers::DIRECTORY, sudoers::PREFIX, 0o440)?,
         drop_in: drop_in(root)?,
         sshd_knows_utc,
         elsewhere: names::ask(root, programs, &new)?,
-        running: sessions::running(root, &scope.uids)?,
+        running: processes::running(root, &owners)?,
         jobs: scope.leaving.iter().filter(jobs_of).cloned().collect(),
+        purging: purge::is_unfinished(root, &scope.home_base),
         unseen_jobs: jobs.unseen.clone(),
-        set_aside: scope.wanted.keys().filter(|l| jobs.set_aside(l.as_str())).cloned().collect(),
+        set_aside: scope
+            .wanted
+            .keys()
+            .filter(|l| jobs.set_aside(l.as_str()) > 0)
+            .cloned()
+            .collect(),
         passwd,
     })
 }
@@ -60,12 +74,24 @@ fn table(etc: &Dir, name: &'static str) -> Result<Option<Table>, ObserveError> {
     Table::parse(text).map(Some).map_err(|source| ObserveError::Table { name, source })
 }
 
-fn subordinate(etc: &Dir) -> Result<Vec<subid::Range>, FileError> {
-    let mut ranges = Vec::new();
-    for name in ["subuid", "subgid"] {
-        ranges.extend(etc.read(name)?.map(|(text, _)| subid::parse(&text)).unwrap_or_default());
+fn ranges(etc: &Dir, name: &str) -> Result<Vec<subid::Range>, FileError> {
+    Ok(etc.read(name)?.map(|(text, _)| subid::parse(&text)).unwrap_or_default())
+}
+
+fn own_subuids(
+    subuids: &[subid::Range],
+    scope: &Scope,
+    passwd: &Table,
+) -> BTreeMap<Login, Vec<RangeInclusive<u32>>> {
+    if subuids.is_empty() {
+        return BTreeMap::new();
     }
-    Ok(ranges)
+    let taken = passwd.entries().filter_map(|entry| entry.number(passwd::UID)).collect();
+    let own = |(uid, login): (&u32, &Login)| {
+        let numbers = subid::alone(subuids, login.as_str(), *uid, &taken);
+        (!numbers.is_empty()).then(|| (login.clone(), numbers))
+    };
+    scope.uids.iter().filter_map(own).collect()
 }
 
 fn homes(root: &Dir, scope: &Scope, passwd: &Table) -> BTreeMap<Login, Home> {

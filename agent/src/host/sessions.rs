@@ -1,7 +1,6 @@
-//! Processes: whose run, and how they end. First all at once by control group, then the session by
-//! logind, then all at once by uid (`reap`), so that nothing can fork away; then by what `/proc`
-//! shows, until none is left or ten seconds are over. A process is held by a descriptor between
-//! looking at it and killing it, since numbers are used again.
+//! How sessions and processes end. First all at once by control group, then the session by logind,
+//! then all at once by uid (`reap`), so that nothing can fork away; then by what `/proc` shows, until
+//! none is left or ten seconds are over. What a locked account still has then is said and tried again.
 #![expect(
     clippy::disallowed_methods,
     reason = "waiting until processes are gone, for a bounded time"
@@ -13,91 +12,38 @@ use std::{
 };
 
 use nix::errno::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::Pid;
 
-use crate::{observed::Running, plan::Leaver};
+use muster_proto::statement::UserKind;
+
+use crate::{
+    observed::Running,
+    plan::{self, Leaver},
+};
 
 use super::{
     Report, chain,
     files::{Dir, FileError},
+    locked,
+    processes::{self, Owners, running},
     program::Programs,
     reap,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A process's uids (real, effective, saved, file system) and supplementary Unix groups.
-struct Status {
-    uids: BTreeSet<u32>,
-    unix_groups: BTreeSet<u32>,
-}
-
-/// Returns what runs as these uids.
-pub(super) fn running(
-    root: &Dir,
-    uids: &BTreeSet<u32>,
-) -> Result<BTreeMap<u32, Running>, FileError> {
-    let mut running: BTreeMap<u32, Running> = BTreeMap::new();
-    if uids.is_empty() {
-        return Ok(running);
-    }
-    each_process(root, |_, status| {
-        for uid in status.uids.intersection(uids) {
-            let running = running.entry(*uid).or_default();
-            running.processes += 1;
-            running.unix_groups.extend(&status.unix_groups);
-        }
-    })?;
-    Ok(running)
-}
-
-fn each_process(root: &Dir, mut visit: impl FnMut(i32, &Status)) -> Result<(), FileError> {
-    let proc = root.need("proc")?;
-    for name in proc.names()? {
-        let Ok(pid) = name.parse::<i32>() else { continue };
-        if let Some(status) = status(&proc, pid)? {
-            visit(pid, &status);
-        }
-    }
-    Ok(())
-}
-
-/// Returns nothing of a process that has ended in the meantime. One that cannot be read for another
-/// reason may still run, and that is an error.
-fn status(proc: &Dir, pid: i32) -> Result<Option<Status>, FileError> {
-    let read = || -> Result<Option<Vec<u8>>, FileError> {
-        let Some(dir) = proc.walk(&pid.to_string())? else { return Ok(None) };
-        Ok(dir.read("status")?.map(|(text, _)| text))
-    };
-    let text = match read() {
-        Ok(Some(text)) => text,
-        Ok(None) | Err(FileError::System { source: Errno::ESRCH, .. }) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let text = String::from_utf8_lossy(&text);
-    let numbers = |key: &str| -> BTreeSet<u32> {
-        let line = text.lines().find_map(|line| line.strip_prefix(key));
-        line.unwrap_or_default().split_whitespace().filter_map(|n| n.parse().ok()).collect()
-    };
-    let state = text.lines().find_map(|line| line.strip_prefix("State:"));
-    // The first thread of a process may be gone while others go on.
-    let is_alone = numbers("Threads:").first().is_none_or(|threads| *threads <= 1);
-    if is_alone && state.is_some_and(|state| state.trim_start().starts_with(['Z', 'X'])) {
-        return Ok(None);
-    }
-    Ok(Some(Status { uids: numbers("Uid:"), unix_groups: numbers("Groups:") }))
-}
-
-/// Ends everything that runs as these accounts.
+/// Ends everything that runs as these accounts, and looks whether those that are locked have anything
+/// left.
 pub(super) fn end(root: &Dir, programs: Programs, leavers: &[Leaver]) -> Report {
-    let mut report = Report::default();
-    let uids: BTreeSet<u32> =
-        leavers.iter().map(|leaver| leaver.uid).filter(|uid| *uid > 0).collect();
-    let before = match running(root, &uids) {
+    let mut owners = Owners::default();
+    for leaver in leavers {
+        owners.add(leaver.uid, &leaver.subuids);
+    }
+    let before = match running(root, &owners) {
         Ok(before) => before,
         Err(error) => return Report::failed(chain(&error)),
     };
-    for uid in &uids {
+    for uid in &owners.uids {
         // Where there is no such group the uid finds the processes.
         let _ = kill_control_group(root, *uid);
     }
@@ -112,30 +58,77 @@ pub(super) fn end(root: &Dir, programs: Programs, leavers: &[Leaver]) -> Report 
         // What it misses is found by uid.
         let _ = programs.run("loginctl", &arguments);
     }
-    let left = match kill_until_none(root, programs, &uids) {
+    let locked: Vec<(&Leaver, UserKind)> = leavers.iter().filter_map(locked).collect();
+    let ending = Ending { root, programs, owners: &owners, locked: &locked };
+    let left = match ending.until_none() {
         Ok(left) => left,
         Err(error) => return Report::failed(chain(&error)),
     };
+    let look = locked::Look::again(root, &locked);
+    let mut report = Report::default();
     for leaver in leavers {
         let count = |running: &BTreeMap<u32, Running>| {
             running.get(&leaver.uid).map_or(0, |running| running.processes)
         };
-        let (had, left) = (count(&before), count(&left));
-        let login = leaver.login.as_str().to_owned();
-        if left > 0 {
-            report.failures.insert(login.clone(), format!("{left} processes do not end"));
+        let mut detail = format!("processes {}, left {}", count(&before), count(&left.running));
+        let mut failures = Vec::new();
+        if count(&left.running) > 0 {
+            failures.push(format!("{} processes do not end", count(&left.running)));
         }
-        report.details.insert(login, format!("processes {had}, left {left}"));
+        if let plan::Ending::Locked(kind) = leaver.ending {
+            let known = left.units.get(&leaver.uid).into_iter().flatten().copied();
+            match &look {
+                Ok(look) => {
+                    let left: Vec<&str> = known.chain(look.left(leaver, kind)).collect();
+                    if !left.is_empty() {
+                        failures.push(format!("left: {}", left.join(", ")));
+                    }
+                }
+                Err(reason) => failures.push(format!("what is left cannot be seen: {reason}")),
+            }
+            if failures.is_empty() {
+                detail
+                    .push_str("; no session, no job, no lingering, no time stamp of sudo, no key");
+            }
+        }
+        let login = leaver.login.as_str().to_owned();
+        if !failures.is_empty() {
+            report.failures.insert(login.clone(), failures.join("; "));
+        }
+        report.details.insert(login, detail);
     }
     report
 }
 
+fn locked(leaver: &Leaver) -> Option<(&Leaver, UserKind)> {
+    match leaver.ending {
+        plan::Ending::Locked(kind) => Some((leaver, kind)),
+        plan::Ending::Kept => None,
+    }
+}
+
+fn control_group(root: &Dir, uid: u32) -> Result<Option<Dir>, FileError> {
+    root.walk(&format!("sys/fs/cgroup/user.slice/user-{uid}.slice"))
+}
+
 fn kill_control_group(root: &Dir, uid: u32) -> Result<(), FileError> {
-    let path = format!("sys/fs/cgroup/user.slice/user-{uid}.slice");
-    if let Some(dir) = root.walk(&path)? {
+    if let Some(dir) = control_group(root, uid)? {
         dir.write_control("cgroup.kill", b"1")?;
     }
     Ok(())
+}
+
+/// Says whether anything runs in a user's control group, whatever its uid.
+fn has_populated_group(root: &Dir, uid: u32) -> Result<bool, FileError> {
+    let Some(dir) = control_group(root, uid)? else { return Ok(false) };
+    let events = match dir.read("cgroup.events") {
+        Ok(events) => events,
+        // It went while it was read.
+        Err(FileError::System { source: Errno::ENODEV, .. }) => None,
+        Err(error) => return Err(error),
+    };
+    let text = events.map(|(text, _)| text).unwrap_or_default();
+    Ok(String::from_utf8_lossy(&text).lines().any(|line| line == "populated 1"))
 }
 
 fn has_session(root: &Dir, uid: u32) -> bool {
@@ -143,58 +136,76 @@ fn has_session(root: &Dir, uid: u32) -> bool {
     users.is_some_and(|users| matches!(users.stat(uid.to_string()), Ok(Some(_))))
 }
 
-fn kill_until_none(
-    root: &Dir,
+/// Whose processes are to end, and which of them are locked.
+struct Ending<'a> {
+    root: &'a Dir,
     programs: Programs,
-    uids: &BTreeSet<u32>,
-) -> Result<BTreeMap<u32, Running>, FileError> {
-    let started = Instant::now();
-    let mut pause = Duration::from_millis(1);
-    loop {
-        // Whatever forks without end is in none of the lists that are read one by one.
-        if programs == Programs::System {
-            for uid in uids {
-                // What it could not do is seen by the look that follows.
-                let _ = reap::all_of(*uid);
-            }
-        }
-        let left = running(root, uids)?;
-        if left.is_empty() || started.elapsed() > PATIENCE {
-            return Ok(left);
-        }
-        let proc = root.need("proc")?;
-        for name in proc.names()? {
-            if let Some(pid) = name.parse().ok().and_then(Pid::from_raw) {
-                kill_one(&proc, pid, uids);
-            }
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(100));
-    }
+    owners: &'a Owners,
+    locked: &'a [(&'a Leaver, UserKind)],
 }
 
-fn kill_one(proc: &Dir, pid: Pid, uids: &BTreeSet<u32>) {
-    let is_theirs = || {
-        // One that cannot be read is found again by the next look.
-        let status = status(proc, pid.as_raw_nonzero().get());
-        matches!(status, Ok(Some(status)) if !status.uids.is_disjoint(uids))
-    };
-    if !is_theirs() {
-        return;
+/// What did not end.
+struct Left {
+    running: BTreeMap<u32, Running>,
+    /// What systemd still has of locked accounts, in words.
+    units: BTreeMap<u32, Vec<&'static str>>,
+}
+
+impl Ending<'_> {
+    fn until_none(&self) -> Result<Left, FileError> {
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        let mut inside = BTreeSet::new();
+        loop {
+            // Whatever forks without end is in none of the lists that are read one by one.
+            if self.programs == Programs::System {
+                for uid in self.owners.uids.iter().chain(&inside) {
+                    // What it could not do is seen by the look that follows.
+                    let _ = reap::all_of(*uid);
+                }
+            }
+            let seen = self.owners.look(self.root)?;
+            let left = Left { running: seen.running, units: self.units()? };
+            let is_empty = left.running.is_empty() && left.units.is_empty();
+            if is_empty || started.elapsed() > PATIENCE {
+                return Ok(left);
+            }
+            inside = seen.inside;
+            for uid in left.units.keys() {
+                let _ = kill_control_group(self.root, *uid);
+            }
+            let proc = self.root.need("proc")?;
+            for name in proc.names()? {
+                if let Some(pid) = name.parse().ok().and_then(Pid::from_raw) {
+                    processes::kill(&proc, pid, self.owners);
+                }
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
     }
-    // Held, then looked at again: what is killed is what was seen.
-    if let Ok(held) = pidfd_open(pid, PidfdFlags::empty())
-        && is_theirs()
-    {
-        // One that is gone already is what we want.
-        let _ = pidfd_send_signal(held, Signal::KILL);
+
+    /// Looks for what is locked alone: who stays may have come back already.
+    fn units(&self) -> Result<BTreeMap<u32, Vec<&'static str>>, FileError> {
+        let mut units: BTreeMap<u32, Vec<&'static str>> = BTreeMap::new();
+        for (leaver, _) in self.locked {
+            if has_populated_group(self.root, leaver.uid)? {
+                units.entry(leaver.uid).or_default().push("processes in its control group");
+            }
+            if has_session(self.root, leaver.uid) {
+                units.entry(leaver.uid).or_default().push("a session or services of systemd's");
+            }
+        }
+        Ok(units)
     }
 }
 
 #[cfg(test)]
 #[expect(clippy::disallowed_types, reason = "a test starts processes to end them")]
 mod tests {
-    use std::{os::unix::process::CommandExt, path::Path, process::Command, sync::Arc};
+    use std::{
+        ops::RangeInclusive, os::unix::process::CommandExt, path::Path, process::Command, sync::Arc,
+    };
 
     use muster_proto::name::Login;
 
@@ -204,6 +215,11 @@ mod tests {
     /// A uid of no range that anybody gives.
     const UID: u32 = 61_789;
 
+    fn leaver(uid: u32, subuids: Vec<RangeInclusive<u32>>) -> Leaver {
+        let login = Login::parse("ana").expect("a login");
+        Leaver { login, uid, subuids, ending: plan::Ending::Kept }
+    }
+
     #[test]
     #[allow(clippy::unwrap_used, clippy::expect_used, reason = "it is a test")]
     fn processes_end_by_uid_and_nothing_else_does() {
@@ -211,7 +227,7 @@ mod tests {
         let sleep =
             |uid| Command::new("/bin/sleep").arg("100").uid(uid).spawn().expect("needs root");
         let (mut theirs, mut other) = (sleep(UID), sleep(UID + 1));
-        let leavers = [Leaver { login: Login::parse("ana").unwrap(), uid: UID }];
+        let leavers = [leaver(UID, Vec::new())];
         let report = end(&root, Programs::None, &leavers);
         assert_eq!(report.failures, BTreeMap::new());
         assert_eq!(report.details.get("ana").map(String::as_str), Some("processes 1, left 0"));
@@ -222,21 +238,35 @@ mod tests {
     }
 
     #[test]
-    #[allow(clippy::unwrap_used, reason = "it is a test")]
-    fn a_process_whose_first_thread_is_gone_still_runs() {
-        let place = tempfile::tempdir().unwrap();
-        let write = |pid: &str, state: &str, threads: u32| {
-            let directory = place.path().join("proc").join(pid);
-            std::fs::create_dir_all(&directory).unwrap();
-            let text =
-                format!("State:\t{state}\nUid:\t{UID}\t{UID}\t{UID}\t{UID}\nThreads:\t{threads}\n");
-            std::fs::write(directory.join("status"), text).unwrap();
+    #[allow(clippy::unwrap_used, clippy::expect_used, reason = "it is a test")]
+    fn containers_end_with_whose_numbers_they_run_as_and_uids_of_others_do_not() {
+        let root = Dir::open(Path::new("/"), Arc::new(Faults::none())).unwrap();
+        // Apart from the other test, which runs at the same time.
+        let (owner, number) = (UID + 20, UID + 100);
+        let run = |words: &[&str], uid| {
+            let mut command = Command::new(words[0]);
+            command.args(&words[1..]).arg("100").uid(uid).spawn().expect("needs root")
         };
-        write("101", "Z (zombie)", 2);
-        write("102", "Z (zombie)", 1);
-        write("103", "S (sleeping)", 1);
-        let root = Dir::open(place.path(), Arc::new(Faults::none())).unwrap();
-        let found = running(&root, &BTreeSet::from([UID])).unwrap();
-        assert_eq!(found.get(&UID).map(|running| running.processes), Some(2));
+        let mut container = run(&["unshare", "--user", "--map-current-user", "sleep"], number);
+        let mut last = run(&["unshare", "--user", "--map-current-user", "sleep"], number + 9);
+        // A uid of that number outside, and a container of the number after the last.
+        let outside = run(&["sleep"], number + 1);
+        let next = run(&["unshare", "--user", "--map-current-user", "sleep"], number + 10);
+        let mut owners = Owners::default();
+        owners.add(owner, &[number..=number + 9]);
+        let started = Instant::now();
+        while running(&root, &owners).unwrap().get(&owner).is_none_or(|found| found.processes < 2) {
+            assert!(started.elapsed() < PATIENCE, "no user namespaces here");
+            std::thread::yield_now();
+        }
+        let report = end(&root, Programs::None, &[leaver(owner, vec![number..=number + 9])]);
+        assert_eq!(report.failures, BTreeMap::new());
+        assert_eq!(report.details.get("ana").map(String::as_str), Some("processes 2, left 0"));
+        assert!(!container.wait().unwrap().success() && !last.wait().unwrap().success());
+        for mut other in [outside, next] {
+            assert!(other.try_wait().unwrap().is_none());
+            other.kill().unwrap();
+            other.wait().unwrap();
+        }
     }
 }

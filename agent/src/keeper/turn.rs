@@ -296,7 +296,7 @@ impl<'a, H: Host> Turn<'a, H> {
             &observed,
             &desired,
             &self.ledger.ownership,
-            &self.keeper.config.policy,
+            &self.keeper.config.policy.at(time),
             time.sure,
         );
         let mut findings: BTreeSet<Finding> = plan.findings.iter().cloned().collect();

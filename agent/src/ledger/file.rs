@@ -117,6 +117,9 @@ struct FileAccount {
     given: Vec<String>,
     #[prost(bool, tag = "8")]
     sessions_owed: bool,
+    /// 0 for one that is not locked.
+    #[prost(uint64, tag = "9")]
+    locked_at: u64,
 }
 
 fn revisions(ended: &[FileEnded]) -> Result<BTreeMap<Id, u64>, BadLedger> {
@@ -148,6 +151,7 @@ impl FileAccount {
             },
             given: owned.given.iter().map(ToString::to_string).collect(),
             sessions_owed: owned.sessions_owed,
+            locked_at: owned.locked_at.map_or(0, |at| at.0),
         }
     }
 
@@ -168,6 +172,7 @@ impl FileAccount {
             },
             given: given?,
             sessions_owed: self.sessions_owed,
+            locked_at: (self.locked_at > 0).then_some(Timestamp(self.locked_at)),
         })
     }
 }
@@ -281,5 +286,37 @@ impl Ledger {
     fn signed_by(&self, signer: Signer) -> Vec<Vec<u8>> {
         let theirs = self.revocations.values().filter(|kept| kept.signer == signer);
         theirs.map(|kept| kept.revocation.encode()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn an_account_is_remembered_as_it_is() {
+        let login = Login::parse("ana").unwrap();
+        let created = OwnedAccount {
+            uid: Uid::parse(2_001).unwrap(),
+            origin: Origin::Created,
+            kind: UserKind::Person,
+            mode: UnixGroupMode::AtLeast,
+            given: BTreeSet::from([UnixGroupName::parse("web").unwrap()]),
+            sessions_owed: false,
+            locked_at: None,
+        };
+        let adopted = OwnedAccount {
+            origin: Origin::Adopted { passwd: "ana:x".to_owned(), shadow: String::new() },
+            kind: UserKind::Service,
+            sessions_owed: true,
+            locked_at: Some(Timestamp(1)),
+            ..created.clone()
+        };
+        for owned in [created, adopted] {
+            let bytes = FileAccount::new(&login, &owned).encode_to_vec();
+            assert_eq!(FileAccount::decode(&*bytes).unwrap().owned().unwrap(), owned);
+        }
     }
 }

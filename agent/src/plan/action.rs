@@ -1,8 +1,11 @@
 //! Actions: each holds everything that is needed to do it, so that doing it takes no decision.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
-use muster_proto::{name::Login, receipt::Finding};
+use muster_proto::{name::Login, receipt::Finding, statement::UserKind, time::Timestamp};
 
 use crate::{format::Edit, ownership::Ownership};
 
@@ -57,10 +60,16 @@ pub enum Action {
     Accounts(AccountEdits),
     /// Other key files, by login.
     Keys(Files),
-    /// Lingering off, crontabs and at jobs set aside.
+    /// Lingering off, crontabs and at jobs set aside, time stamps of sudo's gone.
     Jobs(Vec<Leaver>),
     /// Sessions and processes ended.
     Sessions(Vec<Leaver>),
+    /// What is left of locked accounts looked for and told.
+    LeftBehind(Vec<Departed>),
+    /// Accounts gone for good, with their homes.
+    Purge(Vec<Purged>),
+    /// Some more of what was in such homes removed, in the place of homes.
+    Sweep(String),
     /// New homes.
     Homes(Vec<NewHome>),
     /// Another drop-in for sshd.
@@ -96,6 +105,49 @@ pub struct Leaver {
     pub login: Login,
     /// The uid.
     pub uid: u32,
+    /// The numbers that it alone may run as inside user namespaces.
+    pub subuids: Vec<RangeInclusive<u32>>,
+    /// What becomes of the account.
+    pub ending: Ending,
+}
+
+/// What becomes of an account whose sessions end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It is locked as its kind is, and nothing of it may be left.
+    Locked(UserKind),
+    /// It stays, and what is new may come at once.
+    Kept,
+}
+
+/// A locked account of which it is to be told what it leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Departed {
+    /// The login.
+    pub login: Login,
+    /// The uid.
+    pub uid: u32,
+    /// Its home, as passwd has it.
+    pub home: Option<String>,
+    /// The numbers that it alone may run as inside user namespaces.
+    pub subuids: Vec<RangeInclusive<u32>>,
+    /// When it was locked.
+    pub at: Timestamp,
+}
+
+/// A locked account that goes for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// The login.
+    pub login: Login,
+    /// The uid.
+    pub uid: u32,
+    /// The numbers that it alone may run as inside user namespaces.
+    pub subuids: Vec<RangeInclusive<u32>>,
+    /// Its home, if that is one that may go with it.
+    pub home: Option<String>,
+    /// Its lines, and its name in the lines of Unix groups.
+    pub edits: AccountEdits,
 }
 
 /// A home to be built.
@@ -125,6 +177,15 @@ impl AccountEdits {
     pub fn is_empty(&self) -> bool {
         let Self { gshadow, group, shadow, passwd } = self;
         gshadow.is_empty() && group.is_empty() && shadow.is_empty() && passwd.is_empty()
+    }
+
+    /// Adds other edits after these.
+    pub fn extend(&mut self, other: &Self) {
+        let Self { gshadow, group, shadow, passwd } = other;
+        self.gshadow.extend_from_slice(gshadow);
+        self.group.extend_from_slice(group);
+        self.shadow.extend_from_slice(shadow);
+        self.passwd.extend_from_slice(passwd);
     }
 }
 

@@ -183,7 +183,7 @@ fn revoking_goes_from_sudo_to_sessions_and_granting_the_other_way() {
     assert_eq!(host.done, ["Accounts", "Homes", "Keys", "DropIn", "Sudo"]);
     host.done.clear();
     converge(&mut host, &Desired::default(), &mut owned);
-    assert_eq!(host.done, ["Sudo", "Accounts", "Keys", "Sessions"]);
+    assert_eq!(host.done, ["Sudo", "Accounts", "Keys", "Sessions", "LeftBehind"]);
 }
 
 #[test]

@@ -113,7 +113,7 @@ impl Host for Fake {
             Action::Sessions(leavers) => {
                 self.running.retain(|uid, _| leavers.iter().all(|leaver| leaver.uid != *uid));
             }
-            Action::Jobs(_) => {}
+            Action::Jobs(_) | Action::LeftBehind(_) | Action::Purge(_) | Action::Sweep(_) => {}
             Action::Homes(homes) => {
                 let built = homes.iter().map(|home| (home.path.clone(), Home::Directory(home.uid)));
                 self.homes.extend(built);

@@ -17,6 +17,8 @@ mod crash;
 mod dial;
 mod fake;
 mod fixed_point;
+mod locking;
 mod odd;
+mod purging;
 mod spool;
 mod world;

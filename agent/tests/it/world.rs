@@ -65,6 +65,7 @@ pub fn policy() -> HostPolicy {
         protected: BTreeSet::from([AccountName::parse("admin").unwrap()]),
         break_glass: BTreeSet::new(),
         uid_ranges: vec![1_000..=59_999],
+        purge_after_days: None,
         refused_roles: BTreeSet::new(),
     }
 }

@@ -1,0 +1,185 @@
+//! Lock means lock: every way in, each shown to work before, and not after.
+
+use std::time::Duration;
+
+use muster_tests::{Fleet, Host, Person, Running, wait};
+
+use crate::{
+    SOON,
+    access::{PASSWORD, by_password, set_password},
+    assert_kept_out, assert_let_in, fleet, is_refused, processes, uid,
+};
+
+/// Numbers that an account has for its containers, beyond those of accounts.
+const SUBUID: u32 = 700_000;
+
+/// Declares one user on `web1` who may log in with a password too, and needs one for sudo.
+fn declared(Person { login, key }: &Person, more: &str) -> String {
+    format!(
+        "users:\n  {login}: {{keys: [\"{key}\"]{more}}}\n\
+         roles:\n  {login}:\n    ssh: {{methods: [key, password]}}\n    password: {{max_days: 90}}\n    \
+         sudo: [{{commands: [/usr/bin/id], password: required}}]\n\
+         assignments:\n  {login}: {{user: {login}, role: {login}, hosts: muster/hostname=web1}}\n",
+        key = key.public
+    )
+}
+
+fn succeeds(host: &Host, words: &[&str]) -> bool {
+    host.run(words).unwrap().success()
+}
+
+/// Starts what a login leaves behind: a crontab, an at job, a service and a timer of its own.
+fn leave_behind(fleet: &Fleet, person: &Person) {
+    let web1 = fleet.host("web1");
+    web1.run_ok(&["loginctl", "enable-linger", &person.login]).unwrap();
+    let script = "set -eu
+        export XDG_RUNTIME_DIR=/run/user/$(id --user)
+        echo '* * * * * true' | crontab -
+        echo true | at now + 1 day 2>/dev/null
+        systemd-run --user --quiet --unit=own-service sleep 1001
+        systemd-run --user --quiet --unit=own-timer --on-active=1h sleep 1002";
+    wait::until(SOON, "a manager of her own", || {
+        let bus = format!("/run/user/{}/systemd/private", uid(web1, &person.login));
+        succeeds(web1, &["test", "-S", &bus]).then_some(())
+    })
+    .unwrap();
+    fleet.ssh("web1", person).command(script).run_ok().unwrap();
+}
+
+/// Runs in a user namespace as a number of the account's, as a container without root does.
+fn container(host: &Host, login: &str) -> Running {
+    let line = format!("{login}:{SUBUID}:65536\n");
+    let added = host.run_with_stdin(&["tee", "--append", "/etc/subuid"], line.as_bytes()).unwrap();
+    assert!(added.success(), "{added}");
+    let number = (SUBUID + 7).to_string();
+    let user = ["setpriv", "--reuid", &number, "--regid", &number, "--clear-groups", "--"];
+    let inside = ["unshare", "--user", "--map-current-user", "sleep", "1003"];
+    host.spawn(&[&user[..], &inside].concat()).unwrap()
+}
+
+/// Shows sudo her password in a session that stays open, so that it remembers it.
+fn remembered_by_sudo(fleet: &Fleet, person: &Person) -> Running {
+    let command = format!(
+        "echo '{PASSWORD}' | sudo --stdin --prompt= /usr/bin/id --user && \
+         sudo --non-interactive /usr/bin/id --user && echo remembered; exec cat"
+    );
+    let socket = format!("ControlPath=/tmp/muster-{}", person.login);
+    let session = fleet.ssh("web1", person).option("ControlMaster=yes").option(&socket).terminal();
+    let mut session = session.command(&command).spawn().unwrap();
+    session.wait_for_line(SOON, "remembered").unwrap();
+    session
+}
+
+#[test]
+fn every_way_in_works_before_a_lock_and_none_after_it() {
+    let fleet = fleet();
+    let web1 = fleet.host("web1");
+    let lia = fleet.person("lia").unwrap();
+    fleet.apply_ok(&declared(&lia, "")).unwrap();
+    let number = uid(web1, "lia");
+    let manager = format!("user@{number}.service");
+    let slice = format!("/sys/fs/cgroup/user.slice/user-{number}.slice");
+    let stamp = "ls /run/sudo/ts | grep --line-regexp --quiet -e lia -e";
+    let stamp = format!("{stamp} {number}");
+    set_password(web1, "lia");
+
+    assert_let_in(&fleet, "web1", &lia);
+    assert_eq!(by_password(&fleet, "web1", "lia").stdout.trim(), "lia");
+    let su = ["su", "--login", "lia", "--command", "true"];
+    assert!(succeeds(web1, &su));
+    leave_behind(&fleet, &lia);
+    let mut master = remembered_by_sudo(&fleet, &lia);
+    let through_it = fleet.ssh("web1", &lia).option("ControlPath=/tmp/muster-lia");
+    let through_it = through_it.option("PreferredAuthentications=none").command("true");
+    assert!(through_it.run().unwrap().success());
+    web1.run_ok(&["systemd-run", "--quiet", "--uid=lia", "--unit=lia-work", "sleep", "1004"])
+        .unwrap();
+    let mut contained = container(web1, "lia");
+    wait::until(SOON, "the container", || {
+        processes(web1, SUBUID + 7).contains("sleep 1003").then_some(())
+    })
+    .unwrap();
+    let running = processes(web1, number);
+    assert!(["1001", "1004"].iter().all(|time| running.contains(time)), "{running}");
+    assert!(succeeds(web1, &["sh", "-c", &stamp]));
+    assert!(succeeds(web1, &["test", "-e", "/var/spool/cron/crontabs/lia"]));
+    let at_jobs =
+        ["find", "/var/spool/cron/atjobs", "-maxdepth", "1", "-type", "f", "-user", "lia"];
+    assert_ne!(web1.run_ok(&at_jobs).unwrap(), "");
+    assert!(succeeds(web1, &["systemctl", "is-active", "--quiet", &manager]));
+    let timer = format!("{slice}/{manager}/app.slice/own-service.service");
+    assert!(succeeds(web1, &["test", "-d", &timer]));
+
+    let output = fleet.muster(&["offboard", "lia", "--yes"]).unwrap();
+    assert!(output.success(), "{output}");
+
+    assert_eq!(
+        master.finish(SOON).unwrap().status,
+        255,
+        "the session and whatever went through it"
+    );
+    assert!(is_refused(&through_it.run().unwrap()));
+    assert!(!contained.finish(SOON).unwrap().success());
+    assert_kept_out(&fleet, "web1", &lia);
+    let output = by_password(&fleet, "web1", "lia");
+    assert!(is_refused(&output), "{output}");
+    assert!(!succeeds(web1, &su));
+    assert_eq!(processes(web1, number) + &processes(web1, SUBUID + 7), "");
+    assert!(!succeeds(web1, &["sh", "-c", &stamp]));
+    assert!(!succeeds(web1, &["test", "-e", "/var/spool/cron/crontabs/lia"]));
+    assert_eq!(web1.run_ok(&at_jobs).unwrap(), "");
+    for place in ["crontabs", "atjobs"] {
+        let aside = format!("/var/spool/cron/{place}/.muster-set-aside");
+        assert!(web1.run_ok(&["ls", &aside]).unwrap().contains("lia."), "{aside}");
+    }
+    // Nothing of systemd's is left, and nothing of it starts again.
+    for gone in ["/var/lib/systemd/linger/lia", &format!("/run/systemd/users/{number}"), &timer] {
+        assert!(!succeeds(web1, &["test", "-e", gone]), "{gone}");
+    }
+    assert!(!succeeds(web1, &["systemctl", "start", &manager]));
+    assert!(!succeeds(web1, &["systemctl", "is-active", "--quiet", &manager]));
+    assert!(!succeeds(
+        web1,
+        &["grep", "--quiet", "populated 1", &format!("{slice}/cgroup.events")]
+    ));
+    let as_user = ["setpriv", "--reuid", "lia", "--regid", "lia", "--clear-groups", "--"];
+    for command in [&["sudo", "--non-interactive", "id"][..], &["crontab", "-l"]] {
+        let output = web1.run(&[&as_user[..], command].concat()).unwrap();
+        assert!(!output.success() && output.stdout.is_empty(), "{command:?}: {output}");
+    }
+    let shown = fleet.ask(&["host", "show", "web1"]).unwrap().to_string();
+    assert!(shown.contains("left 0; no session, no job, no lingering, no time stamp"), "{shown}");
+    // What stays is told, and that the keeper's unit has another /tmp than everybody.
+    for told in ["left-behind lia", "home /home/lia, 2 jobs set aside", "/tmp unseen"] {
+        assert!(shown.contains(told), "no `{told}`: {shown}");
+    }
+    web1.run_ok(&["sed", "--in-place", "/^lia:/d", "/etc/subuid"]).unwrap();
+}
+
+#[test]
+fn a_locked_service_identity_is_out_and_root_still_runs_what_is_its() {
+    let fleet = fleet();
+    let web1 = fleet.host("web1");
+    let depot = fleet.person("depot").unwrap();
+    fleet.apply_ok(&declared(&depot, ", service: true")).unwrap();
+    let number = uid(web1, "depot");
+    assert_let_in(&fleet, "web1", &depot);
+    web1.run_ok(&["systemd-run", "--quiet", "--uid=depot", "--unit=depot-work", "sleep", "1005"])
+        .unwrap();
+    wait::until(SOON, "its work", || processes(web1, number).contains("1005").then_some(()))
+        .unwrap();
+    let su = ["su", "depot", "--command", "id --user --name"];
+    assert_eq!(web1.run_ok(&su).unwrap(), "depot\n");
+
+    fleet.muster_ok(&["offboard", "depot", "--yes"]).unwrap();
+    assert_kept_out(&fleet, "web1", &depot);
+    wait::until(Duration::from_secs(1), "nothing of it", || {
+        processes(web1, number).is_empty().then_some(())
+    })
+    .unwrap();
+    assert!(!succeeds(web1, &["test", "-e", "/etc/ssh/muster-keys/depot"]));
+    let shadow = web1.run_ok(&["getent", "shadow", "depot"]).unwrap();
+    assert!(shadow.starts_with("depot:!") && !shadow.contains(":1:"), "{shadow}");
+    // The jobs of root that do this must go on, and an expired account would break them.
+    assert_eq!(web1.run_ok(&su).unwrap(), "depot\n");
+}

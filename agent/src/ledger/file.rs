@@ -18,7 +18,8 @@ use prost::Message;
 use super::{BadLedger, Kept, Known, Ledger, Signer};
 use crate::{
     clock::Remembered,
-    ownership::{Origin, OwnedAccount},
+    format::OldLine,
+    ownership::{Before, Origin, OwnedAccount},
 };
 
 /// The file. Tags are never used again.
@@ -117,6 +118,9 @@ struct FileAccount {
     given: Vec<String>,
     #[prost(bool, tag = "8")]
     sessions_owed: bool,
+    /// The supplementary Unix groups from before an adoption.
+    #[prost(string, repeated, tag = "9")]
+    unix_groups: Vec<String>,
 }
 
 fn revisions(ended: &[FileEnded]) -> Result<BTreeMap<Id, u64>, BadLedger> {
@@ -131,15 +135,15 @@ fn file_revisions(ended: &BTreeMap<Id, u64>) -> Vec<FileEnded> {
 
 impl FileAccount {
     fn new(login: &Login, owned: &OwnedAccount) -> Self {
-        let (passwd, shadow) = match &owned.origin {
-            Origin::Created => (String::new(), String::new()),
-            Origin::Adopted { passwd, shadow } => (passwd.clone(), shadow.clone()),
+        let before = match &owned.origin {
+            Origin::Created => Before::default(),
+            Origin::Adopted(before) => before.clone(),
         };
         Self {
             login: login.to_string(),
             uid: owned.uid.get(),
-            passwd,
-            shadow,
+            passwd: before.passwd.as_str().to_owned(),
+            shadow: before.shadow.as_str().to_owned(),
             service: owned.kind == UserKind::Service,
             mode: match owned.mode {
                 UnixGroupMode::HandsOff => 0,
@@ -148,6 +152,7 @@ impl FileAccount {
             },
             given: owned.given.iter().map(ToString::to_string).collect(),
             sessions_owed: owned.sessions_owed,
+            unix_groups: before.unix_groups.into_iter().collect(),
         }
     }
 
@@ -158,7 +163,11 @@ impl FileAccount {
             origin: if self.passwd.is_empty() {
                 Origin::Created
             } else {
-                Origin::Adopted { passwd: self.passwd.clone(), shadow: self.shadow.clone() }
+                Origin::Adopted(Before {
+                    passwd: OldLine::kept(&self.passwd),
+                    shadow: OldLine::kept(&self.shadow),
+                    unix_groups: self.unix_groups.iter().cloned().collect(),
+                })
             },
             kind: if self.service { UserKind::Service } else { UserKind::Person },
             mode: match self.mode {

@@ -11,6 +11,7 @@ mod access;
 mod accounts;
 pub mod action;
 mod judge;
+pub mod leave;
 mod unix_groups;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -146,7 +146,11 @@ pub(super) fn judge<'a>(
 fn clash(clash: &Clash) -> Finding {
     let list = |names: Vec<&str>| names.join(", ");
     match clash {
-        Clash::Login(login) => finding("clash", login, "two users have this login"),
+        Clash::Login(login) => {
+            let detail =
+                "two users have this login, or its user's uid is not the one that it has here";
+            finding("clash", login, detail)
+        }
         Clash::Uid(uid, logins) => {
             let detail = list(logins.iter().map(Login::as_str).collect());
             finding("clash", uid, format!("one uid for {detail}"))

@@ -65,6 +65,13 @@ pub enum Edit {
         /// All of it, without the newline.
         line: Vec<u8>,
     },
+    /// Another line in the place of one that is there.
+    Replace {
+        /// Whose line.
+        name: String,
+        /// All of it, without the newline.
+        line: OldLine,
+    },
     /// Other members, in the fourth field of group and gshadow.
     Members {
         /// Of which Unix group.
@@ -75,6 +82,10 @@ pub enum Edit {
         remove: BTreeSet<String>,
     },
 }
+
+/// A line as it was found once. It may hold a hash, which is never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct OldLine(String);
 
 /// What a field becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,6 +188,10 @@ impl Table {
                     let mut places = self.places(name).iter();
                     let place = places.find(|at| self.line(**at) == line && !removed.contains(at));
                     removed.insert(*place.ok_or_else(|| Misfit::Absent(name.clone()))?);
+                }
+                Edit::Replace { name, line } => {
+                    let at = self.needed(name)?;
+                    changed.insert(at, line.0.clone().into_bytes());
                 }
                 Edit::Members { name, add, remove } => {
                     let first = self.needed(name)?;
@@ -281,6 +296,29 @@ impl<'a> Entry<'a> {
     /// Returns a field as a number, if it is one.
     pub fn number(self, at: usize) -> Option<u32> {
         self.text(at).and_then(|text| text.parse().ok())
+    }
+}
+
+impl OldLine {
+    /// Takes a line; one that is not UTF-8 cannot be kept as it is.
+    pub fn of(entry: Entry<'_>) -> Option<Self> {
+        std::str::from_utf8(entry.0).ok().map(|line| Self(line.to_owned()))
+    }
+
+    /// Takes a line that was kept.
+    pub fn kept(line: &str) -> Self {
+        Self(line.to_owned())
+    }
+
+    /// Returns the line.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for OldLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OldLine({})", self.0.split(':').next().unwrap_or_default())
     }
 }
 

@@ -27,6 +27,7 @@ mod ssh;
 pub mod state;
 mod sudo;
 pub mod timer;
+pub mod units;
 
 use std::{collections::BTreeMap, error::Error, path::Path, sync::Arc};
 

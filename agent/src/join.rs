@@ -28,7 +28,8 @@ use crate::{
         peer,
         state::{self, StateError},
     },
-    ledger::{BadTrustRoots, Ledger},
+    leave,
+    ledger::{BadLedger, BadTrustRoots, Ledger},
     receipt,
 };
 
@@ -41,6 +42,18 @@ pub enum JoinError {
     /// It has joined already.
     #[error("this host has joined fleet {0} already")]
     Joined(String),
+    /// It has left another fleet, whose ledger it keeps.
+    #[error(
+        "this host has left fleet {0} and the token is of another one; `--reset` forgets what it \
+         knows of that fleet, which accounts are Muster's included"
+    )]
+    OtherFleet(String),
+    /// Its memory cannot be read.
+    #[error("this host's ledger is damaged; `--reset` gives it up and joins as a new host")]
+    Ledger(#[from] BadLedger),
+    /// Its key is gone or another one.
+    #[error("this host's key is not the one of its ledger; `--reset` joins as a new host")]
+    OtherKey,
     /// There is no account for the courier.
     #[error("the system has no account `{COURIER_ACCOUNT}`; the package makes it with sysusers.d")]
     NoAccount,
@@ -88,21 +101,75 @@ pub enum JoinError {
     },
 }
 
-/// Joins the fleet that the token names.
-pub async fn join(state: &Path, token: &JoinToken, now: Timestamp) -> Result<Digest, JoinError> {
-    let (keeper, courier) = (state.join("keeper"), state.join("courier"));
-    if let Some(bytes) = state::read(&keeper.join("ledger"))? {
-        let fleet = Ledger::decode(&bytes)
-            .map_or_else(|_| "(a damaged ledger)".to_owned(), |ledger| ledger.lineage.short());
-        return Err(JoinError::Joined(fleet));
+/// What becomes of the memory of a host that has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// It is taken up again.
+    Keep,
+    /// It is given up; only root on the console may say so.
+    Reset,
+}
+
+/// What a host that joins knows already.
+#[derive(Debug)]
+pub enum Known {
+    /// Nothing that counts.
+    Nothing,
+    /// Everything from before it left, and the key that it had.
+    Left(Box<Ledger>, MachineKey),
+}
+
+/// Finds out what a host that joins knows already. One that has joined and not left does not join;
+/// one that has left takes its ledger up again, so that nothing that was taken comes back.
+pub fn known(keeper: &Path, lineage: Digest, memory: Memory) -> Result<Known, JoinError> {
+    let Some(bytes) = state::read(&keeper.join("ledger"))? else { return Ok(Known::Nothing) };
+    let ledger = match Ledger::decode(&bytes) {
+        Ok(ledger) => ledger,
+        Err(damaged) => {
+            return match memory {
+                Memory::Keep => Err(damaged.into()),
+                Memory::Reset => Ok(Known::Nothing),
+            };
+        }
+    };
+    if !leave::has_left(keeper)? {
+        return Err(JoinError::Joined(ledger.lineage.short()));
     }
+    if memory == Memory::Reset {
+        return Ok(Known::Nothing);
+    }
+    if ledger.lineage != lineage {
+        return Err(JoinError::OtherFleet(ledger.lineage.short()));
+    }
+    let key = state::read(&keeper.join("key.der"))?.ok_or(JoinError::OtherKey)?;
+    let key = MachineKey::from_pkcs8(&key)?;
+    if key.public().digest() != ledger.host {
+        return Err(JoinError::OtherKey);
+    }
+    Ok(Known::Left(Box::new(ledger), key))
+}
+
+/// Joins the fleet that the token names.
+pub async fn join(
+    state: &Path,
+    token: &JoinToken,
+    memory: Memory,
+    now: Timestamp,
+) -> Result<Digest, JoinError> {
+    let (keeper, courier) = (state.join("keeper"), state.join("courier"));
+    let known = known(&keeper, token.lineage, memory)?;
     let account = peer::account(COURIER_ACCOUNT).map_err(JoinError::Accounts)?;
     let account = account.ok_or(JoinError::NoAccount)?;
     if token.expires < now {
         return Err(JoinError::Expired(token.expires));
     }
-    let pkcs8 = receipt::generate_key().ok_or(JoinError::Random)?;
-    let key = MachineKey::from_pkcs8(&pkcs8)?;
+    let (before, key, new_key) = match known {
+        Known::Left(ledger, key) => (Some(ledger), key, None),
+        Known::Nothing => {
+            let pkcs8 = receipt::generate_key().ok_or(JoinError::Random)?;
+            (None, MachineKey::from_pkcs8(&pkcs8)?, Some(pkcs8))
+        }
+    };
     let (tls_key, request) = courier::certificate_request()?;
     let enrolment = Enrolment {
         lineage: token.lineage,
@@ -123,6 +190,9 @@ pub async fn join(state: &Path, token: &JoinToken, now: Timestamp) -> Result<Dig
     if ca_pin(&reply.ca.clone().into()) != Some(token.ca) {
         return Err(JoinError::Pins("its CA is another one"));
     }
+    if let Some(before) = &before {
+        check_continues(before, token, &trust_roots)?;
+    }
     let ledger = Ledger::begin(host, token.lineage, trust_roots, token.floor)?;
     // The courier's account passes through; what is in there is for each of the two alone.
     state::make_directory(state, 0o711)?;
@@ -135,10 +205,37 @@ pub async fn join(state: &Path, token: &JoinToken, now: Timestamp) -> Result<Dig
         state::replace_for(&courier.join(name), bytes, 0o600, Some(account))?;
     }
     give(&courier, account)?;
-    state::replace(&keeper.join("key.der"), &pkcs8, 0o600)?;
-    // The ledger comes last: it says that the host has joined.
-    state::replace(&keeper.join("ledger"), &ledger.encode(), 0o600)?;
+    if let Some(pkcs8) = new_key {
+        // Receipts of an earlier life are signed by another key.
+        state::remove_files(&keeper.join("spool"))?;
+        state::replace(&keeper.join("key.der"), &pkcs8, 0o600)?;
+        // The ledger comes last: it says that the host has joined.
+        state::replace(&keeper.join("ledger"), &ledger.encode(), 0o600)?;
+    }
+    leave::unmark(&keeper)?;
     Ok(host)
+}
+
+/// A host that joins again keeps its floor: the controller must have what the host knows, and the
+/// token must not pin another change of the same number.
+fn check_continues(
+    before: &Ledger,
+    token: &JoinToken,
+    trust_roots: &[Envelope],
+) -> Result<(), JoinError> {
+    let newest = usize::try_from(before.trust().version).unwrap_or(usize::MAX).checked_sub(1);
+    let newest = newest.and_then(|index| trust_roots.get(index)).map(Envelope::digest);
+    if newest != Some(before.trust().digest()) {
+        return Err(JoinError::Pins("it does not have the trust root that this host knows"));
+    }
+    let floor = before.floor.map(|floor| floor.link);
+    if let (Some(floor), Some(pinned)) = (floor, token.floor)
+        && floor.number == pinned.number
+        && floor.digest != pinned.digest
+    {
+        return Err(JoinError::Pins("it has another change of the number that this host knows"));
+    }
+    Ok(())
 }
 
 fn give(path: &Path, (uid, gid): (u32, u32)) -> Result<(), JoinError> {

@@ -4,6 +4,7 @@
 
 mod agenda;
 mod allowance;
+pub mod leaving;
 mod portions;
 mod record;
 mod turn;
@@ -32,6 +33,7 @@ use crate::{
         timer::Timer,
     },
     labels::HostLabels,
+    leave,
     ledger::{BadLedger, Ledger},
     plan::Plan,
     receipt::Spool,
@@ -46,6 +48,9 @@ pub enum KeeperError {
              until root joins it again"
     )]
     NoLedger(PathBuf),
+    /// The host has left its fleet.
+    #[error("this host has left its fleet, so nothing is changed until root lets it join again")]
+    Left,
     /// The ledger is damaged.
     #[error("cannot read the ledger; nothing is changed until it is restored")]
     Ledger(#[from] BadLedger),
@@ -110,8 +115,15 @@ pub fn load_ledger(directory: &Path) -> Result<Ledger, KeeperError> {
 }
 
 impl<H: Host> Keeper<H> {
-    /// Opens what the keeper must not forget.
+    /// Opens what the keeper must not forget, unless the host has left.
     pub fn open(config: Config, directory: &Path, host: H) -> Result<Self, KeeperError> {
+        if leave::has_left(directory)? {
+            return Err(KeeperError::Left);
+        }
+        Self::open_whole(config, directory, host)
+    }
+
+    fn open_whole(config: Config, directory: &Path, host: H) -> Result<Self, KeeperError> {
         let ledger = load_ledger(directory)?;
         let path = directory.join("key.der");
         let key = state::read(&path)?.ok_or(KeeperError::NoLedger(path))?;

@@ -18,6 +18,7 @@ pub mod host;
 pub mod join;
 pub mod keeper;
 pub mod labels;
+pub mod leave;
 pub mod ledger;
 pub mod observed;
 pub mod ownership;

@@ -1,7 +1,7 @@
-//! `muster-agent`: join, courier, keeper, status, plan.
+//! `muster-agent`: join, courier, keeper, status, plan, leave.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, IsTerminal, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::mpsc::{self, TrySendError},
@@ -11,9 +11,11 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use muster_agent::{
     channel, config, courier, door,
-    host::{self, Linux, clocks, notify, peer, state, timer::Timer},
-    join,
-    keeper::{self, Keeper},
+    host::{self, Linux, clocks, notify, peer, state, timer::Timer, units},
+    join::{self, Memory},
+    keeper::{self, Keeper, leaving::Leaving},
+    leave,
+    plan::leave::Created,
 };
 use muster_proto::{receipt::HostMode, token::JoinToken};
 
@@ -47,6 +49,9 @@ enum Verb {
         /// An account with a way to root that Muster never touches.
         #[arg(long, value_name = "LOGIN")]
         break_glass: Vec<String>,
+        /// Give up what this host knows of a fleet that it has left, and join as a new host.
+        #[arg(long)]
+        reset: bool,
     },
     /// Run the process that changes the host; it has no network.
     Keeper,
@@ -56,6 +61,19 @@ enum Verb {
     Status,
     /// Show what would be changed now; needs no controller. Exit code 3 if anything would be.
     Plan,
+    /// Leave the fleet: adopted accounts get back what adoption replaced, created ones stay. Needs no
+    /// controller, and may be run again.
+    Leave {
+        /// Lock the accounts that Muster created.
+        #[arg(long)]
+        lock: bool,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+        /// Show what would be done and end.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -78,14 +96,29 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<ExitCode> {
     match &cli.verb {
-        Verb::Join { token, token_file, enforce, break_glass } => {
+        Verb::Join { token, token_file, enforce, break_glass, reset } => {
             let token = token_text(token.as_deref(), token_file.as_deref())?;
-            join_fleet(cli, &token, *enforce, break_glass)?;
+            let memory = if *reset { Memory::Reset } else { Memory::Keep };
+            join_fleet(cli, &token, memory, *enforce, break_glass)?;
         }
         Verb::Keeper => keep(cli)?,
         Verb::Courier => carry(cli)?,
         Verb::Status => status(cli)?,
         Verb::Plan => return plan(cli),
+        Verb::Leave { lock, yes, dry_run } => {
+            let created = if *lock { Created::Lock } else { Created::Stay };
+            return leave_fleet(
+                cli,
+                created,
+                if *dry_run {
+                    Leaver::Looks
+                } else if *yes {
+                    Leaver::Agreed
+                } else {
+                    Leaver::Asked
+                },
+            );
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -129,7 +162,13 @@ fn without_newline(mut text: String) -> String {
     text
 }
 
-fn join_fleet(cli: &Cli, token: &str, enforce: bool, break_glass: &[String]) -> Result<()> {
+fn join_fleet(
+    cli: &Cli,
+    token: &str,
+    memory: Memory,
+    enforce: bool,
+    break_glass: &[String],
+) -> Result<()> {
     if !peer::is_root() {
         bail!("only root can let a host join");
     }
@@ -158,7 +197,7 @@ fn join_fleet(cli: &Cli, token: &str, enforce: bool, break_glass: &[String]) -> 
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let host = runtime.block_on(join::join(&cli.state, &token, clocks::read().wall))?;
+    let host = runtime.block_on(join::join(&cli.state, &token, memory, clocks::read().wall))?;
     if !present {
         state::make_directory(cli.config.parent().unwrap_or(Path::new("/")), 0o755)?;
         state::replace(&cli.config, text.as_bytes(), 0o644)?;
@@ -166,6 +205,69 @@ fn join_fleet(cli: &Cli, token: &str, enforce: bool, break_glass: &[String]) -> 
     writeln!(io::stdout(), "joined as host {host}, mode {}", mode_word(config.policy.mode))?;
     writeln!(io::stdout(), "start it: systemctl enable --now muster-agent muster-agent-courier")?;
     Ok(())
+}
+
+/// What root who leaves has said.
+#[derive(Clone, Copy)]
+enum Leaver {
+    /// Only show it.
+    Looks,
+    /// Do it.
+    Agreed,
+    /// Ask first.
+    Asked,
+}
+
+fn leave_fleet(cli: &Cli, created: Created, leaver: Leaver) -> Result<ExitCode> {
+    if !peer::is_root() {
+        bail!("only root can let a host leave");
+    }
+    let (config, keeper) = (load_config(cli)?, cli.state.join("keeper"));
+    let shown = Leaving::look(config.clone(), &keeper, Linux::open_to_look()?, created)?;
+    let mut out = io::stdout();
+    for (word, subject, detail) in shown.notes() {
+        writeln!(out, "{word} {subject} {detail}")?;
+    }
+    for (login, how) in shown.stays() {
+        writeln!(out, "{login} {how}")?;
+    }
+    for finding in shown.findings() {
+        writeln!(out, "{} {}: {}", finding.kind, finding.subject, finding.detail)?;
+    }
+    match leaver {
+        Leaver::Looks => return Ok(ExitCode::SUCCESS),
+        Leaver::Agreed => {}
+        Leaver::Asked => agree()?,
+    }
+    // From here on nobody else changes accounts; what is left to do is looked up again.
+    units::retire()?;
+    let host = Linux::open(config.policy.home_base.as_str())?;
+    let (fleet, applied) = Leaving::look(config, &keeper, host, created)?.leave()?;
+    let mut failed = 0;
+    for outcome in &applied.outcomes {
+        if let Some(why) = &outcome.failure {
+            failed += 1;
+            writeln!(io::stderr(), "failed: {} {}: {why}", outcome.action, outcome.subject)?;
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} things could not be done; run `muster-agent leave` again");
+    }
+    leave::forget_controller(&cli.state.join("courier"))?;
+    writeln!(out, "left fleet {}; what this host knows of it stays", fleet.short())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn agree() -> Result<()> {
+    if !io::stdin().is_terminal() {
+        bail!(
+            "this needs an answer, and nobody is here to give it; give `--yes` when you have read the list"
+        );
+    }
+    write!(io::stderr(), "Leave the fleet? Type yes: ")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    if answer.trim() == "yes" { Ok(()) } else { bail!("not confirmed; nothing was done") }
 }
 
 fn mode_word(mode: HostMode) -> &'static str {

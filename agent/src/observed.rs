@@ -137,11 +137,12 @@ impl Scope {
             let home = policy.home_of(login, &account.grant);
             (login.clone(), Wanted { uid, home })
         });
-        let leaving = ownership.accounts.keys().filter(|l| !desired.accounts.contains_key(*l));
+        let leaving = ownership.accounts.iter();
+        let leaving = leaving.filter(|(login, own)| own.is_let_go(desired.accounts.get(*login)));
         Self {
             wanted: wanted.collect(),
             home_base: policy.home_base.as_str().to_owned(),
-            leaving: leaving.cloned().collect(),
+            leaving: leaving.map(|(login, _)| login.clone()).collect(),
             uids: ownership
                 .accounts
                 .iter()

@@ -2,16 +2,16 @@
 //! it before anything is changed, so that what a crash leaves behind is known as ours, and as it
 //! came out afterwards. Accounts that are not in here are never changed.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
+    desired::Account,
     name::{Gid, Login, Uid, UnixGroupName},
     statement::{UnixGroupMode, UserKind},
     time::Timestamp,
 };
+
+use crate::format::OldLine;
 
 /// What is Muster's on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,25 +42,32 @@ pub struct OwnedAccount {
 }
 
 /// How an account became Muster's.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Muster created it.
     Created,
-    /// It was there; these were its lines, which leaving gives back.
-    Adopted {
-        /// Its line in passwd.
-        passwd: String,
-        /// Its line in shadow.
-        shadow: String,
-    },
+    /// It was there, and this is what leaving gives back.
+    Adopted(Before),
 }
 
-impl fmt::Debug for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The shadow line holds a hash.
-        f.write_str(match self {
-            Self::Created => "Created",
-            Self::Adopted { .. } => "Adopted",
-        })
+/// What an account was before it was adopted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    /// Its line in passwd.
+    pub passwd: OldLine,
+    /// Its line in shadow.
+    pub shadow: OldLine,
+    /// The supplementary Unix groups that it was in.
+    pub unix_groups: BTreeSet<String>,
+}
+
+impl OwnedAccount {
+    /// Says whether it is Muster's no longer to keep: nobody is to have it, or no adoption names it
+    /// any more. It is locked then, whatever else its user still has.
+    pub fn is_let_go(&self, desired: Option<&Account>) -> bool {
+        match &self.origin {
+            Origin::Created => desired.is_none(),
+            Origin::Adopted(_) => desired.is_none_or(|account| account.adopts.is_none()),
+        }
     }
 }

@@ -11,6 +11,7 @@ mod access;
 mod accounts;
 pub mod action;
 mod judge;
+pub mod leave;
 mod purge;
 mod unix_groups;
 
@@ -30,7 +31,7 @@ use self::{
     unix_groups::Membership,
 };
 use crate::{
-    format::{Entry, passwd, ssh},
+    format::{passwd, ssh},
     observed::ObservedState,
     ownership::{Origin, OwnedAccount, Ownership},
     policy::{AccountName, HostPolicy},
@@ -80,7 +81,7 @@ pub fn plan(
     findings.extend(judged.findings.iter().cloned());
     findings.sort();
 
-    let ownership_after = intended(observed, ownership, &judged, &membership, &endings);
+    let ownership_after = intended(ownership, &judged, &membership, &endings);
     let mut order = Order::default();
     order.files(Phase::Take, Action::Sudo, sudo.take, |files| SUDO_WORDS.take(files));
     order.accounts(Phase::Take, lines.take, lines.take_notes);
@@ -165,7 +166,6 @@ fn departed(observed: &ObservedState, judged: &Judged<'_>, now: Timestamp) -> Ve
 /// What is Muster's if all goes well, with the sessions that have yet to end: if the keeper is
 /// stopped in between, the next plan ends them.
 fn intended(
-    observed: &ObservedState,
     ownership: &Ownership,
     judged: &Judged<'_>,
     membership: &Membership<'_>,
@@ -175,13 +175,10 @@ fn intended(
     let mut accounts: BTreeMap<_, _> =
         others.map(|(login, owned)| (login.clone(), owned.clone())).collect();
     for (login, kept) in &judged.kept {
-        let origin = match kept.standing {
+        let origin = match &kept.standing {
             Standing::New => Origin::Created,
             Standing::Held(_, owned) => owned.origin.clone(),
-            Standing::Adopted(entry) => Origin::Adopted {
-                passwd: text(Some(entry)),
-                shadow: text(observed.shadow.get(login.as_str())),
-            },
+            Standing::Adopted(_, before) => Origin::Adopted(before.clone()),
         };
         let given = membership.given.get(*login).cloned().unwrap_or_default();
         let owned = OwnedAccount {
@@ -201,10 +198,6 @@ fn intended(
         }
     }
     Ownership { accounts, unix_groups: membership.owned.clone() }
-}
-
-fn text(entry: Option<Entry<'_>>) -> String {
-    entry.map(|entry| String::from_utf8_lossy(entry.line()).into_owned()).unwrap_or_default()
 }
 
 #[derive(Default)]

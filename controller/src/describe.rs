@@ -32,8 +32,8 @@ pub fn content(content: &Content, statements: &Statements) -> Vec<String> {
         Content::Assignment(assignment) => of_assignment(assignment, statements),
         Content::Adoption(Adoption { user, host, login, uid }) => vec![
             format!("{} takes over the account `{login}`", named(user, statements)),
-            format!("uid {uid} there"),
             format!("on host {host}"),
+            format!("uid {uid} is kept there"),
         ],
         Content::Removal(kind) => vec![format!("the {kind} is removed")],
         Content::Revoked { kind, revocation } => {

@@ -7,7 +7,7 @@ use muster_proto::{
     derive::{Circumstances, Statements, derive},
     desired::{Entitlement, Grant},
     id::HostId,
-    name::{Login, UnixGroupName},
+    name::{Login, Uid, UnixGroupName},
     revocations::Revocations,
     selector::Labels,
     sudo::SudoCommand,
@@ -36,6 +36,8 @@ pub struct Effect {
     pub hostname: String,
     /// Logins that get an account.
     pub gained: BTreeSet<Login>,
+    /// Logins whose account is there already and becomes theirs, each with the uid that it keeps.
+    pub takes_over: BTreeMap<Login, Uid>,
     /// Logins whose account is locked.
     pub lost: BTreeSet<Login>,
     /// Logins whose account stays and changes, each with what is new and what goes.
@@ -83,6 +85,20 @@ fn effect(host: &HostLabels, old: &BTreeSet<Grant>, new: &BTreeSet<Grant>) -> Op
             changed.insert(login.clone(), words);
         }
     }
+    let adopted = |grants: &BTreeMap<Login, BTreeSet<Entitlement>>| -> BTreeMap<Login, Uid> {
+        let uid = |all: &BTreeSet<Entitlement>| {
+            all.iter().find_map(|entitlement| match entitlement {
+                Entitlement::Adoption(uid) => Some(*uid),
+                _ => None,
+            })
+        };
+        grants.iter().filter_map(|(login, all)| Some((login.clone(), uid(all)?))).collect()
+    };
+    let (adopted, mut takes_over) = (adopted(&before), adopted(&after));
+    let mut lost: BTreeSet<Login> = had.difference(&has).cloned().collect();
+    // An account that no adoption names any more is locked, whatever else its user still has.
+    lost.extend(adopted.keys().filter(|login| !takes_over.contains_key(login)).cloned());
+    takes_over.retain(|login, uid| adopted.get(login) != Some(uid));
     let root = |grants: &BTreeMap<Login, BTreeSet<Entitlement>>| -> BTreeSet<Login> {
         let reaches = |(login, all): (&Login, &BTreeSet<Entitlement>)| {
             all.iter().any(reaches_root).then(|| login.clone())
@@ -94,7 +110,8 @@ fn effect(host: &HostLabels, old: &BTreeSet<Grant>, new: &BTreeSet<Grant>) -> Op
         id: host.id,
         hostname: host.hostname.clone(),
         gained: has.difference(&had).cloned().collect(),
-        lost: had.difference(&has).cloned().collect(),
+        takes_over,
+        lost,
         changed,
         gains_root: can.difference(&could).cloned().collect(),
         loses_root: could.difference(&can).cloned().collect(),

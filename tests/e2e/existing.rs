@@ -21,7 +21,7 @@ fn on(hosts: &str, person: &Person, more: &str) -> String {
 }
 
 /// Returns the lines of the account files that name a login, by file.
-fn lines_of(host: &Host, login: &str) -> BTreeMap<&'static str, Vec<String>> {
+pub(crate) fn lines_of(host: &Host, login: &str) -> BTreeMap<&'static str, Vec<String>> {
     let lines = |file: &str| -> Vec<String> {
         let text = String::from_utf8(host.read(file).unwrap()).unwrap();
         let own = |line: &&str| line.split([':', ',']).any(|field| field == login);

@@ -175,6 +175,12 @@ pub fn remove(path: &Path) -> Result<(), StateError> {
     }
 }
 
+/// Removes the files in a directory, which is made if it is not there.
+pub fn remove_files(directory: &Path) -> Result<(), StateError> {
+    make_directory(directory, 0o700)?;
+    names(directory)?.iter().try_for_each(|name| remove(&directory.join(name)))
+}
+
 /// Makes a directory that is for its owner alone, unless it is there.
 pub fn make_directory(path: &Path, mode: u32) -> Result<(), StateError> {
     fs::DirBuilder::new()

@@ -18,7 +18,8 @@ use prost::Message;
 use super::{BadLedger, Kept, Known, Ledger, Signer};
 use crate::{
     clock::Remembered,
-    ownership::{Origin, OwnedAccount},
+    format::OldLine,
+    ownership::{Before, Origin, OwnedAccount},
 };
 
 /// The file. Tags are never used again.
@@ -120,6 +121,9 @@ struct FileAccount {
     /// 0 for one that is not locked.
     #[prost(uint64, tag = "9")]
     locked_at: u64,
+    /// The supplementary Unix groups from before an adoption.
+    #[prost(string, repeated, tag = "10")]
+    unix_groups: Vec<String>,
 }
 
 fn revisions(ended: &[FileEnded]) -> Result<BTreeMap<Id, u64>, BadLedger> {
@@ -134,15 +138,15 @@ fn file_revisions(ended: &BTreeMap<Id, u64>) -> Vec<FileEnded> {
 
 impl FileAccount {
     fn new(login: &Login, owned: &OwnedAccount) -> Self {
-        let (passwd, shadow) = match &owned.origin {
-            Origin::Created => (String::new(), String::new()),
-            Origin::Adopted { passwd, shadow } => (passwd.clone(), shadow.clone()),
+        let before = match &owned.origin {
+            Origin::Created => Before::default(),
+            Origin::Adopted(before) => before.clone(),
         };
         Self {
             login: login.to_string(),
             uid: owned.uid.get(),
-            passwd,
-            shadow,
+            passwd: before.passwd.as_str().to_owned(),
+            shadow: before.shadow.as_str().to_owned(),
             service: owned.kind == UserKind::Service,
             mode: match owned.mode {
                 UnixGroupMode::HandsOff => 0,
@@ -152,6 +156,7 @@ impl FileAccount {
             given: owned.given.iter().map(ToString::to_string).collect(),
             sessions_owed: owned.sessions_owed,
             locked_at: owned.locked_at.map_or(0, |at| at.0),
+            unix_groups: before.unix_groups.into_iter().collect(),
         }
     }
 
@@ -162,7 +167,11 @@ impl FileAccount {
             origin: if self.passwd.is_empty() {
                 Origin::Created
             } else {
-                Origin::Adopted { passwd: self.passwd.clone(), shadow: self.shadow.clone() }
+                Origin::Adopted(Before {
+                    passwd: OldLine::kept(&self.passwd),
+                    shadow: OldLine::kept(&self.shadow),
+                    unix_groups: self.unix_groups.iter().cloned().collect(),
+                })
             },
             kind: if self.service { UserKind::Service } else { UserKind::Person },
             mode: match self.mode {
@@ -308,7 +317,11 @@ mod tests {
             locked_at: None,
         };
         let adopted = OwnedAccount {
-            origin: Origin::Adopted { passwd: "ana:x".to_owned(), shadow: String::new() },
+            origin: Origin::Adopted(Before {
+                passwd: OldLine::kept("ana:x"),
+                shadow: OldLine::default(),
+                unix_groups: BTreeSet::from(["adm".to_owned()]),
+            }),
             kind: UserKind::Service,
             sessions_owed: true,
             locked_at: Some(Timestamp(1)),

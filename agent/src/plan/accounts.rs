@@ -43,9 +43,9 @@ impl Lines {
             this.lock(observed, login.as_str(), leaving.owned.kind);
         }
         for (login, kept) in &judged.kept {
-            match kept.standing {
+            match &kept.standing {
                 Standing::New => this.create(observed, policy, login, kept, today),
-                Standing::Adopted(_) | Standing::Held(..) => {
+                Standing::Adopted(..) | Standing::Held(..) => {
                     this.keep(observed, policy, login, kept, today);
                 }
             }
@@ -130,9 +130,9 @@ impl Lines {
         today: u64,
     ) {
         let login = who.as_str();
-        let (entry, created) = match kept.standing {
-            Standing::Adopted(entry) => (entry, false),
-            Standing::Held(entry, owned) => (entry, owned.origin == Origin::Created),
+        let (entry, created) = match &kept.standing {
+            Standing::Adopted(entry, _) => (*entry, false),
+            Standing::Held(entry, owned) => (*entry, owned.origin == Origin::Created),
             Standing::New => return,
         };
         let held = matches!(kept.standing, Standing::Held(..));
@@ -177,7 +177,12 @@ impl Lines {
         changes.dedup();
         let detail = changes.join(", ");
         if !held {
-            let detail = format!("uid {} kept", kept.uid);
+            let with =
+                if kept.account.password.is_some() { "password kept" } else { "no password" };
+            let detail = format!(
+                "uid {} and primary gid {} kept, {with}; its own authorized_keys no longer count",
+                kept.uid, kept.gid
+            );
             self.give_notes.push(note("account-adopted", login, detail));
         } else if unlocked {
             self.give_notes.push(note("account-unlocked", login, detail));

@@ -2,7 +2,7 @@
 //! is never taken over unless a statement names the uid found here; a refusal stops one account and
 //! leaves the others alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
     desired::{Account, Clash, DesiredState},
@@ -11,9 +11,9 @@ use muster_proto::{
 };
 
 use crate::{
-    format::{Entry, Table, group, passwd},
+    format::{Entry, OldLine, Table, group, passwd, ssh::MARKER},
     observed::{Elsewhere, Home, ObservedState},
-    ownership::{Origin, OwnedAccount, Ownership},
+    ownership::{Before, Origin, OwnedAccount, Ownership},
     policy::HostPolicy,
 };
 
@@ -40,12 +40,12 @@ pub(super) struct Kept<'a> {
 }
 
 /// Whether an account is there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Standing<'a> {
     /// It is to be created.
     New,
     /// It is there and becomes Muster's.
-    Adopted(Entry<'a>),
+    Adopted(Entry<'a>, Before),
     /// It is there and Muster's.
     Held(Entry<'a>, &'a OwnedAccount),
 }
@@ -102,6 +102,9 @@ pub(super) fn judge<'a>(
     judged.findings.extend(desired.clashes.iter().map(clash));
     let judge = Judge { observed, desired, policy, numbers: &numbers };
     for (login, account) in &desired.accounts {
+        if ownership.accounts.get(login).is_some_and(|owned| owned.is_let_go(Some(account))) {
+            continue;
+        }
         match judge.account(login, account, ownership.accounts.get(login)) {
             Ok(kept) => {
                 judged.kept.insert(login, kept);
@@ -110,7 +113,7 @@ pub(super) fn judge<'a>(
         }
     }
     for (login, owned) in &ownership.accounts {
-        if desired.accounts.contains_key(login) {
+        if !owned.is_let_go(desired.accounts.get(login)) {
             continue;
         }
         if policy.protects(login.as_str()) {
@@ -143,7 +146,11 @@ pub(super) fn judge<'a>(
 fn clash(clash: &Clash) -> Finding {
     let list = |names: Vec<&str>| names.join(", ");
     match clash {
-        Clash::Login(login) => finding("clash", login, "two users have this login"),
+        Clash::Login(login) => {
+            let detail =
+                "two users have this login, or its user's uid is not the one that it has here";
+            finding("clash", login, detail)
+        }
         Clash::Uid(uid, logins) => {
             let detail = list(logins.iter().map(Login::as_str).collect());
             finding("clash", uid, format!("one uid for {detail}"))
@@ -272,15 +279,26 @@ impl<'a> Judge<'a, '_> {
         if self.numbers.logins.names(uid.get()).count() > 1 {
             return refuse(format!("several logins have uid {uid}"));
         }
-        let (Some(gid), Some(_)) =
-            (entry.number(passwd::GID), self.observed.shadow.get(login.as_str()))
+        let shadow = self.observed.shadow.get(login.as_str()).and_then(OldLine::of);
+        let (Some(gid), Some(passwd), Some(shadow)) =
+            (entry.number(passwd::GID), OldLine::of(entry), shadow)
         else {
             return refuse("its lines in passwd and shadow are not sound".to_owned());
         };
         if gid == 0 {
             return refuse("its primary Unix group is root's".to_owned());
         }
-        Ok(Kept { account, uid, gid, standing: Standing::Adopted(entry) })
+        let unix_groups = self.unix_groups_of(login);
+        let before = Before { passwd, shadow, unix_groups };
+        Ok(Kept { account, uid, gid, standing: Standing::Adopted(entry, before) })
+    }
+
+    /// The supplementary Unix groups that an account is in, but for the marker.
+    fn unix_groups_of(&self, login: &Login) -> BTreeSet<String> {
+        let is_member = |entry: &Entry<'_>| group::members(*entry).any(|m| m == login.as_str());
+        let entries = self.observed.group.entries().filter(is_member);
+        let names = entries.filter_map(|entry| entry.text(0));
+        names.filter(|name| *name != MARKER).map(str::to_owned).collect()
     }
 }
 

@@ -205,7 +205,7 @@ impl<'a> Membership<'a> {
             .collect();
         for (login, kept) in &judged.kept {
             let (Standing::Held(..), Some(running)) =
-                (kept.standing, observed.running.get(&kept.uid.get()))
+                (&kept.standing, observed.running.get(&kept.uid.get()))
             else {
                 continue;
             };
@@ -290,7 +290,7 @@ impl<'a> Membership<'a> {
 
 fn rules<'a>(judged: &Judged<'a>) -> BTreeMap<&'a str, Rule<'a>> {
     let kept = judged.kept.iter().map(|(login, kept)| {
-        let given = match kept.standing {
+        let given = match &kept.standing {
             Standing::Held(_, owned) => Some(&owned.given),
             _ => None,
         };

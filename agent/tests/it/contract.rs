@@ -112,6 +112,28 @@ fn an_adopted_account_keeps_its_uid_and_what_it_replaces_is_remembered() {
 }
 
 #[test]
+fn an_adoption_that_ends_locks_the_account_though_its_user_is_still_assigned() {
+    on_both(|host| {
+        let mut owned = Ownership::default();
+        // The same uid in the fleet and on the host, and another one.
+        for uid in [1_500, 2_002] {
+            let adopted = Desired::default()
+                .user("eve", uid)
+                .change("eve", |eve| eve.adopts = Some(Uid::parse(1_500).unwrap()));
+            let (_, applied) = converge(host, &adopted, &mut owned);
+            assert_eq!(applied.convergence, Convergence::Done);
+            let ended = Desired::default().user("eve", uid);
+            let (_, applied) = converge(host, &ended, &mut owned);
+            assert_eq!(by_word(&applied)["account-locked"], 1);
+            let (observed, plan) = look(host, &ended, &owned);
+            assert!(observed.shadow.get("eve").unwrap().field(1).starts_with(b"!"));
+            assert!(!observed.keys.contains_key("eve"));
+            assert!(plan.is_empty(), "{:#?}", plan.actions);
+        }
+    });
+}
+
+#[test]
 fn a_lost_key_ends_sessions_and_an_added_one_does_not() {
     on_both(|host| {
         let mut owned = Ownership::default();

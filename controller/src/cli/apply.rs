@@ -41,9 +41,9 @@ pub async fn run(common: &Globals, args: &ApplyArgs) -> Result<End> {
     let mut session = common.session().await?;
     let resumed =
         if args.dry_run { None } else { resume::run(common, &mut session, args.yes).await? };
-    let resolved = plan::resolve(&args.files, &session)?;
-    let confirmed = losses::confirmed(&args.files.confirm_revocation, session.tool.chain())?;
     let hosts = plan::hosts(&mut session).await?;
+    let resolved = plan::resolve(&args.files, &session, &hosts)?;
+    let confirmed = losses::confirmed(&args.files.confirm_revocation, session.tool.chain())?;
     let effects = plan::effects(&session, &resolved.statements, &hosts);
     if common.output == Format::Table {
         plan::show(common.output, &resolved, &effects, session.tool.chain(), &confirmed)?;

@@ -50,6 +50,12 @@ pub(super) fn of_declaration(error: &ResolveError) -> String {
         ResolveError::Fixed { .. } => {
             "take the number out of the file, or give that one".to_owned()
         }
+        ResolveError::Host { found: 0, .. } => {
+            "name one that has joined: `muster host list` shows which there are".to_owned()
+        }
+        ResolveError::Host { .. } => {
+            "name it by its full id, as in `muster host list --output json`".to_owned()
+        }
         ResolveError::Exhausted(what) => format!(
             "give one yourself, as `{what}: NUMBER`, from 1000 to 59999 or 100000 to 499999 and \
              outside that range; no command widens it yet"
@@ -76,5 +82,6 @@ fn of_flaw(flaw: Flaw) -> &'static str {
         Flaw::BothModes => "keep one: `exactly` also removes all others, `at_least` does not",
         Flaw::NoCommand => "name one, such as `/usr/bin/id` or `ALL`, or take the rule out",
         Flaw::Subject => "give exactly one: `user: LOGIN` or `group: NAME`",
+        Flaw::Moved => "declare another one under another name, and list this one under `absent`",
     }
 }

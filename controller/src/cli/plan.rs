@@ -71,6 +71,8 @@ struct ChangeView {
 struct EffectView {
     host: String,
     gained: Vec<String>,
+    /// Accounts that are there already and become a user's.
+    takes_over: Vec<String>,
     lost: Vec<String>,
     changed: Vec<String>,
     gains_root: Vec<String>,
@@ -78,7 +80,7 @@ struct EffectView {
 }
 
 /// Reads files and resolves them against what was verified.
-pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
+pub fn resolve(files: &Files, session: &Session, hosts: &[HostLabels]) -> Result<Resolved> {
     let declared = declare::read(&files.file).map_err(|wrong| {
         let cure = cure::of_file(&wrong);
         hint(usage(wrong), cure)
@@ -95,6 +97,7 @@ pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
     };
     let mut ground = Ground {
         chain: session.tool.chain(),
+        hosts,
         reinstate: &logins.map_err(|wrong| {
             let wrong = anyhow::Error::from(wrong).context("--reinstate");
             hint(usage(wrong), "`muster user list` shows who was offboarded or revoked")
@@ -114,8 +117,8 @@ pub fn resolve(files: &Files, session: &Session) -> Result<Resolved> {
 /// Runs the verb.
 pub async fn run(common: &Globals, args: &PlanArgs) -> Result<End> {
     let mut session = common.session().await?;
-    let resolved = resolve(&args.files, &session)?;
     let hosts = hosts(&mut session).await?;
+    let resolved = resolve(&args.files, &session, &hosts)?;
     let effects = effects(&session, &resolved.statements, &hosts);
     let confirmed = losses::confirmed(&args.files.confirm_revocation, session.tool.chain())?;
     show(common.output, &resolved, &effects, session.tool.chain(), &confirmed)?;
@@ -209,13 +212,19 @@ fn change(difference: &Difference, statements: &Statements) -> ChangeView {
 
 fn effect(effect: &Effect) -> EffectView {
     let texts = |logins: &BTreeSet<Login>| logins.iter().map(ToString::to_string).collect();
+    // Who takes an account over is not given a new one.
+    let adopts = |login: &&Login| effect.takes_over.contains_key(*login);
+    let gained = effect.gained.iter().filter(|login| !adopts(login)).cloned().collect();
+    let takes_over =
+        effect.takes_over.iter().map(|(login, uid)| format!("{login}, uid {uid} kept"));
     let changed = effect
         .changed
         .iter()
         .flat_map(|(login, words)| words.iter().map(move |word| format!("{login}: {word}")));
     EffectView {
         host: effect.hostname.clone(),
-        gained: texts(&effect.gained),
+        gained: texts(&gained),
+        takes_over: takes_over.collect(),
         lost: texts(&effect.lost),
         changed: changed.collect(),
         gains_root: texts(&effect.gains_root),
@@ -251,6 +260,9 @@ fn lines(view: &PlanView) -> Vec<String> {
         };
         add("-", "locks", &host.lost);
         add("+", "gives an account to", &host.gained);
+        for taken in &host.takes_over {
+            add("!", "takes over the account of", std::slice::from_ref(taken));
+        }
         add("!", "lets become ROOT:", &host.gains_root);
         add("-", "no longer lets become root:", &host.loses_root);
         lines.extend(host.changed.iter().map(|line| format!("  ~ {line}")));

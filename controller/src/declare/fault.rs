@@ -77,6 +77,16 @@ pub enum ResolveError {
         /// The number.
         what: String,
     },
+    /// A hostname that no host has, or several.
+    #[error("adoption `{name}` names host `{host}`, and {}", called(*.found))]
+    Host {
+        /// Which adoption.
+        name: String,
+        /// The host as named.
+        host: String,
+        /// How many hosts call themselves so.
+        found: usize,
+    },
     /// No number is left.
     #[error("no {0} is left in the range that the trust root gives")]
     Exhausted(&'static str),
@@ -113,6 +123,16 @@ pub enum Flaw {
     /// An assignment to nobody, or to two.
     #[error("it needs a `user` or a `group`, one of them")]
     Subject,
+    /// An adoption that would be another one.
+    #[error("an adoption stays with its user and its host")]
+    Moved,
+}
+
+fn called(found: usize) -> String {
+    match found {
+        0 => "no host is called so".to_owned(),
+        found => format!("{found} hosts are called so"),
+    }
 }
 
 /// A place in a file, for people.

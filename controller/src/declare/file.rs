@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::{
     dates::When,
     fault::Place,
-    text::{At, KeyLine, Number, Placed, Text},
+    text::{At, HostName, KeyLine, Number, Placed, Text},
 };
 
 /// What one or several files declare.
@@ -34,6 +34,8 @@ pub struct Declared {
     pub roles: BTreeMap<Text<ObjectName>, Role>,
     /// Who has which role where, by name.
     pub assignments: BTreeMap<Text<ObjectName>, Assignment>,
+    /// Accounts that hosts already have and that become a user's, by name.
+    pub adoptions: BTreeMap<Text<ObjectName>, Adoption>,
     /// What is to go.
     pub absent: Absent,
     /// Where which thing is said.
@@ -215,6 +217,18 @@ pub struct Assignment {
     pub ticket: Option<Text<Line>>,
 }
 
+/// An account that one host already has and that becomes a user's.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Adoption {
+    /// The user, whose login is the account's.
+    pub user: Text<Login>,
+    /// The one host: its full id, or its hostname if no other host has it.
+    pub host: Text<HostName>,
+    /// The uid found there, which the account keeps.
+    pub uid: Text<Number>,
+}
+
 /// What is to go.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -229,6 +243,8 @@ pub struct Absent {
     pub roles: Vec<Text<ObjectName>>,
     /// Assignments.
     pub assignments: Vec<Text<ObjectName>>,
+    /// Adoptions.
+    pub adoptions: Vec<Text<ObjectName>>,
 }
 
 impl Absent {
@@ -243,6 +259,7 @@ impl Absent {
             of(Kind::UnixGroup, &self.unix_groups),
             of(Kind::Role, &self.roles),
             of(Kind::Assignment, &self.assignments),
+            of(Kind::Adoption, &self.adoptions),
         ];
         all.into_iter().flatten()
     }

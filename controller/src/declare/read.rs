@@ -170,6 +170,7 @@ fn merge(all: &mut Declared, one: Declared, path: &Path) -> Result<(), ReadError
     add(&mut all.unix_groups, one.unix_groups, Kind::UnixGroup, (declared, path))?;
     add(&mut all.roles, one.roles, Kind::Role, (declared, path))?;
     add(&mut all.assignments, one.assignments, Kind::Assignment, (declared, path))?;
+    add(&mut all.adoptions, one.adoptions, Kind::Adoption, (declared, path))?;
     for (kind, name, at) in one.absent.all() {
         let place = Place { path: path.to_owned(), at };
         all.sources.absent.entry((kind, name)).or_insert(place);
@@ -179,6 +180,7 @@ fn merge(all: &mut Declared, one: Declared, path: &Path) -> Result<(), ReadError
     all.absent.unix_groups.extend(one.absent.unix_groups);
     all.absent.roles.extend(one.absent.roles);
     all.absent.assignments.extend(one.absent.assignments);
+    all.absent.adoptions.extend(one.absent.adoptions);
     Ok(())
 }
 
@@ -265,6 +267,9 @@ mod tests {
             ("assignments:\n  a: {user: u, role: r, hosts: \"env=\"}\n", 2, "label"),
             ("assignments:\n  a: {user: u, role: r, hosts: \"\"}\n", 2, "empty selector"),
             ("assignments:\n  a: {user: u, hosts: all}\n", 2, "role"),
+            ("adoptions:\n  a: {user: una, host: web1}\n", 2, "uid"),
+            ("adoptions:\n  a: {user: una, host: \"web 1\", uid: 1001}\n", 2, "hostname"),
+            ("adoptions:\n  a: {user: una, host: web1, uid: 0}\n", 2, "uid"),
         ] {
             let (found, _, message) = fault(text);
             assert_eq!(found, line, "{text}: {message}");

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
     chain::Chain,
+    crypto::sha256,
     envelope::Document,
     id::{Id, Kind},
     name::Login,
@@ -20,6 +21,7 @@ use super::{
     fault::{Flaw, Misdeclared, Place, ResolveError},
     text::{At, Text},
 };
+use crate::preview::HostLabels;
 use numbers::Numbers;
 pub use removal::removal_of;
 
@@ -53,6 +55,8 @@ pub struct Ground<'a> {
     pub chain: &'a Chain,
     /// People who may come back after they were offboarded or revoked.
     pub reinstate: &'a BTreeSet<Login>,
+    /// The hosts, by their own word: only what they call themselves is looked at.
+    pub hosts: &'a [HostLabels],
     /// Makes ids that were never used.
     pub new_id: &'a mut dyn FnMut() -> Id,
 }
@@ -102,6 +106,11 @@ pub fn resolve(declared: &Declared, ground: &mut Ground<'_>) -> Result<Resolved,
         let content = work.assignment(entry, &name.value, assignment);
         put(&mut work, entry, content)?;
     }
+    for (name, adoption) in &declared.adoptions {
+        let entry = Entry::new(Kind::Adoption, name.value.as_str(), name.at);
+        let content = work.adoption(entry, adoption);
+        put(&mut work, entry, content)?;
+    }
     for (kind, name, at) in declared.absent.all() {
         let entry = Entry::new(kind, &name, at);
         work.remove(entry).map_err(|fault| in_file(entry, fault, &sources.absent))?;
@@ -143,6 +152,27 @@ impl<'n> Entry<'n> {
     }
 }
 
+/// Returns the id of the adoption of a name. An adoption's statement does not hold its name, so that
+/// the name has to lead to the id by itself, in every tool to the same one. An id that was removed is
+/// never used again: there the next one begins.
+fn adoption_id(chain: &Chain, name: &str) -> Id {
+    let mut before = 0_u64;
+    loop {
+        let counted = before.to_be_bytes();
+        let lineage = chain.lineage();
+        let parts =
+            [b"muster adoption\0", lineage.as_bytes().as_slice(), &counted, name.as_bytes()];
+        let mut id = [0; 16];
+        id.iter_mut().zip(sha256(&parts).as_bytes()).for_each(|(to, from)| *to = *from);
+        let id = Id::Object(id);
+        let known = chain.statements().get(&id);
+        if known.is_none_or(|known| known.content.state() != LeafState::Removed) {
+            return id;
+        }
+        before += 1;
+    }
+}
+
 struct Work<'a, 'g> {
     ground: &'a mut Ground<'g>,
     ids: BTreeMap<(Kind, String), Id>,
@@ -155,6 +185,10 @@ impl<'a, 'g> Work<'a, 'g> {
         let chain = ground.chain;
         let mut ids = BTreeMap::new();
         for (id, statement) in chain.statements() {
+            // What an adoption is called is not its name in the files but the login.
+            if statement.content.kind() == Kind::Adoption {
+                continue;
+            }
             if let Some(name) = statement.content.name() {
                 ids.insert((statement.content.kind(), name.to_owned()), *id);
             }
@@ -177,6 +211,13 @@ impl<'a, 'g> Work<'a, 'g> {
         declared.users.keys().for_each(|login| add(Kind::User, login.value.to_string()));
         declared.roles.keys().for_each(|name| add(Kind::Role, name.value.to_string()));
         declared.assignments.keys().for_each(|name| add(Kind::Assignment, name.value.to_string()));
+        let chain = self.ground.chain;
+        for name in declared.adoptions.keys().chain(&declared.absent.adoptions) {
+            let id = adoption_id(chain, name.value.as_str());
+            if chain.statements().contains_key(&id) || declared.adoptions.contains_key(name) {
+                self.ids.insert((Kind::Adoption, name.value.to_string()), id);
+            }
+        }
     }
 
     /// Finds what a value of an entry names.

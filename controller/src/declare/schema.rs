@@ -13,6 +13,7 @@ const NAMES: &[(&str, &str)] = &[
     ("unix_groups", "UnixGroupName"),
     ("roles", "ObjectName"),
     ("assignments", "ObjectName"),
+    ("adoptions", "ObjectName"),
 ];
 
 /// Returns the schema as it is published.

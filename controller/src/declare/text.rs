@@ -240,6 +240,38 @@ impl FromText for Number {
     }
 }
 
+/// How a file names a host: by its full id or by what it calls itself. Which one that is, is judged
+/// later.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostName(String);
+
+impl HostName {
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromText for HostName {
+    const DESCRIPTION: &'static str = "A host's full id or its hostname: a letter or digit, then up to 252 of them, `.`, `_` and `-`.";
+
+    fn rules() -> Schema {
+        pattern("[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let inside = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if begins && text.len() <= 253 && text.bytes().all(inside) {
+            return Ok(Self(text.to_owned()));
+        }
+        let shown: String = text.escape_debug().take(80).collect();
+        Err(format!(
+            "`{shown}` is neither a host's id nor a hostname: expected letters, digits, `.`, `_` and `-`"
+        ))
+    }
+}
+
 impl FromText for KeyLine {
     const DESCRIPTION: &'static str = "An SSH public key as in a `.pub` file: TYPE BASE64 COMMENT; \
         before it may stand, as in authorized_keys: from=\"NETWORKS\",command=\"COMMAND\",restrict";

@@ -3,16 +3,28 @@
 
 use std::collections::BTreeSet;
 
-use muster_controller::declare::{
-    self, Resolved,
-    resolve::{Ground, removal_of},
+use muster_controller::{
+    declare::{
+        self, Resolved,
+        resolve::{Ground, removal_of},
+    },
+    preview::HostLabels,
 };
-use muster_proto::{name::Login, statement::Content};
+use muster_proto::{id::Digest, name::Login, selector::Labels, statement::Content};
 
 use crate::world::{World, id};
 
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g a";
+
+/// Three hosts, of which two call themselves alike.
+fn hosts() -> Vec<HostLabels> {
+    let host = |id: u8, hostname: &str| {
+        let (id, hostname) = (Digest::new([id; 32]), hostname.to_owned());
+        HostLabels { id, hostname, labels: Labels::default() }
+    };
+    vec![host(1, "web1"), host(2, "twin"), host(3, "twin")]
+}
 
 /// Resolves files against an empty directory; they are called `a.yaml`, `b.yaml` and so on.
 fn resolve(files: &[&str]) -> Result<Resolved, String> {
@@ -29,8 +41,10 @@ fn resolve_in(world: &World, files: &[&str]) -> Result<Resolved, String> {
         made += 1;
         id(&made.to_string())
     };
+    let reinstate = BTreeSet::new();
+    let hosts = &hosts();
     let mut ground =
-        Ground { chain: &world.chain, reinstate: &BTreeSet::new(), new_id: &mut new_id };
+        Ground { chain: &world.chain, reinstate: &reinstate, hosts, new_id: &mut new_id };
     let declared = declare::read(&[folder.path().to_owned()]).map_err(|error| error.to_string());
     let resolved = declare::resolve(&declared?, &mut ground);
     resolved
@@ -65,6 +79,18 @@ fn a_fault_names_the_place_of_the_value_that_is_wrong() {
         ("absent: {groups: [una]}\n", "1:19", "does not have"),
         // A name that stands elsewhere too, as a key and as a value.
         ("groups: {una: {}}\nusers: {una: {}}\nabsent:\n  roles:\n  - una\n", "5:5", "role `una`"),
+        (
+            "users: {una: {}}\nadoptions:\n  a: {user: una, host: web2, uid: 1001}\n",
+            "3:24",
+            "host `web2`, and no host is called so",
+        ),
+        (
+            "users: {una: {}}\nadoptions:\n  a: {user: una, host: twin, uid: 1001}\n",
+            "3:24",
+            "2 hosts are called so",
+        ),
+        ("adoptions:\n  a: {user: una, host: web1, uid: 1001}\n", "2:13", "user `una`"),
+        ("absent: {adoptions: [a]}\n", "1:22", "adoption `a`, which the directory does not have"),
         // By an anchor: where it is used.
         (
             "users:\n  una: {ends: &day 2027-01-01, starts: 2026-01-01}\n  \
@@ -138,4 +164,67 @@ fn an_offboarded_users_number_is_neither_chosen_nor_given_on_request() {
     assert!(said.contains("gid 2000, which user `ula` has or had"), "{said}");
     let said = resolve_in(&world, &["users: {una: {}, uta: {}}\n"]).unwrap_err();
     assert!(said.contains("no uid is left"), "{said}");
+}
+
+/// Declares una and the adoption of her account, with this user, host and uid.
+fn adoption(user: &str, host: &str, uid: u32) -> String {
+    format!(
+        "users: {{una: {{uid: 7001}}, uta: {{}}}}\n\
+         adoptions: {{old: {{user: {user}, host: {host}, uid: {uid}}}}}\n"
+    )
+}
+
+fn adopted(resolved: &Resolved) -> Vec<(String, Digest, u32)> {
+    let found = resolved.differences.iter().filter_map(|difference| match &difference.after {
+        Content::Adoption(own) => Some((own.login.to_string(), own.host, own.uid.get())),
+        _ => None,
+    });
+    found.collect()
+}
+
+#[test]
+fn an_adoption_names_its_host_by_name_or_by_full_id() {
+    for (named, id) in [("web1".to_owned(), 1), ("03".repeat(32), 3), ("09".repeat(32), 9)] {
+        let found = adopted(&resolve(&[&adoption("una", &named, 1_001)]).unwrap());
+        assert_eq!(found, [("una".to_owned(), Digest::new([id; 32]), 1_001)], "{named}");
+    }
+}
+
+#[test]
+fn an_adoption_is_found_by_its_name_again_changed_removed_and_declared_anew() {
+    let mut world = World::new();
+    let first = resolve_in(&world, &[&adoption("una", "web1", 1_001)]).unwrap();
+    world.publish(first.statements);
+    let again = resolve_in(&world, &[&adoption("una", "web1", 1_001)]).unwrap();
+    assert_eq!(again.statements, []);
+    let other = resolve_in(&world, &[&adoption("una", "web1", 1_002)]).unwrap();
+    assert_eq!(other.statements.len(), 1);
+    assert_eq!(other.statements[0].revision, 2);
+
+    let gone = resolve_in(&world, &["absent: {adoptions: [old]}\n"]).unwrap();
+    assert_eq!(gone.statements.len(), 1);
+    world.publish(gone.statements);
+    let said = resolve_in(&world, &["absent: {adoptions: [old]}\n"]).unwrap_err();
+    assert!(said.contains("does not have"), "{said}");
+    // What was removed never returns: the name leads to another one, which may have another host.
+    let back = resolve_in(&world, &[&adoption("una", &"03".repeat(32), 1_001)]).unwrap();
+    assert_eq!(back.statements.len(), 1);
+    assert_eq!(back.statements[0].revision, 1);
+    assert_ne!(back.statements[0].id, other.statements[0].id);
+    world.publish(back.statements);
+}
+
+#[test]
+fn an_adoption_stays_with_its_user_and_its_host() {
+    let mut world = World::new();
+    let first = resolve_in(&world, &[&adoption("una", "web1", 1_001)]).unwrap();
+    world.publish(first.statements);
+    let host = "03".repeat(32);
+    for (text, place) in
+        [(adoption("una", &host, 1_001), "2:36"), (adoption("uta", "web1", 1_001), "2:25")]
+    {
+        let said = resolve_in(&world, &[&text]).unwrap_err();
+        assert!(said.starts_with(&format!("a.yaml:{place}: adoption `old`: ")), "{said}");
+        assert!(said.contains("stays with its user and its host"), "{said}");
+    }
 }

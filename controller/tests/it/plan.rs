@@ -52,7 +52,9 @@ fn resolved(world: &World, yaml: &str, reinstate: &[&str]) -> Resolved {
         id(&format!("{} {made}", world.links.len()))
     };
     let reinstate = reinstate.iter().map(|login| Login::parse(login).unwrap()).collect();
-    let mut ground = Ground { chain: &world.chain, reinstate: &reinstate, new_id: &mut new_id };
+    let hosts = &hosts();
+    let mut ground =
+        Ground { chain: &world.chain, reinstate: &reinstate, hosts, new_id: &mut new_id };
     resolve(&parse(yaml, "x.yaml".as_ref()).unwrap(), &mut ground).unwrap()
 }
 
@@ -296,6 +298,54 @@ fn a_plan_shows_what_else_is_signed() {
           + gives an account to ana
 
         4 changes, 2 hosts affected, root gained by 0 logins. Host effects rest on labels that the hosts reported themselves; this is no proof.
+    "]],
+    );
+}
+
+#[test]
+fn a_plan_shows_which_account_is_taken_over_and_that_it_is_locked_without_the_adoption() {
+    let mut world = World::new();
+    let first = resolved(&world, "groups: {dba: {}}\nroles: {dba: {}}\n", &[]);
+    world.publish(first.statements);
+    let adopting = "users: {ben: {groups: [dba]}}\n\
+         assignments: {dbas: {group: dba, role: dba, hosts: all}}\n\
+         adoptions: {ben-db1: {user: ben, host: db1, uid: 1001}}\n";
+    assert_plan(
+        &mut world,
+        adopting,
+        &[],
+        &expect![[r"
+        + create user ben
+              uid 1000
+              in group dba
+        + create assignment dbas
+              group dba → role dba
+              hosts all
+        + create adoption ben-db1
+              user ben takes over the account `ben`
+              on host 82e64648d9abefef3ab5143537554e7681ea1ba7b387881792033e9dce77f650
+              uid 1001 is kept there
+
+        on db1:
+          ! takes over the account of ben, uid 1001 kept
+        on web1:
+          + gives an account to ben
+
+        3 changes, 2 hosts affected, root gained by 0 logins. Host effects rest on labels that the hosts reported themselves; this is no proof.
+    "]],
+    );
+    assert_plan(
+        &mut world,
+        "absent: {adoptions: [ben-db1]}\n",
+        &[],
+        &expect![[r"
+        - remove adoption ben-db1
+
+        on db1:
+          - locks ben
+          ~ ben: - takes over the account with uid 1001
+
+        1 change, 1 host affected, root gained by 0 logins. Host effects rest on labels that the hosts reported themselves; this is no proof.
     "]],
     );
 }

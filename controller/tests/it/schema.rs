@@ -298,8 +298,28 @@ fn the_schema_takes_and_refuses_what_the_parsers_do() {
         "{users: {una: {from: [$]}}}",
         &["10.0.0.0/8", "::1", "everywhere", "10.0.0.0/"],
     ));
+    cases.extend(all(
+        "{adoptions: {a: {user: una, host: $, uid: 1001}}}",
+        &[
+            "web1",
+            "db-1.example.org",
+            "a_b",
+            "-a",
+            ".a",
+            "",
+            "a b",
+            "ä",
+            "a\n",
+            &long(253),
+            &long(254),
+        ],
+    ));
+    cases.extend(all("{adoptions: {$: {user: una, host: a, uid: 1001}}}", &names));
+    cases.extend(all("{absent: {adoptions: [$]}}", &names));
     for number in [0, 999, 1_000, 59_999, 60_000, 99_999, 100_000, 499_999, 500_000] {
         cases.push(format!("{{users: {{una: {{uid: {number}}}}}}}"));
+        let own = format!("{{user: una, host: a, uid: {number}}}");
+        cases.push(format!("{{adoptions: {{a: {own}}}}}"));
         cases.push(format!("{{unix_groups: {{data: {{gid: {number}}}}}}}"));
     }
     for text in [
@@ -308,6 +328,9 @@ fn the_schema_takes_and_refuses_what_the_parsers_do() {
         "{users: []}",
         "{users: {una: {service: maybe}}}",
         "{assignments: {a: {user: u, role: r}}}",
+        "{adoptions: {a: {user: una, host: a}}}",
+        "{adoptions: {a: {user: una, uid: 1001}}}",
+        "{adoptions: {a: {host: a, uid: 1001}}}",
         "{roles: {r: {ssh: {methods: [key, hardware-key, password]}}}}",
         "{roles: {r: {ssh: {methods: [keys]}}}}",
         "{roles: {r: {password: {max_days: 90, min_length: 14}}}}",

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use muster_proto::{
-    id::{Id, Kind},
+    id::{HostId, Id, Kind},
     name::{Gid, Login, ObjectName, Uid, UnixGroupName},
     statement::{
-        Assignment, Content, LoginMethod, MemberList, PasswordPolicy, Restrictions, Role,
+        Adoption, Assignment, Content, LoginMethod, MemberList, PasswordPolicy, Restrictions, Role,
         UnixGroup, UnixGroupMode, User, UserKey, UserKind,
     },
     sudo::{RunAs, RunAsUser, SudoPassword, SudoRule},
@@ -16,9 +16,9 @@ use muster_proto::{
 use super::{Entry, Fault, Work};
 use crate::declare::{
     dates::When,
-    fault::Flaw,
+    fault::{Flaw, ResolveError},
     file,
-    text::{At, KeyLine, Text},
+    text::{At, HostName, KeyLine, Text},
 };
 
 impl Work<'_, '_> {
@@ -168,6 +168,44 @@ impl Work<'_, '_> {
             ticket: inner(declared.ticket.as_ref()).unwrap_or_default(),
             recertify_by: None,
         }))
+    }
+
+    pub(super) fn adoption(
+        &self,
+        entry: Entry<'_>,
+        declared: &file::Adoption,
+    ) -> Result<Content, Fault> {
+        let user = self.find(entry, Kind::User, &declared.user)?;
+        let host = self.host(entry, &declared.host)?;
+        let uid = Uid::parse(declared.uid.value.0);
+        let uid = uid.map_err(|cause| entry.number(declared.uid.at, cause))?;
+        // The old host would never hear that it ended there.
+        if let Some(Content::Adoption(known)) =
+            self.current(entry.kind, entry.name).map(|s| &s.content)
+            && (known.user, known.host) != (user, host)
+        {
+            let moved = if known.user == user { declared.host.at } else { declared.user.at };
+            return Err(entry.value(moved, Flaw::Moved));
+        }
+        Ok(Content::Adoption(Adoption { user, host, login: declared.user.value.clone(), uid }))
+    }
+
+    /// Finds a host: a full id is one host's alone, whatever others call themselves.
+    fn host(&self, entry: Entry<'_>, named: &Text<HostName>) -> Result<HostId, Fault> {
+        let name = named.value.as_str();
+        if let Some(id) = HostId::parse_hex(name) {
+            return Ok(id);
+        }
+        let mut called = self.ground.hosts.iter().filter(|host| host.hostname == name);
+        match (called.next(), called.count()) {
+            (Some(host), 0) => Ok(host.id),
+            (first, others) => {
+                let found = others + usize::from(first.is_some());
+                let (adoption, host) = (entry.name.to_owned(), name.to_owned());
+                let error = ResolveError::Host { name: adoption, host, found };
+                Err(Fault { at: named.at, error })
+            }
+        }
     }
 }
 

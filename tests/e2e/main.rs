@@ -15,6 +15,7 @@ mod following;
 mod input;
 mod keeping;
 mod lifecycle;
+mod moving;
 mod places;
 mod reading;
 mod staying;

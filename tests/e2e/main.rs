@@ -12,6 +12,7 @@ mod controller;
 mod existing;
 mod fields;
 mod following;
+mod hindered;
 mod input;
 mod keeping;
 mod lifecycle;

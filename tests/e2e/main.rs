@@ -17,6 +17,7 @@ mod input;
 mod keeping;
 mod lifecycle;
 mod moving;
+mod names;
 mod places;
 mod reading;
 mod staying;

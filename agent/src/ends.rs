@@ -23,28 +23,27 @@ pub type Ended = BTreeMap<Id, u64>;
 pub struct Ends {
     /// All that has ended.
     pub ended: Ended,
-    /// Whom a step that is not sure has ended something for.
+    /// Whom something has ended for that no sure clock says has ended. It follows from `ended`, so that
+    /// neither a clock that goes back and ahead again nor a restart begins another share.
     pub unsure: BTreeSet<Login>,
     /// Whose ends wait until the step is sure.
     pub waiting: BTreeSet<Login>,
 }
 
 /// Returns what has ended: what had before, what has surely, and of what only a step has ended as
-/// much as touches at most `share` accounts, those of `before.unsure` included.
+/// much as touches at most `share` accounts, with those for whom a step has ended something before.
 pub fn judge(known: &Statements, before: &Ends, time: &Time, share: usize) -> Ends {
     let mut ends = Ends { ended: before.ended.clone(), ..Ends::default() };
-    if time.settles_in.is_some() {
-        ends.unsure.clone_from(&before.unsure);
-    }
     let mut doubtful = Vec::new();
     for (id, statement) in known {
-        let Some(end) = dates(statement).1.filter(|end| *end <= time.now.latest) else { continue };
+        let Some(end) = dates(statement).1 else { continue };
         if ends.has_ended(id, statement) {
-            continue;
-        }
-        if end <= time.sure {
+            if end > time.sure {
+                ends.unsure.extend(touched(known, id, statement));
+            }
+        } else if end <= time.sure {
             ends.ended.insert(*id, statement.revision);
-        } else {
+        } else if end <= time.now.latest {
             doubtful.push((end, id, statement));
         }
     }

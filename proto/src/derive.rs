@@ -91,7 +91,8 @@ pub fn derive(statements: &Statements, circumstances: &Circumstances<'_>) -> BTr
 /// Returns the grants that a host may rest on: `derive(F) ∪ (G ∩ derive(K))`.
 ///
 /// `proved` (F) is what is proved in the present floor's directory, `known` (K) the newest that was
-/// ever proved of each id, `held` (G) what the host desired before.
+/// ever proved of each id, `held` (G) what the host desired before. What is held has begun once, so
+/// a clock that goes back does not take it away: its start counts by the latest clock.
 pub fn believe(
     proved: &Statements,
     known: &Statements,
@@ -99,7 +100,8 @@ pub fn believe(
     freshness: Freshness,
     circumstances: &Circumstances<'_>,
 ) -> BTreeSet<Grant> {
-    let kept = derive(known, circumstances);
+    let begun = Circumstances { now: Now::at(circumstances.now.latest), ..*circumstances };
+    let kept = derive(known, &begun);
     let mut grants: BTreeSet<Grant> = held.intersection(&kept).cloned().collect();
     if freshness == Freshness::Fresh {
         grants.extend(derive(proved, circumstances));

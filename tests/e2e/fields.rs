@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use muster_tests::{Fleet, Person, wait};
 
-use crate::{SOON, assert_kept_out, assert_let_in, fleet, is_refused};
+use crate::{SOON, assert_kept_out, assert_let_in, fleet, is_refused, open_session};
 
 const KEEPER: &str = "muster-agent.service";
 
@@ -79,6 +79,48 @@ fn an_end_comes_though_controller_and_agent_are_dead() {
     .unwrap();
     fleet.controller().run_ok(&["systemctl", "start", "muster"]).unwrap();
     assert_kept_out(&fleet, "web1", &ted);
+}
+
+/// Returns what time it is on a host, in seconds since 1970.
+fn now(fleet: &Fleet) -> u64 {
+    fleet.host("web1").run_ok(&["date", "+%s"]).unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn a_start_and_an_end_come_in_their_second_though_the_controller_is_dead() {
+    const LATE: u64 = 2;
+    let fleet = fleet();
+    let web1 = fleet.host("web1");
+    let fee = fleet.person("fee").unwrap();
+    let (start, end) = (now(&fleet) + 12, now(&fleet) + 20);
+    let moment = |seconds: u64| {
+        let date = ["date", "--utc", &format!("--date=@{seconds}"), "+%Y-%m-%dT%H:%M:%SZ"];
+        web1.run_ok(&date).unwrap().trim().to_owned()
+    };
+    let until = format!("hosts: muster/hostname=web1, from: {}, until: ", moment(start));
+    let user = format!("keys: [{}]", quoted(&fee.key.public));
+    let declared = declaration("fee", &user, "sudo: [{commands: [/usr/bin/id]}]");
+    let declared = declared.replace("hosts: muster/hostname=web1", &(until + &moment(end)));
+    fleet.apply_ok(&declared).unwrap();
+    fleet.controller().run_ok(&["systemctl", "stop", "muster"]).unwrap();
+    assert!(!web1.run(&["getent", "passwd", "fee"]).unwrap().success());
+    assert!(now(&fleet) < start, "the test was too slow to see the start");
+
+    // Her rule is what is given last.
+    let rule = || web1.run(&["test", "-e", "/etc/sudoers.d/50-muster-fee"]).unwrap().success();
+    wait::until(Duration::from_secs(30), "the start", || rule().then_some(())).unwrap();
+    let began = now(&fleet);
+    assert!((start..=start + LATE).contains(&began), "{began}, and not {start}");
+    let mut session = open_session(&fleet, "web1", &fee);
+
+    let ended = session.finish(Duration::from_secs(30)).unwrap();
+    assert_eq!(ended.status, 255, "{ended}");
+    let ended = now(&fleet);
+    assert!((end..=end + LATE).contains(&ended), "{ended}, and not {end}");
+    assert!(!rule());
+    assert!(web1.run_ok(&["getent", "shadow", "fee"]).unwrap().starts_with("fee:!"));
+    assert_kept_out(&fleet, "web1", &fee);
+    fleet.controller().run_ok(&["systemctl", "start", "muster"]).unwrap();
 }
 
 #[test]

@@ -133,6 +133,23 @@ fn a_share_is_used_up_once_for_a_step_and_all_ends_when_it_is_sure() {
 }
 
 #[test]
+fn a_clock_that_goes_back_and_ahead_again_begins_no_other_share() {
+    let known = Statements::from([
+        user(1, "ana", None, Some(200)),
+        user(2, "ben", None, Some(250)),
+        user(3, "cleo", None, Some(105)),
+    ]);
+    let ahead = judge(&known, &Ends::default(), &time(100, 300), 2);
+    assert_eq!((&ahead.unsure, &ahead.waiting), (&logins(&["ana", "cleo"]), &logins(&["ben"])));
+    let back = judge(&known, &ahead, &time(110, 110), 2);
+    assert_eq!(back.unsure, logins(&["ana"]), "of cleo it is sure by now");
+    // As after a restart, when only what has ended is known.
+    let back = Ends { ended: back.ended, ..Ends::default() };
+    let again = judge(&known, &back, &time(120, 320), 1);
+    assert_eq!((again.ended, again.waiting), (ended(&[1, 3]), logins(&["ben"])));
+}
+
+#[test]
 fn a_date_is_not_missed_between_two_looks_and_comes_with_its_own_clock() {
     let mut begins = assignment(5, 1, 300);
     let Content::Assignment(content) = &mut begins.1.content else { unreachable!() };

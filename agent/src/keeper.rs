@@ -11,7 +11,7 @@ use std::{
     collections::BTreeSet,
     io,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, TryRecvError},
+    sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError},
 };
 
 use muster_proto::{
@@ -27,6 +27,7 @@ use crate::{
     ends::{Ends, NextDates},
     host::{
         Host, ObserveError, clocks,
+        notify::Manager,
         state::{self, StateError},
         timer::Timer,
     },
@@ -139,15 +140,24 @@ impl<H: Host> Keeper<H> {
         })
     }
 
-    /// Works until the door closes for good.
-    pub fn run(&mut self, events: &Receiver<Event>, timer: &Timer) -> Result<(), KeeperError> {
+    /// Works until the door closes for good. The manager hears before and after each piece of work
+    /// that it goes on, and while there is none; from one that hangs it hears nothing.
+    pub fn run(
+        &mut self,
+        events: &Receiver<Event>,
+        timer: &Timer,
+        manager: &mut Manager,
+    ) -> Result<(), KeeperError> {
+        manager.alive();
         self.turn(|turn| turn.converge(Trigger::Start))?;
         let mut just_looked = true;
         loop {
+            manager.alive();
             let (wait, trigger) = self.next_look();
-            let Some(work) = self.next_work(wait, just_looked, events, timer)? else {
+            let Some(work) = self.next_work(wait, just_looked, events, timer, manager)? else {
                 return Ok(());
             };
+            manager.alive();
             just_looked = matches!(work, Work::Event(Event::Time));
             match work {
                 Work::Event(Event::Came(courier)) => {
@@ -175,6 +185,7 @@ impl<H: Host> Keeper<H> {
         just_looked: bool,
         events: &Receiver<Event>,
         timer: &Timer,
+        manager: &mut Manager,
     ) -> Result<Option<Work>, KeeperError> {
         if wait == 0 && !just_looked {
             return Ok(Some(Work::Event(Event::Time)));
@@ -188,7 +199,7 @@ impl<H: Host> Keeper<H> {
             });
         }
         timer.set(wait)?;
-        Ok(events.recv().ok().map(Work::Event))
+        Ok(idle(events, manager).map(Work::Event))
     }
 
     fn next_look(&mut self) -> (u64, Trigger) {
@@ -217,6 +228,18 @@ impl<H: Host> Keeper<H> {
         {
             self.courier = None;
             self.handing_over = None;
+        }
+    }
+}
+
+/// Waits for an event, and says meanwhile that waiting is all there is to do.
+fn idle(events: &Receiver<Event>, manager: &mut Manager) -> Option<Event> {
+    let Some(pulse) = manager.pulse() else { return events.recv().ok() };
+    loop {
+        match events.recv_timeout(pulse) {
+            Ok(event) => return Some(event),
+            Err(RecvTimeoutError::Timeout) => manager.alive(),
+            Err(RecvTimeoutError::Disconnected) => return None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `muster-agent`: join, courier, keeper, status, plan.
 
 use std::{
+    convert::Infallible,
     io::{self, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use muster_agent::{
     channel, config, courier, door,
-    host::{self, Linux, clocks, notify, peer, state, timer::Timer},
+    host::{self, Linux, clocks, notify::Manager, peer, state, timer::Timer},
     join,
     keeper::{self, Keeper},
 };
@@ -194,17 +195,35 @@ fn keep(cli: &Cli) -> Result<()> {
     let timer = Timer::start(wake).context("cannot start a timer")?;
     door::open(Path::new(channel::SOCKET), account, sender)
         .with_context(|| format!("cannot listen at `{}`", channel::SOCKET))?;
-    notify::ready();
-    keeper.run(&receiver, &timer)?;
+    let mut manager = Manager::from_environment();
+    manager.ready();
+    keeper.run(&receiver, &timer, &mut manager)?;
     Ok(())
 }
 
 fn carry(cli: &Cli) -> Result<()> {
     log();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    notify::ready();
-    runtime.block_on(courier::run(&cli.state.join("courier"), Path::new(channel::SOCKET)))?;
+    let mut manager = Manager::from_environment();
+    manager.ready();
+    runtime.block_on(async {
+        let directory = cli.state.join("courier");
+        tokio::select! {
+            end = courier::run(&directory, Path::new(channel::SOCKET)) => end,
+            never = pulse(&mut manager) => match never {},
+        }
+    })?;
     Ok(())
+}
+
+/// Gives signs of life from inside the runtime, where nothing runs while anything hangs.
+async fn pulse(manager: &mut Manager) -> Infallible {
+    let Some(every) = manager.pulse() else { return std::future::pending().await };
+    let mut ticks = tokio::time::interval(every);
+    loop {
+        ticks.tick().await;
+        manager.alive();
+    }
 }
 
 fn status(cli: &Cli) -> Result<()> {

@@ -6,6 +6,7 @@
 )]
 
 mod listen;
+mod manager;
 
 use std::{
     fmt, io,
@@ -27,6 +28,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 
+use self::manager::Manager;
 use crate::{
     api::{
         self, Clock, Controller,
@@ -115,15 +117,22 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
     let server = Server::bind(config).await?;
     let stop = server.stopper();
+    let fleet = Arc::clone(&server.controller.fleet);
+    let manager = Manager::from_environment();
+    manager.ready();
     tokio::spawn(async move {
+        let works = || {
+            let fleet = Arc::clone(&fleet);
+            async move { fleet.answer().await }
+        };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = manager.pulse(works) => {}
         }
-        listen::notify("STOPPING=1");
+        manager.stopping();
         stop.send_replace(true);
     });
-    listen::notify("READY=1");
     Box::pin(server.run()).await
 }
 

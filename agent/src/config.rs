@@ -35,7 +35,7 @@ struct RawConfig {
 }
 
 /// The configuration as meant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The guardrails.
     pub policy: HostPolicy,
@@ -72,6 +72,20 @@ pub enum BadConfig {
         /// What is wrong.
         faults: Vec<String>,
     },
+}
+
+impl BadConfig {
+    /// Returns what is wrong, all of it, in one line.
+    pub fn in_one_line(&self) -> String {
+        match self {
+            Self::Read { cause, .. } => format!("{self}: {cause}"),
+            // The cause would show the lines around, each on a line.
+            Self::Toml { cause, .. } => format!("{self}: {}", cause.message().replace('\n', " ")),
+            Self::Values { path, faults } => {
+                format!("`{}` cannot be used: {}", path.display(), faults.join("; "))
+            }
+        }
+    }
 }
 
 impl Config {
@@ -210,6 +224,20 @@ mod tests {
         for (seconds, good) in [(9, false), (10, true), (86_400, true), (86_401, false)] {
             let found = faults(&format!("scan_seconds = {seconds}"));
             assert_eq!(found.is_empty(), good, "{seconds}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_can_be_said_in_one_line_with_every_fault() {
+        let path = Path::new("agent.toml");
+        let text = "scan_seconds = 9\nhome_mode = '0777'";
+        let line = Config::parse(text, path).unwrap_err().in_one_line();
+        assert!(line.contains("scan_seconds") && line.contains("home_mode"), "{line}");
+        assert!(!line.contains('\n'), "{line}");
+        for text in ["moode = 'observe'", "mode =", "mode = ["] {
+            let line = Config::parse(text, path).unwrap_err().in_one_line();
+            assert!(line.starts_with("cannot understand `agent.toml`: "), "{line}");
+            assert!(!line.contains('\n'), "{line}");
         }
     }
 

@@ -22,7 +22,7 @@ use muster_proto::{
 use self::{agenda::Agenda, allowance::Allowance, turn::Turn};
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{BadConfig, Config},
     door::{Courier, Event},
     ends::{Ends, NextDates},
     host::{
@@ -75,6 +75,8 @@ enum Work {
 #[derive(Debug)]
 pub struct Keeper<H> {
     config: Config,
+    /// Why the configuration as it is now in its file was not taken up.
+    unusable: Option<String>,
     directory: PathBuf,
     host: H,
     key: MachineKey,
@@ -124,6 +126,7 @@ impl<H: Host> Keeper<H> {
             key: MachineKey::from_pkcs8(&key)?,
             directory: directory.to_owned(),
             config,
+            unusable: None,
             host,
             labels: HostLabels::load(Path::new("/"))?,
             refusal: String::new(),
@@ -170,6 +173,16 @@ impl<H: Host> Keeper<H> {
                     turn.load_labels();
                     turn.converge(trigger)
                 })?,
+                Work::Event(Event::Configured(read)) => {
+                    manager.reloading();
+                    self.configure(*read);
+                    manager.ready();
+                    self.turn(|turn| {
+                        turn.load_labels();
+                        turn.tell_standing();
+                        turn.converge(Trigger::Start)
+                    })?;
+                }
                 Work::HandOver(after) => self.turn(|turn| turn.hand_over(after))?,
             }
         }
@@ -200,6 +213,23 @@ impl<H: Host> Keeper<H> {
         }
         timer.set(wait)?;
         Ok(idle(events, manager).map(Work::Event))
+    }
+
+    /// Takes up a configuration that can be used. One that cannot is kept out of force, whole, and
+    /// told as long as it stands there.
+    fn configure(&mut self, read: Result<Config, BadConfig>) {
+        match read {
+            Ok(config) => {
+                tracing::info!(mode = ?config.policy.mode, "configuration read anew");
+                self.config = config;
+                self.unusable = None;
+            }
+            Err(error) => {
+                let reason = error.in_one_line();
+                tracing::error!(error = %reason, "the configuration stays as it was");
+                self.unusable = Some(reason);
+            }
+        }
     }
 
     fn next_look(&mut self) -> (u64, Trigger) {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use muster_agent::{
     channel, config, courier, door,
-    host::{self, Linux, clocks, notify::Manager, peer, state, timer::Timer},
+    host::{self, Linux, clocks, hangup, notify::Manager, peer, state, timer::Timer},
     join,
     keeper::{self, Keeper},
 };
@@ -50,7 +50,11 @@ enum Verb {
         break_glass: Vec<String>,
     },
     /// Run the process that changes the host; it has no network.
-    Keeper,
+    Keeper {
+        /// Check the configuration and end.
+        #[arg(long)]
+        check_config: bool,
+    },
     /// Run the process that talks to the controller; it changes nothing.
     Courier,
     /// Say how this host stands; needs no controller.
@@ -83,7 +87,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             let token = token_text(token.as_deref(), token_file.as_deref())?;
             join_fleet(cli, &token, *enforce, break_glass)?;
         }
-        Verb::Keeper => keep(cli)?,
+        Verb::Keeper { check_config: true } => drop(load_config(cli)?),
+        Verb::Keeper { check_config: false } => keep(cli)?,
         Verb::Courier => carry(cli)?,
         Verb::Status => status(cli)?,
         Verb::Plan => return plan(cli),
@@ -188,13 +193,19 @@ fn keep(cli: &Cli) -> Result<()> {
     let mut keeper = Keeper::open(config, &cli.state.join("keeper"), host)?;
     // Nothing piles up in memory: a courier that brings more than is taken has to wait.
     let (sender, receiver) = mpsc::sync_channel(1);
-    let waker = sender.clone();
+    let (waker, configurer) = (sender.clone(), sender.clone());
     // A full queue wakes the keeper as well.
     let wake =
         move || !matches!(waker.try_send(door::Event::Time), Err(TrySendError::Disconnected(_)));
     let timer = Timer::start(wake).context("cannot start a timer")?;
     door::open(Path::new(channel::SOCKET), account, sender)
         .with_context(|| format!("cannot listen at `{}`", channel::SOCKET))?;
+    let config = cli.config.clone();
+    let reload = move || {
+        let read = Box::new(config::Config::load(&config));
+        configurer.send(door::Event::Configured(read)).is_ok()
+    };
+    hangup::listen(reload).context("cannot listen for signals")?;
     let mut manager = Manager::from_environment();
     manager.ready();
     keeper.run(&receiver, &timer, &mut manager)?;

@@ -32,6 +32,7 @@ struct RawConfig {
     operator_socket: Option<PathBuf>,
     operator_group: Option<String>,
     checkpoint_seconds: Option<u64>,
+    log_level: Option<String>,
 }
 
 /// The configuration as meant.
@@ -49,6 +50,34 @@ pub struct Config {
     pub operator_group: Option<String>,
     /// How often a checkpoint is signed.
     pub checkpoint_every: Duration,
+    /// How much is logged.
+    pub log_level: LogLevel,
+}
+
+/// How much is logged: each says what the one before does, and more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Where somebody must act.
+    Error,
+    /// Where it went on in a lesser way.
+    Warn,
+    /// The story of a day.
+    #[default]
+    Info,
+    /// For those who look into the program.
+    Debug,
+}
+
+impl LogLevel {
+    fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "error" => Self::Error,
+            "warn" => Self::Warn,
+            "info" => Self::Info,
+            "debug" => Self::Debug,
+            _ => return None,
+        })
+    }
 }
 
 /// Why there is no configuration.
@@ -122,6 +151,11 @@ impl Config {
                  checkpoint is valid for {CHECKPOINT_VALIDITY}"
             ));
         }
+        let word = raw.log_level.as_deref().unwrap_or("info");
+        let log_level = LogLevel::parse(word);
+        if log_level.is_none() {
+            faults.push(format!("`log_level` is `{word}`; it must be error, warn, info or debug"));
+        }
         match agent_listener {
             Ok(agent_listener) if faults.is_empty() => Ok(Self {
                 data_dir,
@@ -130,6 +164,7 @@ impl Config {
                 operator_socket,
                 operator_group: raw.operator_group,
                 checkpoint_every: Duration::from_secs(seconds),
+                log_level: log_level.unwrap_or_default(),
             }),
             _ => Err(ConfigError::Values(Faults(faults))),
         }
@@ -168,12 +203,28 @@ mod tests {
     #[test]
     fn everything_wrong_is_said_at_once() {
         let text = "agent_listener = 'here'\nagent_address = 'db1'\ndata_dir = 'var'\n\
-                    checkpoint_seconds = 900\n";
+                    checkpoint_seconds = 900\nlog_level = 'all'\n";
         let error = Config::parse(text).unwrap_err().to_string();
-        for key in ["agent_listener", "agent_address", "data_dir", "checkpoint_seconds"] {
+        for key in
+            ["agent_listener", "agent_address", "data_dir", "checkpoint_seconds", "log_level"]
+        {
             assert!(error.contains(key), "{key}: {error}");
         }
         assert!(Config::parse("data_dirr = '/x'").is_err());
+    }
+
+    #[test]
+    fn each_level_of_the_log_has_a_word() {
+        for (word, level) in [
+            ("error", LogLevel::Error),
+            ("warn", LogLevel::Warn),
+            ("info", LogLevel::Info),
+            ("debug", LogLevel::Debug),
+        ] {
+            let config = Config::parse(&format!("log_level = '{word}'")).unwrap();
+            assert_eq!(config.log_level, level);
+        }
+        assert!(Config::parse("log_level = 'trace'").is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The word to the service manager (`sd_notify(3)`): that the server is up, that it stops; and
-//! again and again that it works, without which it is started anew. The only place that reads what
-//! systemd says in the environment.
+//! The word to the service manager (`sd_notify(3)`): that the server is up, reads its configuration
+//! anew, stops; and again and again that it works, without which it is started anew. The only place
+//! that reads what systemd says in the environment.
 #![expect(clippy::disallowed_methods, reason = "systemd names its socket in the environment")]
 
 use std::{
@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use nix::time::{ClockId, clock_gettime};
 use tokio::time::timeout;
 
 use crate::api::told;
@@ -53,6 +54,12 @@ impl Manager {
 
     pub(super) fn stopping(&self) {
         self.send("STOPPING=1");
+    }
+
+    /// Says that the configuration is read anew; [`Manager::ready`] ends it.
+    pub(super) fn reloading(&self) {
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
     }
 
     /// Gives signs of life for ever, each after a proof of it: `works` has to succeed in time. If it
@@ -127,11 +134,16 @@ mod tests {
     }
 
     #[test]
-    fn the_manager_hears_of_a_start_and_of_a_stop() {
+    fn the_manager_hears_of_a_start_a_new_configuration_and_a_stop() {
         let (_directory, theirs, ours) = pair(None);
         ours.ready();
+        ours.reloading();
         ours.stopping();
-        assert_eq!(heard(&theirs), ["READY=1", "STOPPING=1"]);
+        let all = heard(&theirs);
+        let [ready, reloading, stopping] = all.as_slice() else { panic!("{all:?}") };
+        assert_eq!((ready.as_str(), stopping.as_str()), ("READY=1", "STOPPING=1"));
+        let since_boot = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
+        assert!(since_boot.parse::<u64>().unwrap() > 0);
     }
 
     #[test]

@@ -227,6 +227,31 @@ mod tests {
         }
     }
 
+    /// The configuration as packaged, in which every key stands.
+    const EXAMPLE: &str = include_str!("../../packaging/config/agent.toml");
+
+    #[test]
+    fn every_key_stands_in_the_packaged_example_with_what_holds_without_it() {
+        // What serde says to a key that does not exist names all that do.
+        let error = toml::from_str::<RawConfig>("nonsense = 1").unwrap_err();
+        let (_, expected) = error.message().split_once("expected one of ").unwrap();
+        let keys: Vec<&str> = expected.split(", ").map(|key| key.trim_matches('`')).collect();
+        assert!(keys.contains(&"mode") && keys.contains(&"scan_seconds"), "{keys:?}");
+        let mut text = String::new();
+        for key in keys {
+            let shown = EXAMPLE.lines().filter_map(|line| line.strip_prefix('#'));
+            let mut lines = shown.filter(|line| line.starts_with(&format!("{key} = ")));
+            text.push_str(lines.next().unwrap_or_else(|| panic!("`{key}` is not explained")));
+            text.push('\n');
+            assert_eq!(lines.next(), None, "`{key}` stands there twice");
+        }
+        let path = Path::new("agent.toml");
+        let shown = Config::parse(&text, path).unwrap();
+        let default = Config::parse("", path).unwrap();
+        assert_eq!(shown, default);
+        assert_eq!(Config::parse(EXAMPLE, path).unwrap(), default);
+    }
+
     #[test]
     fn what_is_wrong_can_be_said_in_one_line_with_every_fault() {
         let path = Path::new("agent.toml");

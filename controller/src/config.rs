@@ -213,6 +213,35 @@ mod tests {
         assert!(Config::parse("data_dirr = '/x'").is_err());
     }
 
+    /// The configuration as packaged, in which every key stands.
+    const EXAMPLE: &str = include_str!("../../packaging/config/muster.toml");
+
+    #[test]
+    fn every_key_stands_in_the_packaged_example_with_a_value_that_can_be() {
+        // What serde says to a key that does not exist names all that do.
+        let error = toml::from_str::<RawConfig>("nonsense = 1").unwrap_err();
+        let (_, expected) = error.message().split_once("expected one of ").unwrap();
+        let keys: Vec<&str> = expected.split(", ").map(|key| key.trim_matches('`')).collect();
+        assert!(keys.contains(&"data_dir") && keys.contains(&"log_level"), "{keys:?}");
+        let mut text = String::new();
+        for key in keys {
+            let shown = EXAMPLE.lines().filter_map(|line| line.strip_prefix('#'));
+            let mut lines = shown.filter(|line| line.starts_with(&format!("{key} = ")));
+            text.push_str(lines.next().unwrap_or_else(|| panic!("`{key}` is not explained")));
+            text.push('\n');
+            assert_eq!(lines.next(), None, "`{key}` stands there twice");
+        }
+        let default = Config::parse("").unwrap();
+        // Without these two there is this machine's own name, and nobody.
+        let shown = Config {
+            agent_address: default.agent_address.clone(),
+            operator_group: None,
+            ..Config::parse(&text).unwrap()
+        };
+        assert_eq!(shown, default);
+        assert_eq!(Config::parse(EXAMPLE).unwrap(), default);
+    }
+
     #[test]
     fn each_level_of_the_log_has_a_word() {
         for (word, level) in [

@@ -20,6 +20,7 @@ mod reading;
 mod releases;
 mod staying;
 mod token;
+mod years;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;

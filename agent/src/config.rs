@@ -36,7 +36,7 @@ struct RawConfig {
 }
 
 /// The configuration as meant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The guardrails.
     pub policy: HostPolicy,
@@ -73,6 +73,20 @@ pub enum BadConfig {
         /// What is wrong.
         faults: Vec<String>,
     },
+}
+
+impl BadConfig {
+    /// Returns what is wrong, all of it, in one line.
+    pub fn in_one_line(&self) -> String {
+        match self {
+            Self::Read { cause, .. } => format!("{self}: {cause}"),
+            // The cause would show the lines around, each on a line.
+            Self::Toml { cause, .. } => format!("{self}: {}", cause.message().replace('\n', " ")),
+            Self::Values { path, faults } => {
+                format!("`{}` cannot be used: {}", path.display(), faults.join("; "))
+            }
+        }
+    }
 }
 
 impl Config {
@@ -215,6 +229,45 @@ mod tests {
         for (seconds, good) in [(9, false), (10, true), (86_400, true), (86_401, false)] {
             let found = faults(&format!("scan_seconds = {seconds}"));
             assert_eq!(found.is_empty(), good, "{seconds}: {found:?}");
+        }
+    }
+
+    /// The configuration as packaged, in which every key stands.
+    const EXAMPLE: &str = include_str!("../../packaging/config/agent.toml");
+
+    #[test]
+    fn every_key_stands_in_the_packaged_example_with_what_holds_without_it() {
+        // What serde says to a key that does not exist names all that do.
+        let error = toml::from_str::<RawConfig>("nonsense = 1").unwrap_err();
+        let (_, expected) = error.message().split_once("expected one of ").unwrap();
+        let keys: Vec<&str> = expected.split(", ").map(|key| key.trim_matches('`')).collect();
+        assert!(keys.contains(&"mode") && keys.contains(&"scan_seconds"), "{keys:?}");
+        let mut text = String::new();
+        for key in keys {
+            let shown = EXAMPLE.lines().filter_map(|line| line.strip_prefix('#'));
+            let mut lines = shown.filter(|line| line.starts_with(&format!("{key} = ")));
+            text.push_str(lines.next().unwrap_or_else(|| panic!("`{key}` is not explained")));
+            text.push('\n');
+            assert_eq!(lines.next(), None, "`{key}` stands there twice");
+        }
+        let path = Path::new("agent.toml");
+        let shown = Config::parse(&text, path).unwrap();
+        let default = Config::parse("", path).unwrap();
+        assert_eq!(shown, default);
+        assert_eq!(Config::parse(EXAMPLE, path).unwrap(), default);
+    }
+
+    #[test]
+    fn what_is_wrong_can_be_said_in_one_line_with_every_fault() {
+        let path = Path::new("agent.toml");
+        let text = "scan_seconds = 9\nhome_mode = '0777'";
+        let line = Config::parse(text, path).unwrap_err().in_one_line();
+        assert!(line.contains("scan_seconds") && line.contains("home_mode"), "{line}");
+        assert!(!line.contains('\n'), "{line}");
+        for text in ["moode = 'observe'", "mode =", "mode = ["] {
+            let line = Config::parse(text, path).unwrap_err().in_one_line();
+            assert!(line.starts_with("cannot understand `agent.toml`: "), "{line}");
+            assert!(!line.contains('\n'), "{line}");
         }
     }
 

@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     channel::{self, BadMessage, ToKeeper},
+    config::{BadConfig, Config},
     host::{chain, clocks, outlet, peer, state},
 };
 
@@ -27,6 +28,8 @@ pub enum Event {
     Watch(u64),
     /// It brings a bundle.
     Deliver(Vec<u8>),
+    /// The configuration was read anew.
+    Configured(Box<Result<Config, BadConfig>>),
 }
 
 /// The courier that is connected.

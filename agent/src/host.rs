@@ -6,6 +6,7 @@
 mod accounts;
 pub mod clocks;
 pub mod files;
+pub mod hangup;
 mod homes;
 mod jobs;
 mod left;

@@ -13,7 +13,7 @@ use std::{
     collections::BTreeSet,
     io,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, TryRecvError},
+    sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError},
 };
 
 use muster_proto::{
@@ -24,11 +24,12 @@ use muster_proto::{
 use self::{agenda::Agenda, allowance::Allowance, turn::Turn};
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{BadConfig, Config},
     door::{Courier, Event},
     ends::{Ends, NextDates},
     host::{
         Host, ObserveError, clocks,
+        notify::Manager,
         state::{self, StateError},
         timer::Timer,
     },
@@ -80,6 +81,8 @@ enum Work {
 #[derive(Debug)]
 pub struct Keeper<H> {
     config: Config,
+    /// Why the configuration as it is now in its file was not taken up.
+    unusable: Option<String>,
     directory: PathBuf,
     host: H,
     key: MachineKey,
@@ -136,6 +139,7 @@ impl<H: Host> Keeper<H> {
             key: MachineKey::from_pkcs8(&key)?,
             directory: directory.to_owned(),
             config,
+            unusable: None,
             host,
             labels: HostLabels::load(Path::new("/"))?,
             refusal: String::new(),
@@ -152,15 +156,24 @@ impl<H: Host> Keeper<H> {
         })
     }
 
-    /// Works until the door closes for good.
-    pub fn run(&mut self, events: &Receiver<Event>, timer: &Timer) -> Result<(), KeeperError> {
+    /// Works until the door closes for good. The manager hears before and after each piece of work
+    /// that it goes on, and while there is none; from one that hangs it hears nothing.
+    pub fn run(
+        &mut self,
+        events: &Receiver<Event>,
+        timer: &Timer,
+        manager: &mut Manager,
+    ) -> Result<(), KeeperError> {
+        manager.alive();
         self.turn(|turn| turn.converge(Trigger::Start))?;
         let mut just_looked = true;
         loop {
+            manager.alive();
             let (wait, trigger) = self.next_look();
-            let Some(work) = self.next_work(wait, just_looked, events, timer)? else {
+            let Some(work) = self.next_work(wait, just_looked, events, timer, manager)? else {
                 return Ok(());
             };
+            manager.alive();
             just_looked = matches!(work, Work::Event(Event::Time));
             match work {
                 Work::Event(Event::Came(courier)) => {
@@ -173,6 +186,16 @@ impl<H: Host> Keeper<H> {
                     turn.load_labels();
                     turn.converge(trigger)
                 })?,
+                Work::Event(Event::Configured(read)) => {
+                    manager.reloading();
+                    self.configure(*read);
+                    manager.ready();
+                    self.turn(|turn| {
+                        turn.load_labels();
+                        turn.tell_standing();
+                        turn.converge(Trigger::Start)
+                    })?;
+                }
                 Work::HandOver(after) => self.turn(|turn| turn.hand_over(after))?,
             }
         }
@@ -188,6 +211,7 @@ impl<H: Host> Keeper<H> {
         just_looked: bool,
         events: &Receiver<Event>,
         timer: &Timer,
+        manager: &mut Manager,
     ) -> Result<Option<Work>, KeeperError> {
         if wait == 0 && !just_looked {
             return Ok(Some(Work::Event(Event::Time)));
@@ -201,7 +225,24 @@ impl<H: Host> Keeper<H> {
             });
         }
         timer.set(wait)?;
-        Ok(events.recv().ok().map(Work::Event))
+        Ok(idle(events, manager).map(Work::Event))
+    }
+
+    /// Takes up a configuration that can be used. One that cannot is kept out of force, whole, and
+    /// told as long as it stands there.
+    fn configure(&mut self, read: Result<Config, BadConfig>) {
+        match read {
+            Ok(config) => {
+                tracing::info!(mode = ?config.policy.mode, "configuration read anew");
+                self.config = config;
+                self.unusable = None;
+            }
+            Err(error) => {
+                let reason = error.in_one_line();
+                tracing::error!(error = %reason, "the configuration stays as it was");
+                self.unusable = Some(reason);
+            }
+        }
     }
 
     fn next_look(&mut self) -> (u64, Trigger) {
@@ -230,6 +271,18 @@ impl<H: Host> Keeper<H> {
         {
             self.courier = None;
             self.handing_over = None;
+        }
+    }
+}
+
+/// Waits for an event, and says meanwhile that waiting is all there is to do.
+fn idle(events: &Receiver<Event>, manager: &mut Manager) -> Option<Event> {
+    let Some(pulse) = manager.pulse() else { return events.recv().ok() };
+    loop {
+        match events.recv_timeout(pulse) {
+            Ok(event) => return Some(event),
+            Err(RecvTimeoutError::Timeout) => manager.alive(),
+            Err(RecvTimeoutError::Disconnected) => return None,
         }
     }
 }

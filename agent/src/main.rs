@@ -1,6 +1,7 @@
 //! `muster-agent`: join, courier, keeper, status, plan, leave.
 
 use std::{
+    convert::Infallible,
     io::{self, IsTerminal, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use muster_agent::{
     channel, config, courier, door,
-    host::{self, Linux, clocks, notify, peer, state, timer::Timer, units},
+    host::{self, Linux, clocks, hangup, notify::Manager, peer, state, timer::Timer, units},
     join::{self, Memory},
     keeper::{self, Keeper, leaving::Leaving},
     leave,
@@ -54,7 +55,11 @@ enum Verb {
         reset: bool,
     },
     /// Run the process that changes the host; it has no network.
-    Keeper,
+    Keeper {
+        /// Check the configuration and end.
+        #[arg(long)]
+        check_config: bool,
+    },
     /// Run the process that talks to the controller; it changes nothing.
     Courier,
     /// Say how this host stands; needs no controller.
@@ -101,7 +106,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             let memory = if *reset { Memory::Reset } else { Memory::Keep };
             join_fleet(cli, &token, memory, *enforce, break_glass)?;
         }
-        Verb::Keeper => keep(cli)?,
+        Verb::Keeper { check_config: true } => drop(load_config(cli)?),
+        Verb::Keeper { check_config: false } => keep(cli)?,
         Verb::Courier => carry(cli)?,
         Verb::Status => status(cli)?,
         Verb::Plan => return plan(cli),
@@ -289,24 +295,48 @@ fn keep(cli: &Cli) -> Result<()> {
     let mut keeper = Keeper::open(config, &cli.state.join("keeper"), host)?;
     // Nothing piles up in memory: a courier that brings more than is taken has to wait.
     let (sender, receiver) = mpsc::sync_channel(1);
-    let waker = sender.clone();
+    let (waker, configurer) = (sender.clone(), sender.clone());
     // A full queue wakes the keeper as well.
     let wake =
         move || !matches!(waker.try_send(door::Event::Time), Err(TrySendError::Disconnected(_)));
     let timer = Timer::start(wake).context("cannot start a timer")?;
     door::open(Path::new(channel::SOCKET), account, sender)
         .with_context(|| format!("cannot listen at `{}`", channel::SOCKET))?;
-    notify::ready();
-    keeper.run(&receiver, &timer)?;
+    let config = cli.config.clone();
+    let reload = move || {
+        let read = Box::new(config::Config::load(&config));
+        configurer.send(door::Event::Configured(read)).is_ok()
+    };
+    hangup::listen(reload).context("cannot listen for signals")?;
+    let mut manager = Manager::from_environment();
+    manager.ready();
+    keeper.run(&receiver, &timer, &mut manager)?;
     Ok(())
 }
 
 fn carry(cli: &Cli) -> Result<()> {
     log();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    notify::ready();
-    runtime.block_on(courier::run(&cli.state.join("courier"), Path::new(channel::SOCKET)))?;
+    let mut manager = Manager::from_environment();
+    manager.ready();
+    runtime.block_on(async {
+        let directory = cli.state.join("courier");
+        tokio::select! {
+            end = courier::run(&directory, Path::new(channel::SOCKET)) => end,
+            never = pulse(&mut manager) => match never {},
+        }
+    })?;
     Ok(())
+}
+
+/// Gives signs of life from inside the runtime, where nothing runs while anything hangs.
+async fn pulse(manager: &mut Manager) -> Infallible {
+    let Some(every) = manager.pulse() else { return std::future::pending().await };
+    let mut ticks = tokio::time::interval(every);
+    loop {
+        ticks.tick().await;
+        manager.alive();
+    }
 }
 
 fn status(cli: &Cli) -> Result<()> {

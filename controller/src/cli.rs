@@ -5,6 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::{filter::LevelFilter, prelude::*, reload};
+
+use crate::{config::LogLevel, server::settings::SetLog};
 
 pub mod apply;
 pub mod change;
@@ -244,13 +247,32 @@ fn serve(args: &ServeArgs) -> Result<End> {
     if args.check_config {
         return Ok(End::Done);
     }
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::INFO)
+    let log = log(config.log_level);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(crate::server::serve(config, args.config.clone(), log))?;
+    Ok(End::Done)
+}
+
+/// Begins to log, and returns what says from then on how much.
+fn log(level: LogLevel) -> SetLog {
+    let (filter, handle) = reload::Layer::new(filter(level));
+    let journal = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        .without_time()
-        .init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(crate::server::serve(config))?;
-    Ok(End::Done)
+        .without_time();
+    tracing_subscriber::registry().with(filter).with(journal).init();
+    Box::new(move |level| {
+        if let Err(error) = handle.reload(self::filter(level)) {
+            tracing::warn!(%error, "how much is logged cannot be changed");
+        }
+    })
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    }
 }

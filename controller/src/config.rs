@@ -32,6 +32,7 @@ struct RawConfig {
     operator_socket: Option<PathBuf>,
     operator_group: Option<String>,
     checkpoint_seconds: Option<u64>,
+    log_level: Option<String>,
 }
 
 /// The configuration as meant.
@@ -49,6 +50,34 @@ pub struct Config {
     pub operator_group: Option<String>,
     /// How often a checkpoint is signed.
     pub checkpoint_every: Duration,
+    /// How much is logged.
+    pub log_level: LogLevel,
+}
+
+/// How much is logged: each says what the one before does, and more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Where somebody must act.
+    Error,
+    /// Where it went on in a lesser way.
+    Warn,
+    /// The story of a day.
+    #[default]
+    Info,
+    /// For those who look into the program.
+    Debug,
+}
+
+impl LogLevel {
+    fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "error" => Self::Error,
+            "warn" => Self::Warn,
+            "info" => Self::Info,
+            "debug" => Self::Debug,
+            _ => return None,
+        })
+    }
 }
 
 /// Why there is no configuration.
@@ -122,6 +151,11 @@ impl Config {
                  checkpoint is valid for {CHECKPOINT_VALIDITY}"
             ));
         }
+        let word = raw.log_level.as_deref().unwrap_or("info");
+        let log_level = LogLevel::parse(word);
+        if log_level.is_none() {
+            faults.push(format!("`log_level` is `{word}`; it must be error, warn, info or debug"));
+        }
         match agent_listener {
             Ok(agent_listener) if faults.is_empty() => Ok(Self {
                 data_dir,
@@ -130,6 +164,7 @@ impl Config {
                 operator_socket,
                 operator_group: raw.operator_group,
                 checkpoint_every: Duration::from_secs(seconds),
+                log_level: log_level.unwrap_or_default(),
             }),
             _ => Err(ConfigError::Values(Faults(faults))),
         }
@@ -168,12 +203,57 @@ mod tests {
     #[test]
     fn everything_wrong_is_said_at_once() {
         let text = "agent_listener = 'here'\nagent_address = 'db1'\ndata_dir = 'var'\n\
-                    checkpoint_seconds = 900\n";
+                    checkpoint_seconds = 900\nlog_level = 'all'\n";
         let error = Config::parse(text).unwrap_err().to_string();
-        for key in ["agent_listener", "agent_address", "data_dir", "checkpoint_seconds"] {
+        for key in
+            ["agent_listener", "agent_address", "data_dir", "checkpoint_seconds", "log_level"]
+        {
             assert!(error.contains(key), "{key}: {error}");
         }
         assert!(Config::parse("data_dirr = '/x'").is_err());
+    }
+
+    /// The configuration as packaged, in which every key stands.
+    const EXAMPLE: &str = include_str!("../../packaging/config/muster.toml");
+
+    #[test]
+    fn every_key_stands_in_the_packaged_example_with_a_value_that_can_be() {
+        // What serde says to a key that does not exist names all that do.
+        let error = toml::from_str::<RawConfig>("nonsense = 1").unwrap_err();
+        let (_, expected) = error.message().split_once("expected one of ").unwrap();
+        let keys: Vec<&str> = expected.split(", ").map(|key| key.trim_matches('`')).collect();
+        assert!(keys.contains(&"data_dir") && keys.contains(&"log_level"), "{keys:?}");
+        let mut text = String::new();
+        for key in keys {
+            let shown = EXAMPLE.lines().filter_map(|line| line.strip_prefix('#'));
+            let mut lines = shown.filter(|line| line.starts_with(&format!("{key} = ")));
+            text.push_str(lines.next().unwrap_or_else(|| panic!("`{key}` is not explained")));
+            text.push('\n');
+            assert_eq!(lines.next(), None, "`{key}` stands there twice");
+        }
+        let default = Config::parse("").unwrap();
+        // Without these two there is this machine's own name, and nobody.
+        let shown = Config {
+            agent_address: default.agent_address.clone(),
+            operator_group: None,
+            ..Config::parse(&text).unwrap()
+        };
+        assert_eq!(shown, default);
+        assert_eq!(Config::parse(EXAMPLE).unwrap(), default);
+    }
+
+    #[test]
+    fn each_level_of_the_log_has_a_word() {
+        for (word, level) in [
+            ("error", LogLevel::Error),
+            ("warn", LogLevel::Warn),
+            ("info", LogLevel::Info),
+            ("debug", LogLevel::Debug),
+        ] {
+            let config = Config::parse(&format!("log_level = '{word}'")).unwrap();
+            assert_eq!(config.log_level, level);
+        }
+        assert!(Config::parse("log_level = 'trace'").is_err());
     }
 
     #[test]

@@ -115,6 +115,15 @@ impl Fleet {
         &self.store
     }
 
+    /// Returns once everything that a change or a host's word has to wait for was free: each lock in
+    /// its turn, and the database.
+    pub async fn answer(&self) -> Result<(), StoreError> {
+        drop(self.changing.lock().await);
+        drop(self.members.lock().await);
+        drop(self.current());
+        self.store.answer().await
+    }
+
     /// Returns the audit log's head, and the same as a signed note.
     pub fn log_head(&self) -> (LogHead, String) {
         let head = self.store.head();

@@ -6,6 +6,8 @@
 )]
 
 mod listen;
+mod manager;
+pub mod settings;
 
 use std::{
     fmt, io,
@@ -23,10 +25,14 @@ use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{SignalKind, signal},
     sync::watch,
-    time::MissedTickBehavior,
+    time::{Interval, MissedTickBehavior},
 };
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 
+use self::{
+    manager::Manager,
+    settings::{SetLog, Settings},
+};
 use crate::{
     api::{
         self, Clock, Controller,
@@ -53,6 +59,7 @@ pub struct Server {
     controller: Controller,
     own: Arc<OwnCertificate>,
     operators: OperatorRule,
+    checkpoint_every: watch::Receiver<Duration>,
     agent_listener: TcpListener,
     operator_listener: UnixListener,
     stop: watch::Sender<bool>,
@@ -109,21 +116,44 @@ pub enum ServeError {
     Serving(#[from] tonic::transport::Error),
 }
 
-/// Serves until SIGTERM or SIGINT.
-pub async fn serve(config: Config) -> Result<(), ServeError> {
+/// Serves until SIGTERM or SIGINT. At SIGHUP the configuration is read anew from its file.
+pub async fn serve(config: Config, file: PathBuf, log: SetLog) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
-    let server = Server::bind(config).await?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
+    let (server, settings) = Server::bind(config).await?;
+    let mut settings = settings.logging_by(log);
     let stop = server.stopper();
+    let fleet = Arc::clone(&server.controller.fleet);
+    let manager = Manager::from_environment();
+    manager.ready();
     tokio::spawn(async move {
+        let works = || {
+            let fleet = Arc::clone(&fleet);
+            async move { fleet.answer().await }
+        };
+        let told_to_stop = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        let settings = async {
+            while hangup.recv().await.is_some() {
+                manager.reloading();
+                settings.read(&file);
+                manager.ready();
+            }
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = told_to_stop => {}
+            () = manager.pulse(works) => {}
+            () = settings => {}
         }
-        listen::notify("STOPPING=1");
+        manager.stopping();
         stop.send_replace(true);
     });
-    listen::notify("READY=1");
     Box::pin(server.run()).await
 }
 
@@ -139,13 +169,14 @@ fn system_clock() -> Timestamp {
 }
 
 impl Server {
-    /// Opens everything and takes the listeners, by the system's clock.
-    pub async fn bind(config: Config) -> Result<Self, ServeError> {
+    /// Opens everything and takes the listeners, by the system's clock. Returns what can change while
+    /// it runs, too.
+    pub async fn bind(config: Config) -> Result<(Self, Settings), ServeError> {
         Self::bind_at(config, Arc::new(system_clock)).await
     }
 
     /// Opens everything and takes the listeners, by this clock.
-    pub async fn bind_at(config: Config, clock: Clock) -> Result<Self, ServeError> {
+    pub async fn bind_at(config: Config, clock: Clock) -> Result<(Self, Settings), ServeError> {
         let now = clock();
         // Before anything is opened: opening brings the tables up to date.
         let lock = lock(&config.data_dir)?;
@@ -156,33 +187,31 @@ impl Server {
         let fleet = Arc::new(Fleet::load(store, signer).await?);
         let host = config::host_of(&config.agent_address).unwrap_or("localhost");
         let own = OwnCertificate::issue(&ca, host, now)?;
-        let group = config
-            .operator_group
-            .as_ref()
-            .map(|name| api::caller::group_id(name).ok_or_else(|| ServeError::Group(name.clone())));
-        let operators = OperatorRule { group: group.transpose()? };
+        let group = settings::group(config.operator_group.as_deref()).map_err(ServeError::Group)?;
+        let operators = OperatorRule::of(group);
         let agent_listener = TcpListener::bind(config.agent_listener).await.map_err(|source| {
             ServeError::Listen { place: config.agent_listener.to_string(), source }
         })?;
-        let operator_listener = listen::bind_socket(&config.operator_socket, operators.group)
-            .await
-            .map_err(|source| ServeError::Listen {
-                place: config.operator_socket.display().to_string(),
-                source,
+        let operator_listener =
+            listen::bind_socket(&config.operator_socket, group).await.map_err(|source| {
+                ServeError::Listen { place: config.operator_socket.display().to_string(), source }
             })?;
         let agent_address = config.agent_address.clone();
         let controller = Controller { fleet, ca, bans, clock, agent_address };
         let stop = watch::channel(false).0;
-        Ok(Self {
+        let settings = Settings::new(config.clone(), operators.clone());
+        let server = Self {
             config,
             controller,
             own,
             operators,
+            checkpoint_every: settings.checkpoints(),
             agent_listener,
             operator_listener,
             stop,
             _lock: lock,
-        })
+        };
+        Ok((server, settings))
     }
 
     /// Returns where agents connect, which is not the configuration's word if its port is 0.
@@ -202,6 +231,7 @@ impl Server {
             controller,
             own,
             operators,
+            checkpoint_every,
             agent_listener,
             operator_listener,
             stop,
@@ -223,7 +253,8 @@ impl Server {
             UnixListenerStream::new(operator_listener),
             stopped(stop.subscribe()),
         );
-        let chores = chores(&controller, &own, &config, stop.subscribe());
+        let address = &config.agent_address;
+        let chores = chores(&controller, &own, address, checkpoint_every, stop.subscribe());
         let serving = async { tokio::try_join!(agents, operators) };
         let cut = async {
             stopped(stop.subscribe()).await;
@@ -254,19 +285,20 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 async fn chores(
     controller: &Controller,
     own: &OwnCertificate,
-    config: &Config,
+    address: &str,
+    mut every: watch::Receiver<Duration>,
     stop: watch::Receiver<bool>,
 ) {
-    let mut heartbeat = tokio::time::interval(config.checkpoint_every);
-    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heartbeat = ticks(*every.borrow_and_update());
     let stopped = stopped(stop);
     tokio::pin!(stopped);
     loop {
         tokio::select! {
             () = &mut stopped => return,
+            Ok(()) = every.changed() => heartbeat = ticks(*every.borrow_and_update()),
             _ = heartbeat.tick() => {
                 let now = (controller.clock)();
-                let host = config::host_of(&config.agent_address).unwrap_or("localhost");
+                let host = config::host_of(address).unwrap_or("localhost");
                 if let Err(error) = own.renew_if_due(&controller.ca, host, now) {
                     let error = told(&error);
                     tracing::error!(error, "the controller's certificate could not be renewed");
@@ -281,6 +313,13 @@ async fn chores(
             }
         }
     }
+}
+
+/// Ticks at once and then as often as this.
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 fn lock(data_dir: &Path) -> Result<Flock<std::fs::File>, ServeError> {

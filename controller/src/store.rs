@@ -235,6 +235,16 @@ impl Store {
         frontier.head(self.lineage)
     }
 
+    /// Returns once both the readers and the writer have answered.
+    pub async fn answer(&self) -> Result<(), StoreError> {
+        let doing = failed("ask the database");
+        let _: i64 =
+            sqlx::query_scalar("SELECT 1").fetch_one(&self.readers).await.map_err(&doing)?;
+        let writer = self.writer.lock().await;
+        let _: i64 = sqlx::query_scalar("SELECT 1").fetch_one(&*writer).await.map_err(&doing)?;
+        Ok(())
+    }
+
     /// Writes everything out and closes the connections.
     pub async fn close(&self) {
         self.readers.close().await;

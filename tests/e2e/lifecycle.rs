@@ -35,7 +35,7 @@ fn text<'a>(row: &'a Value, field: &str) -> &'a str {
 }
 
 /// Asserts that an account is out in every way that there is.
-fn assert_out(fleet: &Fleet, host: &str, person: &Person, uid: u32) {
+pub(crate) fn assert_out(fleet: &Fleet, host: &str, person: &Person, uid: u32) {
     assert_kept_out(fleet, host, person);
     let (machine, login, number) = (fleet.host(host), person.login.as_str(), uid.to_string());
     let su = machine.run(&["su", "--login", login, "--command", "true"]).unwrap();

@@ -22,8 +22,10 @@ mod moving;
 mod names;
 mod places;
 mod reading;
+mod releases;
 mod staying;
 mod token;
+mod years;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;

@@ -68,6 +68,23 @@ fn every_unit_is_valid_and_exposed_no_more_than_it_has_to_be() {
 }
 
 #[test]
+fn every_unit_says_how_it_is_and_reads_its_configuration_anew_if_it_has_one() {
+    let lab = Lab::start("telling-units", &["db1"]).unwrap();
+    let db1 = lab.host("db1");
+    install(&lab, db1);
+    for (unit, _) in LIMITS {
+        let properties = "--property=Type,CanReload,LimitCORE";
+        let shown = db1.run_ok(&["systemctl", "show", properties, unit]).unwrap();
+        let reload = if unit == "muster-agent-courier.service" { "no" } else { "yes" };
+        let mut lines: Vec<&str> = shown.lines().collect();
+        lines.sort_unstable();
+        let can_reload = format!("CanReload={reload}");
+        let expected = [can_reload.as_str(), "LimitCORE=0", "Type=notify"];
+        assert_eq!(lines, expected, "{unit}");
+    }
+}
+
+#[test]
 fn the_keeper_is_let_do_its_work_and_has_no_network() {
     let lab = Lab::start("keeper-unit", &["db1"]).unwrap();
     let db1 = lab.host("db1");

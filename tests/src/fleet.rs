@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
 
-use crate::{Host, KeyPair, Lab, Output, Package, Ssh, wait};
+use crate::{Host, KeyPair, Lab, Output, Package, Setup, Ssh, Stay, wait};
 
 /// The name of the host that the controller runs on.
 const CONTROLLER: &str = "ctl";
@@ -94,8 +94,19 @@ impl Fleet {
     /// Brings up a lab with a controller and these hosts, for as long as the value lives. Returns
     /// when every host is connected.
     pub fn start(name: &str, programs: &Programs, members: &[Member<'_>]) -> anyhow::Result<Self> {
+        Self::start_on("bookworm", name, programs, members)
+    }
+
+    /// Does the same on hosts of another Debian release, by its code name.
+    pub fn start_on(
+        release: &str,
+        name: &str,
+        programs: &Programs,
+        members: &[Member<'_>],
+    ) -> anyhow::Result<Self> {
         let names: Vec<&str> = members.iter().map(|member| member.name).collect();
-        let lab = Lab::start(name, &[&[CONTROLLER], names.as_slice()].concat())?;
+        let hosts = [&[CONTROLLER], names.as_slice()].concat();
+        let lab = Lab::set_up(Setup { name, hosts: &hosts, release, stay: Stay::UntilDropped })?;
         let members_of = names.iter().map(ToString::to_string).collect();
         let fleet = Self { lab, members: members_of, spent: OnceLock::new() };
         fleet.begin(&programs.muster).context("cannot set up the controller")?;

@@ -301,6 +301,11 @@ impl<'a, H: Host> Turn<'a, H> {
         );
         let mut findings: BTreeSet<Finding> = plan.findings.iter().cloned().collect();
         findings.extend(self.keeper.labels.findings.iter().cloned());
+        findings.extend(self.keeper.unusable.iter().map(|reason| Finding {
+            kind: "config".to_owned(),
+            subject: "agent.toml".to_owned(),
+            detail: format!("what holds is what stood there before: {reason}"),
+        }));
         findings.extend(self.keeper.damaged.iter().map(|number| Finding {
             kind: "receipt-damaged".to_owned(),
             subject: number.to_string(),

@@ -8,6 +8,7 @@ use std::{
     fmt,
     future::{Ready, ready},
     pin::Pin,
+    sync::{Arc, PoisonError, RwLock},
     task::{Context, Poll},
 };
 
@@ -86,8 +87,8 @@ pub enum AgentPeer {
 /// Who may use the operators' socket.
 #[derive(Clone, Debug, Default)]
 pub struct OperatorRule {
-    /// The Unix group that may, besides root and the server's own user.
-    pub group: Option<Gid>,
+    /// The Unix group that may, besides root and the server's own user: the same for every copy.
+    group: Arc<RwLock<Option<Gid>>>,
 }
 
 /// Returns whom a method serves, or nothing for one that the table does not name.
@@ -114,12 +115,23 @@ pub fn admit(method: &str, caller: &Caller) -> Result<(), Status> {
 }
 
 impl OperatorRule {
+    /// Lets in the members of this Unix group, if any.
+    pub fn of(group: Option<Gid>) -> Self {
+        Self { group: Arc::new(RwLock::new(group)) }
+    }
+
+    /// From the next call on lets in the members of this one instead.
+    pub fn set(&self, group: Option<Gid>) {
+        *self.group.write().unwrap_or_else(PoisonError::into_inner) = group;
+    }
+
     fn judge(&self, uid: u32, gid: u32) -> Caller {
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         let user = User::from_uid(uid).ok().flatten();
         let name = user.as_ref().map_or_else(|| format!("uid {uid}"), |user| user.name.clone());
         let own = uid.is_root() || uid == Uid::effective();
-        let member = self.group.is_some_and(|group| {
+        let group = *self.group.read().unwrap_or_else(PoisonError::into_inner);
+        let member = group.is_some_and(|group| {
             let groups = user.as_ref().map(groups_of).unwrap_or_default();
             group == gid || groups.contains(&group.as_raw())
         });
@@ -258,7 +270,7 @@ mod tests {
     #[test]
     fn the_socket_serves_root_the_own_user_and_one_group() {
         let none = OperatorRule::default();
-        let some = OperatorRule { group: Some(Gid::from_raw(NOBODY)) };
+        let some = OperatorRule::of(Some(Gid::from_raw(NOBODY)));
         let own = Uid::effective().as_raw();
         for rule in [&none, &some] {
             assert!(matches!(rule.judge(0, 0), Caller::Operator(_)));

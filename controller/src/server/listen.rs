@@ -1,16 +1,12 @@
-//! Listeners: TLS handshakes beside each other and never before one another, the operators' socket,
-//! and the word to the service manager. Whoever has shown no certificate that is valid has few
-//! connections, and not for long: descriptors are few, and the operators' socket needs them too.
-#![expect(clippy::disallowed_methods, reason = "systemd names its socket in the environment")]
+//! Listeners: TLS handshakes beside each other and never before one another, and the operators'
+//! socket. Whoever has shown no certificate that is valid has few connections, and not for long:
+//! descriptors are few, and the operators' socket needs them too.
 
 mod places;
 
 use std::{
     io,
-    os::unix::{
-        fs::{FileTypeExt, PermissionsExt, chown},
-        net::UnixDatagram,
-    },
+    os::unix::fs::{FileTypeExt, PermissionsExt, chown},
     path::Path,
     pin::Pin,
     sync::Arc,
@@ -242,22 +238,4 @@ pub(super) async fn bind_socket(path: &Path, group: Option<Gid>) -> io::Result<U
     }
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     Ok(listener)
-}
-
-/// Tells the service manager, if there is one (`sd_notify(3)`).
-pub(super) fn notify(state: &str) {
-    let Some(place) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let sent = UnixDatagram::unbound().and_then(|socket| {
-        use std::os::{linux::net::SocketAddrExt, unix::ffi::OsStrExt};
-        match place.as_bytes() {
-            [b'@', name @ ..] => {
-                let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
-                socket.send_to_addr(state.as_bytes(), &address)
-            }
-            _ => socket.send_to(state.as_bytes(), &place),
-        }
-    });
-    if let Err(error) = sent {
-        tracing::warn!(%error, "the service manager could not be told");
-    }
 }

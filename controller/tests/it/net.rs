@@ -14,7 +14,7 @@ use std::{
 use hyper_util::rt::TokioIo;
 use muster_controller::{
     config::Config,
-    server::{ServeError, Server},
+    server::{ServeError, Server, settings::Settings},
     setup,
 };
 use muster_proto::{
@@ -60,6 +60,7 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
 pub(crate) struct Running {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) address: std::net::SocketAddr,
+    pub(crate) settings: Settings,
     clock: Arc<AtomicU64>,
     stop: tokio::sync::watch::Sender<bool>,
     task: JoinHandle<Result<(), ServeError>>,
@@ -93,11 +94,11 @@ impl Running {
         let clock = Arc::new(AtomicU64::new(now));
         let ticks = Arc::clone(&clock);
         let clock_of = move || Timestamp(ticks.load(Ordering::SeqCst));
-        let server = Server::bind_at(config, Arc::new(clock_of)).await.unwrap();
+        let (server, settings) = Server::bind_at(config, Arc::new(clock_of)).await.unwrap();
         let address = server.agent_listener().unwrap();
         let stop = server.stopper();
         let task = tokio::spawn(server.run());
-        Self { dir, address, clock, stop, task }
+        Self { dir, address, settings, clock, stop, task }
     }
 
     pub(crate) async fn stop(self) -> tempfile::TempDir {

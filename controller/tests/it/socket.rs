@@ -9,18 +9,24 @@ use std::{
         net::UnixStream,
     },
     path::Path,
+    time::Duration,
 };
 
 use hyper_util::rt::TokioIo;
 use muster_controller::{config::Config, setup};
-use muster_proto::wire::{self, operators_client::OperatorsClient};
+use muster_proto::{
+    bundle::VerifiedBundle,
+    wire::{self, operators_client::OperatorsClient},
+};
 use nix::unistd::{Group, User};
 use rustix::process::{Gid, Uid};
 use tonic::{Code, transport::Endpoint};
 use tower::service_fn;
 
 use crate::{
+    host::Host,
     net::{Running, config, soon, wall},
+    server::until,
     world::{NOW, World},
 };
 
@@ -116,5 +122,83 @@ async fn without_a_group_the_socket_is_for_root_alone() {
         assert_eq!(ask(stream).await, Err(Code::PermissionDenied));
     }
     assert!(ask(UnixStream::connect(&socket).unwrap()).await.is_ok());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_group_that_is_named_anew_is_let_in_and_the_one_before_is_not_while_sessions_go_on() {
+    assert!(nix::unistd::geteuid().is_root(), "this test needs root");
+    let [before, after] = ["daemon", "bin"].map(|name| User::from_name(name).unwrap().unwrap());
+    let group = |user: &User| Group::from_gid(user.gid).unwrap().unwrap().name;
+    let world = World::new();
+    let dir = tempfile::tempdir().unwrap();
+    setup::create(&dir.path().join("data"), &world.online, &world.trust, NOW).await.unwrap();
+    let first = Config { operator_group: Some(group(&before)), ..config(dir.path()) };
+    let mut server = Running::with(dir, first.clone(), wall()).await;
+    let socket = server.socket();
+    mode(server.dir.path(), 0o755);
+    mode(&socket, 0o666);
+    let host = Host::new(&world, &[]);
+    let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+    let mut session = courier.session(&host).await;
+    let as_user = |user: &User| Somebody { uid: user.uid.as_raw(), gid: user.gid.as_raw() };
+    let admitted = async |user: &User| {
+        let stream = connect(&socket, as_user(user)).unwrap();
+        ask(stream).await.is_ok()
+    };
+    assert!(admitted(&before).await && !admitted(&after).await);
+
+    let second = Config { operator_group: Some(group(&after)), ..first.clone() };
+    assert_eq!(server.settings.take(second.clone()).unwrap(), [""; 0]);
+    assert!(!admitted(&before).await && admitted(&after).await);
+    assert_eq!(socket.metadata().unwrap().gid(), after.gid.as_raw());
+
+    let nobodys = Config { operator_group: Some("no-such-group".to_owned()), ..second.clone() };
+    let refused = server.settings.take(nobodys).unwrap_err();
+    assert!(refused.to_string().contains("`no-such-group`"), "{refused}");
+    assert!(!admitted(&before).await && admitted(&after).await, "what held still holds");
+
+    let alone = Config { operator_group: None, ..second };
+    assert_eq!(server.settings.take(alone).unwrap(), [""; 0]);
+    assert!(!admitted(&before).await && !admitted(&after).await);
+    // The session of before is the one that is sent the next heartbeat.
+    let sent = session.next().await;
+    assert!(sent.is_some(), "the session ended");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn checkpoints_come_as_often_as_is_said_while_the_server_runs() {
+    let world = World::new();
+    let mut server = Running::start(&world).await;
+    let mut host = Host::new(&world, &[]);
+    let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+    let mut session = courier.session(&host).await;
+    let is_checkpoint = |bundle: &VerifiedBundle| bundle.checkpoint.is_some();
+    until(&mut session, &mut host, is_checkpoint).await;
+    let often = Config { checkpoint_every: Duration::from_secs(1), ..config(server.dir.path()) };
+    let waiting = server.settings.take(often).unwrap();
+    assert_eq!(waiting, [""; 0]);
+    // Without it the second of these would come after a minute, and the test give up before.
+    for _ in 0..3 {
+        until(&mut session, &mut host, is_checkpoint).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_change_while_the_server_runs_is_named_each_time() {
+    let mut server = Running::start(&World::new()).await;
+    let moved = Config {
+        agent_listener: "127.0.0.1:1".parse().unwrap(),
+        agent_address: "elsewhere:1".to_owned(),
+        data_dir: "/elsewhere".into(),
+        operator_socket: "/elsewhere.sock".into(),
+        ..config(server.dir.path())
+    };
+    let keys = ["data_dir", "agent_listener", "agent_address", "operator_socket"];
+    assert_eq!(server.settings.take(moved.clone()).unwrap(), keys);
+    assert_eq!(server.settings.take(moved).unwrap(), keys, "it still waits");
+    assert!(ask(UnixStream::connect(server.socket()).unwrap()).await.is_ok());
     server.stop().await;
 }

@@ -13,6 +13,7 @@ mod bad_hosts;
 mod begun;
 mod bounds;
 mod commands;
+mod decisions;
 mod declare;
 mod deltas;
 mod describe;

@@ -93,7 +93,7 @@ enum Verb {
     /// Take something away at once; one signature is enough.
     #[command(after_help = EXIT_CODES)]
     Revoke(revoke::RevokeArgs),
-    /// Invite, list or show hosts.
+    /// Invite, list or show hosts, and decide what is done with one.
     #[command(subcommand)]
     Host(host::HostVerb),
 }

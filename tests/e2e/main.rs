@@ -11,6 +11,7 @@ mod access;
 mod controller;
 mod existing;
 mod fields;
+mod fleet_hosts;
 mod following;
 mod input;
 mod keeping;

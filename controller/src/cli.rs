@@ -6,6 +6,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
+pub mod access;
 pub mod apply;
 pub mod change;
 mod cure;
@@ -87,6 +88,9 @@ enum Verb {
     /// List assignments, or show one.
     #[command(subcommand)]
     Assignment(object::ObjectVerb),
+    /// Say who has access where, how, by what and until when, and who becomes root.
+    #[command(subcommand)]
+    Access(access::AccessVerb),
     /// Take a user out everywhere: revoked at once, then removed.
     #[command(after_help = EXIT_CODES)]
     Offboard(offboard::OffboardArgs),
@@ -230,6 +234,7 @@ fn run(cli: Cli) -> Result<End> {
             Verb::Assignment(verb) => {
                 object::run(common, muster_proto::id::Kind::Assignment, &verb).await
             }
+            Verb::Access(verb) => access::run(common, &verb).await,
             Verb::Offboard(args) => offboard::run(common, &args).await,
             Verb::Revoke(args) => revoke::run(common, &args).await,
             Verb::Host(verb) => host::run(common, &verb).await,

@@ -31,6 +31,7 @@ const PURE: &[&str] = &[
     "agent/src/format",
     "controller/src/publish",
     "controller/src/preview",
+    "controller/src/access",
 ];
 
 const FENCES: &[Fence] = &[

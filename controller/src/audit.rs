@@ -10,7 +10,8 @@ pub struct Entry {
     /// When.
     pub time: Timestamp,
     /// A stable word: trust-root, link, approval, revocation, token, enrolment, enrolment-lapsed,
-    /// receipts-missing, receipts-parted, receipts-back.
+    /// receipts-missing, receipts-parted, receipts-back, host-quarantined, host-released,
+    /// host-evicted, host-banned, host-purged.
     pub kind: &'static str,
     /// 16 random bytes, so that a leaf tells nothing of an erased body.
     pub salt: [u8; 16],

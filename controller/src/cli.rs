@@ -9,6 +9,7 @@ use tracing_subscriber::{filter::LevelFilter, prelude::*, reload};
 
 use crate::{config::LogLevel, server::settings::SetLog};
 
+pub mod access;
 pub mod apply;
 pub mod change;
 mod cure;
@@ -90,13 +91,16 @@ enum Verb {
     /// List assignments, or show one.
     #[command(subcommand)]
     Assignment(object::ObjectVerb),
+    /// Say who has access where, how, by what and until when, and who becomes root.
+    #[command(subcommand)]
+    Access(access::AccessVerb),
     /// Take a user out everywhere: revoked at once, then removed.
     #[command(after_help = EXIT_CODES)]
     Offboard(offboard::OffboardArgs),
     /// Take something away at once; one signature is enough.
     #[command(after_help = EXIT_CODES)]
     Revoke(revoke::RevokeArgs),
-    /// Invite, list or show hosts.
+    /// Invite, list or show hosts, and decide what is done with one.
     #[command(subcommand)]
     Host(host::HostVerb),
 }
@@ -233,6 +237,7 @@ fn run(cli: Cli) -> Result<End> {
             Verb::Assignment(verb) => {
                 object::run(common, muster_proto::id::Kind::Assignment, &verb).await
             }
+            Verb::Access(verb) => access::run(common, &verb).await,
             Verb::Offboard(args) => offboard::run(common, &args).await,
             Verb::Revoke(args) => revoke::run(common, &args).await,
             Verb::Host(verb) => host::run(common, &verb).await,

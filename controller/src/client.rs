@@ -15,9 +15,15 @@ use muster_proto::{
     wire::{self, operators_client::OperatorsClient},
 };
 use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Code,
+    transport::{Channel, Endpoint},
+};
 
-use crate::preview::HostLabels;
+use crate::{
+    host::{Decision, Measure, Verdict},
+    preview::HostLabels,
+};
 
 /// A connection to the controller.
 #[derive(Clone, Debug)]
@@ -77,6 +83,8 @@ pub struct Host {
     pub notes: Vec<String>,
     /// It has not confirmed all that concerns it.
     pub behind: bool,
+    /// What was decided about it.
+    pub decision: Option<Decision>,
 }
 
 /// How far one host has got.
@@ -94,6 +102,15 @@ pub struct Progress {
     pub receipts: Vec<Envelope>,
     /// Why it refused; empty if it did not.
     pub refusal: String,
+}
+
+/// What became of a measure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decided {
+    /// It was taken, and this holds now.
+    Taken(Option<Decision>),
+    /// The controller knows no such host.
+    Unknown,
 }
 
 /// What a join token needs from the controller.
@@ -284,6 +301,29 @@ impl Client {
             address: reply.address,
         })
     }
+
+    /// Has a measure taken about a host, and returns what holds for it from now on; nothing for a
+    /// host that the controller does not know.
+    pub async fn decide(
+        &mut self,
+        host: HostId,
+        measure: Measure,
+        reason: &Line,
+    ) -> Result<Decided, ClientError> {
+        let request = wire::DecideRequest {
+            host: host.as_bytes().to_vec(),
+            measure: wire_measure(measure).into(),
+            reason: reason.to_string(),
+        };
+        match self.inner.decide(request).await {
+            Ok(reply) => {
+                let held = reply.into_inner().decision.map(decision).transpose()?;
+                Ok(Decided::Taken(held))
+            }
+            Err(status) if status.code() == Code::NotFound => Ok(Decided::Unknown),
+            Err(status) => Err(status.into()),
+        }
+    }
 }
 
 /// Progress as it comes.
@@ -342,7 +382,30 @@ fn host(wire: wire::Host) -> Result<Host, ClientError> {
         pending: wire.pending,
         notes: wire.notes,
         behind: wire.behind,
+        decision: wire.decision.map(decision).transpose()?,
     })
+}
+
+fn decision(wire: wire::Decision) -> Result<Decision, ClientError> {
+    let verdict = match wire.verdict() {
+        wire::Verdict::Unspecified => return Err(ClientError::Answer("what was decided")),
+        wire::Verdict::Quarantined => Verdict::Quarantined,
+        wire::Verdict::Evicted => Verdict::Evicted,
+        wire::Verdict::Banned => Verdict::Banned,
+    };
+    let reason = Line::parse(&wire.reason);
+    let reason = reason.map_err(|_| ClientError::Answer("why something was decided"))?;
+    Ok(Decision { verdict, by: wire.by, at: Timestamp(wire.at), reason })
+}
+
+fn wire_measure(measure: Measure) -> wire::Measure {
+    match measure {
+        Measure::Quarantine => wire::Measure::Quarantine,
+        Measure::Release => wire::Measure::Release,
+        Measure::Evict => wire::Measure::Evict,
+        Measure::Ban => wire::Measure::Ban,
+        Measure::Purge => wire::Measure::Purge,
+    }
 }
 
 #[cfg(test)]

@@ -207,7 +207,8 @@ fn user_kind(kind: UserKind) -> Option<String> {
     }
 }
 
-fn login_method(method: LoginMethod) -> &'static str {
+/// A way to log in.
+pub fn login_method(method: LoginMethod) -> &'static str {
     match method {
         LoginMethod::Key => "key",
         LoginMethod::HardwareKey => "a key that lives in hardware",

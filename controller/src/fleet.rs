@@ -6,6 +6,8 @@
 //! out anew. So a slow host is sent what is newest and never a queue.
 
 mod change;
+mod decide;
+mod joining;
 mod member;
 mod pending;
 mod progress;
@@ -24,18 +26,20 @@ use muster_proto::{
     receipt::Standing,
     time::Timestamp,
 };
-use tokio::sync::{Mutex, broadcast, mpsc};
+use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 
 use self::member::Member;
 use crate::{
     current::{BadHistory, Current},
+    enrol::tls::Bans,
     host::Host,
     signer::Signer,
-    store::{NewHost, SentTo, Store, StoreError},
+    store::{SentTo, Store, StoreError},
 };
 
 pub(crate) use change::entry;
 pub use change::{PublishError, RevokeError};
+pub use decide::{DecideError, Order};
 pub use pending::LapseError;
 pub use progress::{Goal, LOOK_BACK, Progress};
 pub use receipts::{MAX_NUMBER, ReceiptError};
@@ -51,9 +55,20 @@ pub struct Fleet {
     store: Store,
     signer: Signer,
     current: RwLock<Arc<Current>>,
+    bans: Bans,
     members: Mutex<BTreeMap<HostId, Member>>,
     changing: Mutex<()>,
     news: broadcast::Sender<HostId>,
+}
+
+/// A host's connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its number, among those of the host.
+    pub number: u64,
+    /// Hears it when the connection is to end at once, with what waits in it; nothing, when it just
+    /// is not used any more.
+    pub cut: oneshot::Receiver<()>,
 }
 
 /// Why the fleet could not be loaded.
@@ -100,9 +115,13 @@ impl Fleet {
             };
             members.insert(host.id, Member::new(host, sent));
         }
+        let decisions = store.decisions().await?.into_iter();
+        let shut_out = decisions.filter(|(_, decision)| decision.verdict.shuts_out());
+        let bans = Bans::new(shut_out.map(|(host, _)| host).collect());
         Ok(Self {
             store,
             signer,
+            bans,
             current: RwLock::new(Arc::new(current)),
             members: Mutex::new(members),
             changing: Mutex::new(()),
@@ -122,6 +141,11 @@ impl Fleet {
         drop(self.members.lock().await);
         drop(self.current());
         self.store.answer().await
+    }
+
+    /// Returns the hosts that are shut out, as they are from now on.
+    pub fn bans(&self) -> Bans {
+        self.bans.clone()
     }
 
     /// Returns the audit log's head, and the same as a signed note.
@@ -153,6 +177,11 @@ impl Fleet {
         behind.map(|(id, _)| *id).collect()
     }
 
+    /// Says whether a host has a record.
+    pub async fn knows(&self, host: &HostId) -> bool {
+        self.members.lock().await.contains_key(host)
+    }
+
     /// Counts the hosts.
     pub async fn count(&self) -> Count {
         let current = self.current();
@@ -164,54 +193,14 @@ impl Fleet {
         }
     }
 
-    /// Takes a host that has just joined. One that was here before may have lost what it held, so
-    /// nothing counts as confirmed any more.
-    pub async fn welcome(
-        &self,
-        host: &NewHost,
-        token_by: String,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let mut members = self.members.lock().await;
-        if let Some(member) = members.get_mut(&host.id) {
-            let before = member.sent.clone();
-            member.doubt();
-            member.host.hostname.clone_from(&host.hostname);
-            member.host.joined = now;
-            member.host.token_by = token_by;
-            return self.store.set_sent(&[(before, member.sent.clone())]).await;
-        }
-        let known = Host {
-            id: host.id,
-            keeper_key: host.keeper_key,
-            hostname: host.hostname.clone(),
-            joined: now,
-            token_by,
-            last_seen: None,
-            standing: None,
-            confirmed: 0,
-            receipts: None,
-            breaks: Vec::new(),
-            unsent: None,
-        };
-        let sent = SentTo {
-            host: host.id,
-            confirmed: 0,
-            statements: BTreeMap::new(),
-            revocations: BTreeMap::new(),
-        };
-        members.insert(host.id, Member::new(known, sent));
-        Ok(())
-    }
-
     /// Takes a host's connection in place of an older one; nothing is sent before it says where it
-    /// stands. Returns the connection's number, or nothing for a host that is not known.
-    pub async fn connect(&self, host: HostId, to: mpsc::Sender<Vec<u8>>) -> Option<u64> {
+    /// stands. Returns nothing for a host that is not known, or is shut out.
+    pub async fn connect(&self, host: HostId, to: mpsc::Sender<Vec<u8>>) -> Option<Connection> {
         let mut members = self.members.lock().await;
-        let number = members.get_mut(&host)?.connect(to);
+        let connection = members.get_mut(&host)?.connect(to)?;
         drop(members);
         self.tell(host);
-        Some(number)
+        Some(connection)
     }
 
     /// Notes that a connection has ended.

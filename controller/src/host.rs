@@ -1,6 +1,8 @@
 //! What the controller remembers of a host: who it is, where it says it stands, and what it was
 //! sent. Plain values; the store keeps them, the fleet changes them, `publish` reads them.
 
+mod decision;
+
 use std::{collections::BTreeMap, fmt};
 
 use muster_proto::{
@@ -10,6 +12,8 @@ use muster_proto::{
     receipt::Standing,
     time::Timestamp,
 };
+
+pub use decision::{Decision, Measure, Unfit, Verdict};
 
 /// A host that has joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub struct Host {
     pub breaks: Vec<ReceiptBreak>,
     /// What could not be sent to it, and has not been since.
     pub unsent: Option<TooLarge>,
+    /// What an operator has decided about it.
+    pub decision: Option<Decision>,
 }
 
 /// A bundle that is larger than a host reads.
@@ -121,6 +127,11 @@ impl Host {
     /// may have refused to join after all.
     pub fn is_pending(&self) -> bool {
         self.standing.is_none() && self.receipts.is_none()
+    }
+
+    /// Returns what holds for it.
+    pub fn verdict(&self) -> Option<Verdict> {
+        self.decision.as_ref().map(|decision| decision.verdict)
     }
 }
 

@@ -72,6 +72,19 @@ pub struct LinkBundle {
     pub shown: BTreeMap<Id, (Shown, bool)>,
 }
 
+impl LinkBundle {
+    /// Leaves nothing but the trust roots, by which a host judges what takes away.
+    pub fn trust_roots_only(self) -> Option<Self> {
+        let mut bundle = Bundle::empty(self.bundle.host);
+        bundle.trust_roots = self.bundle.trust_roots;
+        (!bundle.trust_roots.is_empty()).then(|| Self {
+            bundle,
+            link: None,
+            shown: BTreeMap::new(),
+        })
+    }
+}
+
 /// Returns what one host is to be sent now.
 pub fn publish(current: &Current, host: &HostView<'_>, now: Timestamp) -> Publication {
     let statements = current.chain.statements();

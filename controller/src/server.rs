@@ -42,7 +42,7 @@ use crate::{
     config::{self, Config},
     enrol::{
         Ca, EnrolError,
-        tls::{self, Bans, OwnCertificate, TlsError},
+        tls::{self, OwnCertificate, TlsError},
     },
     fleet::{Fleet, FleetError},
     setup,
@@ -183,7 +183,6 @@ impl Server {
         let store = Store::open(&config.data_dir).await?;
         let signer = Signer::open(&config.data_dir.join(setup::ONLINE_KEY))?;
         let ca = Arc::new(Ca::open(&config.data_dir)?);
-        let bans = Bans::new(store.bans().await?);
         let fleet = Arc::new(Fleet::load(store, signer).await?);
         let host = config::host_of(&config.agent_address).unwrap_or("localhost");
         let own = OwnCertificate::issue(&ca, host, now)?;
@@ -197,6 +196,7 @@ impl Server {
                 ServeError::Listen { place: config.operator_socket.display().to_string(), source }
             })?;
         let agent_address = config.agent_address.clone();
+        let bans = fleet.bans();
         let controller = Controller { fleet, ca, bans, clock, agent_address };
         let stop = watch::channel(false).0;
         let settings = Settings::new(config.clone(), operators.clone());

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_types, reason = "the only place for SQL")]
 
 mod certificates;
+mod decisions;
 mod fleet;
 mod history;
 mod hosts;

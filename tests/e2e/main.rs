@@ -9,9 +9,11 @@
 
 mod access;
 mod adopting;
+mod answers;
 mod controller;
 mod existing;
 mod fields;
+mod fleet_hosts;
 mod following;
 mod hindered;
 mod input;

@@ -56,7 +56,7 @@ fn refused(error: &CertificateRefused) -> Status {
 }
 
 fn unknown() -> Status {
-    Status::permission_denied("this host is not known here any more")
+    Status::permission_denied("this host is not known here any more; join it again")
 }
 
 impl AgentsApi {
@@ -101,9 +101,6 @@ impl Agents for AgentsApi {
             ));
         }
         let id = enrolment.keeper_key.digest();
-        if self.controller.bans.contains(&id) {
-            return Err(Status::permission_denied("this host is banned"));
-        }
         // Before the secret is spent, so that a bad request does not cost it.
         let (certificate, issue) = self.certify(&request.certificate_request, id)?;
         let host = NewHost {
@@ -114,15 +111,12 @@ impl Agents for AgentsApi {
         };
         let entry =
             fleet::entry("enrolment", signed.encode(), now).map_err(|error| internal(&error))?;
-        let store = self.controller.fleet.store();
-        let token_by = store.join(sha256(&[&request.secret]), &host, &entry).await;
-        let token_by = token_by.map_err(|refused| match refused {
+        let joined = self.controller.fleet.join(sha256(&[&request.secret]), &host, &entry).await;
+        joined.map_err(|refused| match refused {
             TokenRefused::Store(error) => internal(&error),
             TokenRefused::Banned(_) => Status::permission_denied(refused.to_string()),
             _ => Status::unauthenticated(refused.to_string()),
         })?;
-        let welcomed = self.controller.fleet.welcome(&host, token_by, now).await;
-        welcomed.map_err(|error| internal(&error))?;
         tracing::info!(host = %host.id.short(), hostname = host.hostname, "a host joined");
         let roots = &self.controller.fleet.current().trust_roots;
         Ok(Response::new(wire::JoinReply {
@@ -137,9 +131,7 @@ impl Agents for AgentsApi {
         request: Request<wire::RenewRequest>,
     ) -> Result<Response<wire::RenewReply>, Status> {
         let shown = calling_host(&request)?;
-        let known =
-            self.controller.fleet.hosts().await.iter().any(|(known, _)| known.id == shown.host);
-        if !known {
+        if !self.controller.fleet.knows(&shown.host).await {
             return Err(unknown());
         }
         let request = request.into_inner().certificate_request;
@@ -159,12 +151,15 @@ impl Agents for AgentsApi {
     ) -> Result<Response<Self::SessionStream>, Status> {
         let shown = calling_host(&request)?;
         let host = shown.host;
+        if !self.controller.fleet.knows(&host).await {
+            return Err(unknown());
+        }
         let now = (self.controller.clock)();
         let let_in = self.controller.fleet.store().let_in(&shown, now).await;
         let_in.map_err(|error| refused(&error))?;
         let (to, from) = mpsc::channel(fleet::WAITING);
-        let number = self.controller.fleet.connect(host, to).await.ok_or_else(unknown)?;
-        let session = Session { api: self.clone(), shown, number };
+        let connection = self.controller.fleet.connect(host, to).await.ok_or_else(unknown)?;
+        let session = Session { api: self.clone(), shown, connection };
         Ok(Response::new(ReceiverStream::new(session.begin(request.into_inner(), from))))
     }
 }

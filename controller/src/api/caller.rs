@@ -34,15 +34,15 @@ pub enum Who {
     Host,
     /// A host, by its certificate, though it has expired: one that was away for longer than its
     /// certificate lasts must be able to come back. The method itself asks the store, which refuses
-    /// a certificate whose key was replaced or that expired too long ago. No verb voids one yet;
-    /// the ban list refuses a host everywhere.
+    /// a certificate whose key was replaced or that expired too long ago. A host that was evicted
+    /// or banned is refused everywhere.
     HostOfOld,
     /// An operator, by the socket's peer credentials.
     Operator,
 }
 
 /// Every method, and whom it serves.
-pub const METHODS: [(&str, Who); 14] = [
+pub const METHODS: [(&str, Who); 15] = [
     ("/muster.v1.Agents/Join", Who::Anybody),
     ("/muster.v1.Agents/Renew", Who::HostOfOld),
     ("/muster.v1.Agents/Session", Who::Host),
@@ -57,6 +57,7 @@ pub const METHODS: [(&str, Who); 14] = [
     ("/muster.v1.Operators/Follow", Who::Operator),
     ("/muster.v1.Operators/Consistency", Who::Operator),
     ("/muster.v1.Operators/CreateToken", Who::Operator),
+    ("/muster.v1.Operators/Decide", Who::Operator),
 ];
 
 /// Who calls, as far as the connection shows.
@@ -155,7 +156,7 @@ pub(crate) fn group_id(name: &str) -> Option<Gid> {
 pub struct GateLayer {
     /// Who may use the operators' socket.
     pub operators: OperatorRule,
-    /// Hosts that may not come back.
+    /// Hosts that are shut out.
     pub bans: Bans,
     /// By which certificates expire.
     pub clock: Clock,

@@ -1,12 +1,15 @@
 //! The operators' service, over the Unix socket. What decides anything on a host is signed on the
 //! operator's side; here it is checked again, stored and passed on.
 
+mod hosts;
+
 use std::pin::Pin;
 
 use muster_proto::{
     chain::BadLink,
     crypto::sha256,
     envelope::Envelope,
+    name::Line,
     trust::Refused,
     wire::{self, operators_server::Operators},
 };
@@ -14,11 +17,11 @@ use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
+use self::hosts::{measure, refused_decision, wire_decision, wire_host, wire_progress};
 use super::{Controller, caller::Caller, digest, envelope, id, internal, told};
 use crate::{
     current::PublishedLink,
-    fleet::{self, Goal, Progress, PublishError, RevokeError},
-    host::Host,
+    fleet::{self, Goal, Order, PublishError, RevokeError},
     signer,
     store::Token,
 };
@@ -218,9 +221,7 @@ impl Operators for OperatorsApi {
         &self,
         request: Request<wire::CreateTokenRequest>,
     ) -> Result<Response<wire::CreateTokenReply>, Status> {
-        let Some(Caller::Operator(name)) = request.extensions().get::<Caller>().cloned() else {
-            return Err(Status::permission_denied("this caller may not do that"));
-        };
+        let name = operator(&request)?;
         let valid_for = request.into_inner().valid_for;
         if !(1..=MAX_TOKEN).contains(&valid_for) {
             return Err(Status::invalid_argument("a token is valid for 1 second to 7 days"));
@@ -244,6 +245,29 @@ impl Operators for OperatorsApi {
             address: self.0.agent_address.clone(),
         }))
     }
+
+    async fn decide(
+        &self,
+        request: Request<wire::DecideRequest>,
+    ) -> Result<Response<wire::DecideReply>, Status> {
+        let by = operator(&request)?;
+        let request = request.into_inner();
+        let reason = Line::parse(&request.reason)
+            .map_err(|error| Status::invalid_argument(format!("the reason: {error}")))?;
+        let (host, measure) = (digest(&request.host, "host")?, measure(request.measure())?);
+        let order = Order { host, measure, by, reason };
+        let decided = self.0.fleet.decide(&order, (self.0.clock)()).await;
+        let decision = decided.map_err(|error| refused_decision(&error))?;
+        Ok(Response::new(wire::DecideReply { decision: decision.as_ref().map(wire_decision) }))
+    }
+}
+
+/// Returns who calls, by name.
+fn operator<T>(request: &Request<T>) -> Result<String, Status> {
+    match request.extensions().get::<Caller>() {
+        Some(Caller::Operator(name)) => Ok(name.clone()),
+        _ => Err(Status::permission_denied("this caller may not do that")),
+    }
 }
 
 fn refused_link(error: &PublishError) -> Status {
@@ -261,37 +285,4 @@ fn refused_link(error: &PublishError) -> Status {
 fn read_link(wire: wire::PublishedLink) -> Result<PublishedLink, Status> {
     PublishedLink::try_from(wire)
         .map_err(|fault| Status::invalid_argument(format!("malformed link: {fault}")))
-}
-
-fn wire_host(host: &Host, connected: bool) -> wire::Host {
-    wire::Host {
-        id: host.id.as_bytes().to_vec(),
-        hostname: host.hostname.clone(),
-        keeper_key: host.keeper_key.as_bytes().to_vec(),
-        connected,
-        last_seen: host.last_seen.map_or(0, |time| time.0),
-        joined: host.joined.0,
-        standing: host.standing.as_ref().map(wire::Standing::from),
-        receipts: host.receipts.map_or(0, |(number, _)| number),
-        token_by: host.token_by.clone(),
-        pending: host.is_pending(),
-        notes: notes(host),
-        behind: false,
-    }
-}
-
-fn notes(host: &Host) -> Vec<String> {
-    let unsent = host.unsent.iter().map(ToString::to_string);
-    unsent.chain(host.breaks.iter().map(ToString::to_string)).collect()
-}
-
-fn wire_progress(progress: &Progress) -> wire::HostProgress {
-    wire::HostProgress {
-        host: progress.host.as_bytes().to_vec(),
-        hostname: progress.hostname.clone(),
-        keeper_key: progress.keeper_key.as_bytes().to_vec(),
-        connected: progress.connected,
-        receipts: progress.receipts.iter().map(wire::Envelope::from).collect(),
-        refusal: progress.refusal.clone(),
-    }
 }

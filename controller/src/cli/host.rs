@@ -1,17 +1,24 @@
-//! `muster host token|list|show`.
+//! `muster host token|list|show`, and what is decided about hosts.
+
+mod decide;
 
 use anyhow::Result;
 use clap::Subcommand;
 use muster_proto::{receipt::Receipt, token::JoinToken, trust::verify_by_host};
 use serde::Serialize;
 
+use self::decide::DecideArgs;
 use super::{
     End, Globals, hint,
     output::{self, Rows},
     session::Session,
     usage,
 };
-use crate::{client::Host, declare::dates};
+use crate::{
+    client::Host,
+    declare::dates,
+    host::{Measure, Verdict},
+};
 
 /// What to do with hosts.
 #[derive(Clone, Debug, Subcommand)]
@@ -29,13 +36,24 @@ pub enum HostVerb {
         /// Its name or id.
         host: String,
     },
+    /// Send a host only what takes away, until it is released.
+    Quarantine(DecideArgs),
+    /// Lift a quarantine; or a ban, after which the host may join again.
+    Release(DecideArgs),
+    /// Void a host's certificates; it may join again with a new token.
+    Evict(DecideArgs),
+    /// Void a host's certificates and let its key join no more.
+    Ban(DecideArgs),
+    /// Forget a host that is not connected, here and in your own store.
+    Purge(DecideArgs),
 }
 
 #[derive(Debug, Serialize)]
 struct HostLine {
     host: String,
     id: String,
-    /// `connected`, `away`, or `pending`: enrolled and never shown up.
+    /// `connected`, `away`, or `pending`: enrolled and never shown up. Or what was decided about it:
+    /// `quarantined`, `evicted`, `banned`.
     state: &'static str,
     connected: bool,
     mode: String,
@@ -46,6 +64,8 @@ struct HostLine {
     token_by: String,
     agent_version: String,
     refusal: String,
+    /// What was decided about it, by whom, when and why.
+    decision: Option<String>,
 }
 
 impl Rows for HostLine {
@@ -98,6 +118,13 @@ pub async fn run(common: &Globals, verb: &HostVerb) -> Result<End> {
             lines.sort_by(|a, b| (&a.host, &a.id).cmp(&(&b.host, &b.id)));
             output::list(common.output, &lines)
         }
+        HostVerb::Quarantine(args) => {
+            decide::run(common, &mut session, Measure::Quarantine, args).await
+        }
+        HostVerb::Release(args) => decide::run(common, &mut session, Measure::Release, args).await,
+        HostVerb::Evict(args) => decide::run(common, &mut session, Measure::Evict, args).await,
+        HostVerb::Ban(args) => decide::run(common, &mut session, Measure::Ban, args).await,
+        HostVerb::Purge(args) => decide::run(common, &mut session, Measure::Purge, args).await,
         HostVerb::Show { host } => {
             let host = find(&mut session, host).await?;
             let envelopes = session.client.receipts(host.labels.id, 10).await?;
@@ -179,6 +206,7 @@ fn line(host: &Host) -> HostLine {
         host: host.labels.hostname.clone(),
         id: host.labels.id.to_string(),
         state: match host {
+            Host { decision: Some(decision), .. } => Verdict::word(decision.verdict),
             Host { pending: true, .. } => "pending",
             Host { connected: true, .. } => "connected",
             _ => "away",
@@ -192,6 +220,7 @@ fn line(host: &Host) -> HostLine {
         token_by: host.token_by.clone(),
         agent_version: host.agent_version.clone(),
         refusal: host.refusal.clone(),
+        decision: host.decision.as_ref().map(ToString::to_string),
     }
 }
 
@@ -238,6 +267,7 @@ mod tests {
             pending: false,
             notes: Vec::new(),
             behind: false,
+            decision: None,
         }
     }
 

@@ -111,6 +111,12 @@ impl Keys {
         Self { current: Some(issue.key), offered: None, newest: self.newest.max(issue.at) }
     }
 
+    /// Takes every certificate that was issued until now for replaced, and none in its place.
+    #[must_use]
+    pub fn voided(self, now: Timestamp) -> Self {
+        Self { current: None, offered: None, newest: self.newest.max(now) }
+    }
+
     /// Takes a certificate that is about to be sent.
     #[must_use]
     pub fn offering(self, issue: Issue) -> Self {
@@ -149,6 +155,21 @@ mod tests {
             assert_eq!(judge(&keys, old), Err(Void::Replaced));
         }
         assert_eq!(judge(&keys, third), Ok(Footing::Current));
+    }
+
+    #[test]
+    fn what_was_voided_opens_nothing_and_what_is_issued_after_it_does() {
+        let (first, second) = (issue(1, 10), issue(2, 20));
+        let keys = Keys::default().offering(first).showing(first).offering(second);
+        let judge = |keys: &Keys, issue| keys.judge(&shown(issue), Timestamp(40));
+        let voided = keys.voided(Timestamp(30));
+        for old in [first, second, issue(3, 30)] {
+            assert_eq!(judge(&voided, old), Err(Void::Replaced));
+        }
+        let anew = voided.offering(issue(4, 30));
+        assert_eq!(judge(&anew, issue(4, 30)), Ok(Footing::Fresh));
+        assert_eq!(judge(&anew, first), Err(Void::Replaced));
+        assert_eq!(keys.voided(Timestamp(5)).newest, Timestamp(20), "a clock that was set back");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The agents' listener's TLS: 1.3 only, ring, HTTP/2. A client certificate is not asked for by the
 //! handshake, since a host that joins has none yet; the table of methods asks for it everywhere
 //! else. One that has expired passes the handshake, the table lets it do nothing but renew, and the
-//! store lets it do that only while there is no newer one and for a while. A banned host's handshake
-//! fails, and the table refuses it again at every call.
+//! store lets it do that only while there is no newer one and for a while. The handshake of a host
+//! that was evicted or banned fails, and the table refuses it again at every call.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ use rustls::{
 
 use super::{Ca, EnrolError, VALIDITY, host_of, last_second};
 
-/// Hosts that may not come back.
+/// Hosts whose certificates are void: those that were evicted, and those that are banned.
 #[derive(Clone, Debug, Default)]
 pub struct Bans(Arc<RwLock<BTreeSet<HostId>>>);
 
@@ -54,14 +54,24 @@ pub enum TlsError {
 }
 
 impl Bans {
-    /// Bans exactly these.
+    /// Shuts out exactly these.
     pub fn new(hosts: BTreeSet<HostId>) -> Self {
         Self(Arc::new(RwLock::new(hosts)))
     }
 
-    /// Says whether a host is banned.
+    /// Says whether a host is shut out.
     pub fn contains(&self, host: &HostId) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).contains(host)
+    }
+
+    /// Lets no certificate of a host's count from now on.
+    pub fn shut_out(&self, host: HostId) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(host);
+    }
+
+    /// Lets the store judge a host's certificates again.
+    pub fn let_in(&self, host: HostId) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&host);
     }
 }
 

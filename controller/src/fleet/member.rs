@@ -11,11 +11,12 @@ use muster_proto::{
     receipt::{Receipt, Standing},
     time::Timestamp,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
+use super::Connection;
 use crate::{
     current::Current,
-    host::{self, Host, Sent, TooLarge},
+    host::{self, Host, Sent, TooLarge, Verdict},
     publish::{self, HostView, LinkBundle, Mood},
     store::SentTo,
 };
@@ -35,6 +36,7 @@ pub(super) struct Member {
 pub(super) struct Session {
     pub(super) number: u64,
     to: mpsc::Sender<Vec<u8>>,
+    cut: oneshot::Sender<()>,
     /// Whether the host has said where it stands.
     stood: bool,
     /// The link of which everything was sent, to the host as it stands now.
@@ -75,12 +77,18 @@ impl Member {
         Self { host, sent, session: None, sessions: 0 }
     }
 
-    pub(super) fn connect(&mut self, to: mpsc::Sender<Vec<u8>>) -> u64 {
+    /// Takes a connection, unless the host is shut out.
+    pub(super) fn connect(&mut self, to: mpsc::Sender<Vec<u8>>) -> Option<Connection> {
+        if self.host.verdict().is_some_and(Verdict::shuts_out) {
+            return None;
+        }
+        let (cut, heard) = oneshot::channel();
         self.sessions += 1;
         let confirmed = self.sent.revocations.iter().filter(|(_, confirmed)| **confirmed);
         self.session = Some(Session {
             number: self.sessions,
             to,
+            cut,
             stood: false,
             pushed: None,
             trusted: 0,
@@ -88,7 +96,20 @@ impl Member {
             revocations: confirmed.map(|(id, _)| *id).collect(),
             mood: Mood::Trusting,
         });
-        self.sessions
+        Some(Connection { number: self.sessions, cut: heard })
+    }
+
+    /// Takes up what was decided about the host. What waits to be sent may give something, so the
+    /// connection ends at once if that must not be; a host that is released is sent what it lacks.
+    pub(super) fn reconsider(&mut self) {
+        if self.host.decision.is_none() {
+            if let Some(session) = &mut self.session {
+                session.pushed = None;
+            }
+        } else if let Some(session) = self.session.take() {
+            // Nobody hears it if the connection is gone.
+            let _ = session.cut.send(());
+        }
     }
 
     /// Takes nothing for confirmed any more, and closes the connection.
@@ -208,7 +229,12 @@ impl Member {
         let trust = current.chain().trust().version;
         let pushed = session.pushed == newest && session.trusted == trust;
         let in_flight = session.flight.is_some_and(|(_, since)| now.since(since) < ANSWER);
-        if let Some(LinkBundle { bundle, link, shown }) = publication.link
+        let link = match self.host.decision {
+            // A link can give.
+            Some(_) => publication.link.and_then(LinkBundle::trust_roots_only),
+            None => publication.link,
+        };
+        if let Some(LinkBundle { bundle, link, shown }) = link
             && !pushed
             && !in_flight
         {

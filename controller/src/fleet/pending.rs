@@ -5,7 +5,12 @@
 use muster_proto::{id::HostId, time::Timestamp};
 
 use super::{Fleet, change::entry, member::Member};
-use crate::{enrol::VALIDITY, signer::SignerError, store::StoreError};
+use crate::{
+    enrol::VALIDITY,
+    host::{Decision, Verdict},
+    signer::SignerError,
+    store::StoreError,
+};
 
 /// Why an enrolment is not forgotten.
 #[derive(Debug, thiserror::Error)]
@@ -30,8 +35,10 @@ impl Fleet {
             members.iter().filter(|(_, member)| lapsed(member)).map(|(host, _)| *host).collect();
         for host in gone {
             let entry = entry("enrolment-lapsed", host.as_bytes().to_vec(), now)?;
-            self.store.forget(host, &entry).await?;
-            members.remove(&host);
+            let banned = |decision: &Decision| decision.verdict == Verdict::Banned;
+            let decision = members.get(&host).and_then(|member| member.host.decision.clone());
+            self.store.forget(host, decision.filter(banned).as_ref(), &entry).await?;
+            self.drop_member(&mut members, host);
             tracing::info!(host = %host.short(), "an enrolment that was never used has lapsed");
         }
         Ok(())

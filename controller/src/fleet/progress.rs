@@ -85,17 +85,22 @@ impl Fleet {
             let Some(member) = members.get(&host) else { return Ok(None) };
             let standing = member.host.standing.as_ref();
             let has = |id| member.sent.revocations.get(id) == Some(&true);
-            let arrived = member.sent.confirmed >= goal.link && goal.revocations.iter().all(has);
+            let reached = member.sent.confirmed >= goal.link;
+            let held_back = member.host.decision.as_ref().filter(|_| !reached);
+            let revoked = goal.revocations.iter().all(has);
+            // Of what is held back nothing more will come, and what was taken away is told.
+            let arrived = revoked && (reached || held_back.is_some());
             let progress = Progress {
                 host,
                 hostname: member.host.hostname.clone(),
                 keeper_key: member.host.keeper_key,
                 connected: member.session.is_some(),
                 receipts: Vec::new(),
-                refusal: match (standing, &member.host.unsent) {
-                    (_, Some(unsent)) => unsent.to_string(),
-                    (Some(standing), None) => standing.refusal.clone(),
-                    (None, None) => String::new(),
+                refusal: match (held_back, standing, &member.host.unsent) {
+                    (Some(decision), ..) => decision.to_string(),
+                    (None, _, Some(unsent)) => unsent.to_string(),
+                    (None, Some(standing), None) => standing.refusal.clone(),
+                    (None, None, None) => String::new(),
                 },
             };
             (progress, arrived)

@@ -94,6 +94,16 @@ impl Change<'_> {
         self.set_keys(host, keys).await
     }
 
+    /// Lets no certificate of a host's count that was issued until now.
+    pub(super) async fn void_certificates(
+        &mut self,
+        host: HostId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let keys = self.keys(host).await?.voided(now);
+        self.set_keys(host, keys).await
+    }
+
     async fn set_keys(&mut self, host: HostId, keys: Keys) -> Result<(), StoreError> {
         let bytes = |key: Option<Digest>| key.map(|key| key.as_bytes().to_vec());
         sqlx::query(

@@ -1,6 +1,6 @@
 //! Hosts: who they are and where they say they stand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use muster_proto::{
     crypto::MachinePublicKey,
@@ -14,7 +14,7 @@ use muster_proto::{
 use super::{Store, StoreError, corrupt, digest, failed, signed, time, unsigned};
 use crate::{
     audit::Entry,
-    host::{Host, ReceiptBreak},
+    host::{Decision, Host, ReceiptBreak},
 };
 
 const OBSERVE: i64 = 1;
@@ -45,7 +45,12 @@ struct HostRow {
 }
 
 impl HostRow {
-    fn read(self, labels: Labels, breaks: Vec<ReceiptBreak>) -> Result<Host, StoreError> {
+    fn read(
+        self,
+        labels: Labels,
+        breaks: Vec<ReceiptBreak>,
+        decision: Option<Decision>,
+    ) -> Result<Host, StoreError> {
         let link = |number: i64, bytes: &[u8]| {
             Ok(LinkRef { number: unsigned(number), digest: digest(bytes, "floor")? })
         };
@@ -83,6 +88,7 @@ impl HostRow {
             receipts,
             breaks,
             unsent: None,
+            decision,
         })
     }
 }
@@ -111,10 +117,12 @@ impl Store {
             own.insert(&key, &value).map_err(corrupt("label"))?;
         }
         let mut breaks = self.breaks().await?;
+        let mut decisions = self.decisions().await?;
         let read = |row: HostRow| {
             let own = labels.remove(&row.id).unwrap_or_default();
-            let breaks = breaks.remove(&digest(&row.id, "host")?).unwrap_or_default();
-            row.read(own, breaks)
+            let id = digest(&row.id, "host")?;
+            let breaks = breaks.remove(&id).unwrap_or_default();
+            row.read(own, breaks, decisions.remove(&id))
         };
         rows.into_iter().map(read).collect()
     }
@@ -178,10 +186,16 @@ impl Store {
         change.commit().await
     }
 
-    /// Forgets a host that never showed up.
-    pub async fn forget(&self, host: HostId, entry: &Entry) -> Result<(), StoreError> {
+    /// Forgets a host's record; a decision that is to outlive it and what it signed stay.
+    pub async fn forget(
+        &self,
+        host: HostId,
+        kept: Option<&Decision>,
+        entry: &Entry,
+    ) -> Result<(), StoreError> {
         let mut change = self.begin().await?;
         change.append(entry).await?;
+        change.set_decision(host, kept).await?;
         for sql in [
             "DELETE FROM labels WHERE host = $1",
             "DELETE FROM certificates WHERE host = $1",
@@ -196,14 +210,5 @@ impl Store {
                 .map_err(failed("forget a host"))?;
         }
         change.commit().await
-    }
-
-    /// Returns the hosts that may not come back.
-    pub async fn bans(&self) -> Result<BTreeSet<HostId>, StoreError> {
-        let rows: Vec<(Vec<u8>,)> = sqlx::query_as("SELECT host FROM bans")
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed("read the bans"))?;
-        rows.iter().map(|(host,)| digest(host, "ban")).collect()
     }
 }

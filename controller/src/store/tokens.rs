@@ -8,7 +8,7 @@ use muster_proto::{
 };
 
 use super::{Store, StoreError, failed, signed, time};
-use crate::{audit::Entry, enrol::certificate::Issue};
+use crate::{audit::Entry, enrol::certificate::Issue, host::Verdict};
 
 /// A one-time secret, as it is kept.
 #[derive(Clone, Debug)]
@@ -74,7 +74,8 @@ impl Store {
 
     /// Spends a secret on a host, and returns who made the token. A host that joins again keeps
     /// what is known of it, and may show itself by the certificate that it has until it shows the
-    /// new one: the answer may be lost.
+    /// new one: the answer may be lost. One that was evicted is in again by it, and only by the new
+    /// one; a quarantine stays, and whoever is banned spends nothing.
     pub async fn join(
         &self,
         secret: Digest,
@@ -96,15 +97,14 @@ impl Store {
         if time(expires) <= now {
             return Err(TokenRefused::Expired(time(expires)));
         }
-        let banned: Option<(i64,)> = sqlx::query_as("SELECT banned FROM bans WHERE host = $1")
-            .bind(host.id.as_bytes().to_vec())
-            .fetch_optional(&mut *change.tx)
-            .await
-            .map_err(failed("look for a ban"))?;
-        if banned.is_some() {
+        let verdict = change.verdict(host.id).await?;
+        if verdict == Some(Verdict::Banned) {
             return Err(TokenRefused::Banned(host.id));
         }
         change.append(entry).await?;
+        if verdict == Some(Verdict::Evicted) {
+            change.set_decision(host.id, None).await?;
+        }
         sqlx::query("UPDATE tokens SET used = $2, host = $3 WHERE secret = $1")
             .bind(secret.as_bytes().to_vec())
             .bind(signed(now.0))

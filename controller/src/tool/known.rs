@@ -65,6 +65,15 @@ impl Acquaintances {
     }
 }
 
+/// What there was to forget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forgotten {
+    /// A host that was known by this name.
+    Host(Line),
+    /// Nothing.
+    Nothing,
+}
+
 fn render(hosts: &Hosts) -> String {
     hosts.iter().flat_map(|(id, name)| [id.to_string(), format!(" {name}\n")]).collect()
 }
@@ -101,6 +110,14 @@ impl Tool {
             return Ok(());
         }
         write(&self.directory.join(FILE), render(&all).as_bytes())
+    }
+
+    /// Forgets a host that nobody is to wait for any more; says whether it was known.
+    pub fn forget_host(&self, id: &HostId) -> Result<Forgotten, ToolError> {
+        let mut all = self.known_hosts()?;
+        let Some(name) = all.remove(id) else { return Ok(Forgotten::Nothing) };
+        write(&self.directory.join(FILE), render(&all).as_bytes())?;
+        Ok(Forgotten::Host(name))
     }
 }
 

@@ -152,7 +152,7 @@ async fn a_follower_that_missed_the_news_looks_at_everybody_again() {
         // One waits in the channel and one to get into it, and all else is missed.
         for _ in 0..4_096 + 4 {
             let (to, _from) = mpsc::channel(1);
-            let number = fleet.connect(id, to).await.unwrap();
+            let number = fleet.connect(id, to).await.unwrap().number;
             fleet.disconnect(id, number).await;
         }
         let (to, _from) = mpsc::channel(1);

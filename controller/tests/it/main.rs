@@ -8,11 +8,13 @@
     reason = "tests"
 )]
 
+mod access;
 mod api;
 mod bad_hosts;
 mod begun;
 mod bounds;
 mod commands;
+mod decisions;
 mod declare;
 mod deltas;
 mod describe;

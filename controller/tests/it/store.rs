@@ -202,7 +202,7 @@ async fn hosts_come_back_as_they_were() {
     assert_eq!(below, [(2, receipts[1].envelope.clone())]);
     assert!(store.has_receipt(host.id(), 2, receipts[1].digest).await.unwrap());
     assert!(!store.has_receipt(host.id(), 2, receipts[2].digest).await.unwrap());
-    assert!(store.bans().await.unwrap().is_empty());
+    assert!(store.decisions().await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::{pin::Pin, time::Duration};
 
 use muster_proto::{
     envelope::Envelope,
+    id::HostId,
     receipt::Standing,
     wire::{self, from_agent::Message},
 };
@@ -17,7 +18,10 @@ use super::{
     super::{Clock, envelope, internal, told},
     AgentsApi,
 };
-use crate::{enrol::certificate::Shown, fleet::ReceiptError};
+use crate::{
+    enrol::certificate::Shown,
+    fleet::{Connection, ReceiptError},
+};
 
 /// The most labels of a host.
 const MAX_LABELS: usize = 256;
@@ -27,13 +31,22 @@ const BATCH: usize = 256;
 const BATCH_BYTES: usize = 4 << 20;
 /// How often an open session looks whether its certificate has expired; at the end of it anyway.
 const LOOK: Duration = Duration::from_mins(1);
+/// How long a host has to take the reason why its session is called off.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a session is.
 pub(super) struct Session {
     pub(super) api: AgentsApi,
     pub(super) shown: Shown,
-    /// The number that the fleet gave it.
-    pub(super) number: u64,
+    /// What the fleet made of it.
+    pub(super) connection: Connection,
+}
+
+/// Whoever takes what a host says in a session.
+struct Listener<'a> {
+    api: &'a AgentsApi,
+    host: HostId,
+    number: u64,
 }
 
 /// What a host says, and the end of it.
@@ -42,6 +55,14 @@ struct Words<'a> {
     /// Why nobody listens any more, once that is so. It ends the wait for words and never the work
     /// on those that came, which leaves nothing half done.
     over: Pin<&'a mut (dyn Future<Output = Result<(), Status>> + Send)>,
+}
+
+/// What ends a session before all is said.
+struct Endings {
+    /// An operator's decision.
+    cut: oneshot::Receiver<()>,
+    /// Why nobody listens any more.
+    failure: oneshot::Receiver<Status>,
 }
 
 /// What comes next.
@@ -59,34 +80,38 @@ impl Session {
     ) -> mpsc::Receiver<Result<wire::ToAgent, Status>> {
         let (fail, failure) = oneshot::channel();
         let (out, replies) = mpsc::channel(1);
-        let passing = tokio::spawn(pass(from, out, failure));
+        let Self { api, shown, connection: Connection { number, cut } } = self;
+        let passing = tokio::spawn(pass(from, out, Endings { cut, failure }));
         tokio::spawn(async move {
+            let host = shown.host;
             let over = async {
                 tokio::select! {
-                    () = expired(&self.shown, &self.api.controller.clock) => {
+                    () = expired(&shown, &api.controller.clock) => {
                         Err(Status::unauthenticated("the client certificate has expired"))
                     }
-                    // Another took its place, or nobody takes anything.
+                    // Another took its place, it was called off, or nobody takes anything.
                     _ = passing => Ok(()),
                 }
             };
             tokio::pin!(over);
-            let host = self.shown.host;
-            if let Err(status) = self.listen(Words { messages, over }).await {
+            let listener = Listener { api: &api, host, number };
+            if let Err(status) = listener.listen(Words { messages, over }).await {
                 let (host, reason) = (host.short(), status.message());
                 tracing::warn!(host, reason, "a session ended");
                 // Nobody hears it if the connection is gone.
                 let _ = fail.send(status);
             }
-            self.api.controller.fleet.disconnect(host, self.number).await;
+            api.controller.fleet.disconnect(host, number).await;
         });
         replies
     }
+}
 
+impl Listener<'_> {
     /// Takes what the host says until it is silent, in the order in which it says it.
     async fn listen(&self, mut words: Words<'_>) -> Result<(), Status> {
         let controller = &self.api.controller;
-        let host = self.shown.host;
+        let host = self.host;
         let mut next = words.next().await?;
         while let Heard::Message(message) = next {
             let mut size = message.encoded_len();
@@ -126,7 +151,7 @@ impl Session {
 
     /// Lets a host wait that says too much; nothing, if the session ends meanwhile.
     async fn hear(&self, size: usize, words: &mut Words<'_>) -> Result<Option<()>, Status> {
-        let host = self.shown.host;
+        let host = self.host;
         let wait = self.api.rates.wait(host, size, (self.api.controller.clock)());
         if wait.is_zero() {
             return Ok(Some(()));
@@ -173,6 +198,14 @@ impl Words<'_> {
     }
 }
 
+/// Returns when a session is to end at once.
+async fn called_off(cut: oneshot::Receiver<()>) {
+    if cut.await.is_err() {
+        // It ends as others do, when all is said.
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Returns when a certificate has expired.
 async fn expired(shown: &Shown, clock: &Clock) {
     loop {
@@ -185,13 +218,14 @@ async fn expired(shown: &Shown, clock: &Clock) {
     }
 }
 
-/// Hands bundles on until there are no more, or until the session fails: what still waits is not
-/// sent then.
+/// Hands bundles on until there are no more, or until the session fails or is called off: what still
+/// waits is not sent then. Whoever called it off waits for no host to take the reason.
 async fn pass(
     mut from: mpsc::Receiver<Vec<u8>>,
     out: mpsc::Sender<Result<wire::ToAgent, Status>>,
-    failure: oneshot::Receiver<Status>,
+    endings: Endings,
 ) {
+    let Endings { cut, failure } = endings;
     let bundles = async {
         while let Some(bundle) = from.recv().await {
             if out.send(Ok(wire::ToAgent { bundle })).await.is_err() {
@@ -208,6 +242,11 @@ async fn pass(
     };
     tokio::select! {
         biased;
+        () = called_off(cut) => {
+            let reason = Status::permission_denied("an operator has ended this session");
+            // Nobody hears it who takes nothing.
+            let _ = tokio::time::timeout(FAREWELL, out.send(Err(reason))).await;
+        }
         status = failed => {
             // Nobody hears it if the connection is gone.
             let _ = out.send(Err(status)).await;

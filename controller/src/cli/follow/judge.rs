@@ -177,6 +177,8 @@ impl Bench<'_> {
         if let Some(state) = self.state(progress.host, &receipts, newest) {
             line.state = state;
             line.detail = self.words(&receipts, newest, state).join(", ");
+        } else if self.has_taken_away(progress.host, &receipts, newest) {
+            line.detail = [line.detail.as_str(), TAKEN_AWAY].join("; ");
         }
         if let Acquaintance::Known(name) = who
             && name.as_str() != progress.hostname
@@ -209,6 +211,20 @@ impl Bench<'_> {
         })
     }
 
+    /// Says whether a host that has not reached the change has done all that was revoked with it.
+    fn has_taken_away(
+        &self,
+        host: HostId,
+        receipts: &[Verified<Receipt>],
+        newest: &Receipt,
+    ) -> bool {
+        let only = Asked { link: None, ..self.asked.clone() };
+        let bench = Bench { asked: &only, ..*self };
+        only.revoked_on.contains(&host)
+            && !only.revocations.is_empty()
+            && bench.state(host, receipts, newest) == Some(State::Done)
+    }
+
     fn words(&self, receipts: &[Verified<Receipt>], newest: &Receipt, state: State) -> Vec<String> {
         let (undone, others): (Vec<&Finding>, Vec<&Finding>) =
             newest.findings.iter().partition(|finding| is_undone(finding, self.asked));
@@ -225,6 +241,9 @@ impl Bench<'_> {
         words
     }
 }
+
+/// What a host has done that is not sent the change.
+const TAKEN_AWAY: &str = "what was revoked is done";
 
 /// The cure for a host that only observes.
 const OBSERVING: &str = "set `mode = \"enforce\"` in its /etc/muster/agent.toml";

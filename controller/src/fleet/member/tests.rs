@@ -28,6 +28,7 @@ fn member() -> Member {
         receipts: None,
         breaks: Vec::new(),
         unsent: None,
+        decision: None,
     };
     let (statements, revocations) = (BTreeMap::new(), BTreeMap::new());
     Member::new(host, SentTo { host: id, confirmed: 0, statements, revocations })
@@ -46,7 +47,7 @@ fn bundle(host: HostId, statement: usize) -> Bundle {
 fn a_bundle_that_is_larger_than_a_host_reads_is_told_of_until_one_is_sent() {
     let mut member = member();
     let (to, mut from) = mpsc::channel(4);
-    member.connect(to);
+    member.connect(to).unwrap();
     let host = member.host.id;
     let rest = bundle(host, MAX_BUNDLE / 2).encode().len() - MAX_BUNDLE / 2;
     let (largest, larger) = (bundle(host, MAX_BUNDLE - rest), bundle(host, MAX_BUNDLE - rest + 1));
@@ -67,7 +68,7 @@ fn a_bundle_that_is_larger_than_a_host_reads_is_told_of_until_one_is_sent() {
 fn a_connection_that_takes_nothing_is_closed_when_so_much_waits() {
     let mut member = member();
     let (to, mut from) = mpsc::channel(WAITING);
-    member.connect(to);
+    member.connect(to).unwrap();
     let nothing = Bundle::empty(member.host.id);
     for _ in 0..WAITING {
         member.send(&nothing);

@@ -213,3 +213,22 @@ fn a_host_under_a_known_name_with_another_key_does_not_confirm() {
     let line = judge(&renamed, &both);
     assert_eq!((line.state, line.host.as_str()), (State::Done, "db9 (known as db1)"));
 }
+
+#[test]
+fn a_host_that_is_held_back_has_not_confirmed_and_is_told_to_have_taken_away() {
+    let host = key();
+    let held_back = |receipt: Receipt| {
+        let refusal = "quarantined by ana".to_owned();
+        let progress = Progress { refusal, ..shown(&host, &[receipt]) };
+        let line = judge(&progress, &Acquaintances::default());
+        assert_eq!(line.state, State::Refused);
+        line.detail
+    };
+    let floor = Some(LinkRef { number: 2, digest: fleet("link") });
+    let behind = Receipt { floor, ..receipt(&host) };
+    assert_eq!(held_back(behind.clone()), "quarantined by ana; what was revoked is done");
+    let unheard = Receipt { revocations: BTreeSet::new(), ..behind.clone() };
+    assert_eq!(held_back(unheard), "quarantined by ana");
+    let trying = Receipt { convergence: Convergence::Retrying, ..behind };
+    assert_eq!(held_back(trying), "quarantined by ana");
+}

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
 pub mod apply;
+pub mod backup;
 pub mod change;
 mod cure;
 pub mod follow;
@@ -17,6 +18,7 @@ pub mod object;
 pub mod offboard;
 pub mod output;
 pub mod plan;
+pub mod restore;
 pub mod resume;
 pub mod revoke;
 pub mod session;
@@ -63,6 +65,10 @@ enum Verb {
     Init(init::Init),
     /// Run the controller.
     Serve(ServeArgs),
+    /// Write all that the controller holds to one file, on its host and while it runs.
+    Backup(backup::BackupArgs),
+    /// Make a controller from a backup.
+    Restore(restore::RestoreArgs),
     /// Say how the fleet and the controller are.
     Status,
     /// Show what files would change, on which hosts, and who gains root; write nothing.
@@ -219,6 +225,8 @@ fn run(cli: Cli) -> Result<End> {
         match cli.verb {
             Verb::Init(args) => init::run(common, &args).await,
             Verb::Serve(_) => Ok(End::Done),
+            Verb::Backup(args) => backup::run(common, &args).await,
+            Verb::Restore(args) => restore::run(common, &args).await,
             Verb::Status => status::run(common).await,
             Verb::Plan(args) => plan::run(common, &args).await,
             Verb::Apply(args) => apply::run(common, &args).await,

@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod backup;
 mod bad_hosts;
 mod begun;
 mod bounds;

@@ -7,6 +7,7 @@ use muster_proto::{
     chain::BadLink,
     crypto::sha256,
     envelope::Envelope,
+    link::LinkRef,
     trust::Refused,
     wire::{self, operators_server::Operators},
 };
@@ -150,8 +151,10 @@ impl Operators for OperatorsApi {
         &self,
         _request: Request<wire::HostsRequest>,
     ) -> Result<Response<wire::HostsReply>, Status> {
+        let newest = self.0.fleet.current().chain().newest();
         let hosts = self.0.fleet.hosts().await;
-        let hosts = hosts.iter().map(|(host, connected)| wire_host(host, *connected)).collect();
+        let hosts = hosts.iter();
+        let hosts = hosts.map(|(host, connected)| wire_host(host, *connected, newest)).collect();
         Ok(Response::new(wire::HostsReply { hosts }))
     }
 
@@ -258,7 +261,7 @@ fn read_link(wire: wire::PublishedLink) -> Result<PublishedLink, Status> {
         .map_err(|fault| Status::invalid_argument(format!("malformed link: {fault}")))
 }
 
-fn wire_host(host: &Host, connected: bool) -> wire::Host {
+fn wire_host(host: &Host, connected: bool, newest: Option<LinkRef>) -> wire::Host {
     wire::Host {
         id: host.id.as_bytes().to_vec(),
         hostname: host.hostname.clone(),
@@ -270,13 +273,22 @@ fn wire_host(host: &Host, connected: bool) -> wire::Host {
         receipts: host.receipts.map_or(0, |(number, _)| number),
         token_by: host.token_by.clone(),
         pending: host.is_pending(),
-        notes: notes(host),
+        notes: notes(host, newest),
     }
 }
 
-fn notes(host: &Host) -> Vec<String> {
+fn notes(host: &Host, newest: Option<LinkRef>) -> Vec<String> {
+    let newest = newest.map_or(0, |link| link.number);
+    let floor = host.standing.as_ref().and_then(|standing| standing.floor);
+    let ahead = floor.filter(|floor| floor.number > newest).map(|floor| {
+        format!(
+            "ahead: it has verified change {}, and this controller ends with change {newest}: this \
+             controller was restored from an older state",
+            floor.number
+        )
+    });
     let unsent = host.unsent.iter().map(ToString::to_string);
-    unsent.chain(host.breaks.iter().map(ToString::to_string)).collect()
+    ahead.into_iter().chain(unsent).chain(host.breaks.iter().map(ToString::to_string)).collect()
 }
 
 fn wire_progress(progress: &Progress) -> wire::HostProgress {

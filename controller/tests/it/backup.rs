@@ -13,11 +13,12 @@ use muster_controller::{
     setup,
     store::Store,
 };
-use muster_proto::wire;
+use muster_proto::wire::{self, agents_client::AgentsClient};
 
 use crate::{
+    host::Host,
     net::{Running, alter},
-    server::{grant, wired},
+    server::{grant, until, wired},
     world::{NOW, World},
 };
 
@@ -165,4 +166,38 @@ async fn data_that_is_not_sound_is_not_backed_up() {
     assert!(matches!(refused, BackupError::Unsound(Unsound::Damage(_))), "{refused}");
     assert!(!file.exists());
     assert_eq!(names(dir.path()), ["backup.tar", "data", "muster.toml"]);
+}
+
+#[tokio::test]
+async fn a_host_that_is_ahead_of_a_restored_controller_is_named_until_it_has_caught_up() {
+    let mut world = World::new();
+    let server = Running::start(&world).await;
+    let mut host = Host::new(&world, &[("tier", "db")]);
+    let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+    let file = server.dir.path().join("backup.tar");
+    backup::backup(&config_file(server.dir.path()), &file, NOW).await.unwrap();
+    let link = world.publish(grant(&world));
+    server.operator().await.publish(wired(&link)).await.unwrap();
+    let mut session = courier.session(&host).await;
+    until(&mut session, &mut host, |bundle| bundle.link.is_some()).await;
+    let old = server.stop().await;
+
+    let new = tempfile::tempdir().unwrap();
+    restored(&file, new.path()).await.unwrap();
+    drop(old);
+    let server = Running::resume(new).await;
+    let shown = Some((courier.reply.certificate.clone(), &courier.key));
+    courier.client = AgentsClient::new(server.channel(shown).await.unwrap());
+    let mut session = courier.session(&host).await;
+    until(&mut session, &mut host, |bundle| bundle.checkpoint.is_some()).await;
+    let notes = async || {
+        let reply = server.operator().await.hosts(wire::HostsRequest {}).await.unwrap();
+        reply.into_inner().hosts[0].notes.join(" ")
+    };
+    assert!(notes().await.contains("ahead: it has verified change 1"), "{}", notes().await);
+    // It keeps what it has, and the link is taken back like any other.
+    assert_eq!(host.held, host.due(world.chain.statements()));
+    server.operator().await.publish(wired(&link)).await.unwrap();
+    assert_eq!(notes().await, "");
+    server.stop().await;
 }

@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_proto::{crypto::sha256_of, id::Digest, time::Timestamp};
+use muster_proto::{crypto::sha256_of, id::Digest, time::Timestamp, trust::TrustRoot};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -75,8 +75,12 @@ pub struct Contents {
     pub lineage: Digest,
     /// The newest change; 0 before the first.
     pub change: u64,
+    /// When that was signed.
+    pub time: Option<Timestamp>,
     /// The entries of the audit log.
     pub audit_log: u64,
+    /// The newest trust root.
+    pub trust: TrustRoot,
 }
 
 /// Why what is there is not a fleet that could be served.
@@ -175,10 +179,13 @@ async fn inspect_store(store: &Store, directory: &Path) -> Result<Contents, Unso
     if !current.chain().trust().machine_keys.contains(&signer.public()) {
         return Err(Unsound::OnlineKey);
     }
+    let change = current.chain().newest().map_or(0, |link| link.number);
     Ok(Contents {
         lineage: store.lineage(),
-        change: current.chain().newest().map_or(0, |link| link.number),
+        change,
+        time: current.chain().time_of(change),
         audit_log: store.head().size,
+        trust: TrustRoot::clone(current.chain().trust()),
     })
 }
 
@@ -232,7 +239,7 @@ async fn assemble(
         let mut copy = new_file(&place, 0o600).map_err(file_error("write", &place))?;
         io::copy(&mut source, &mut copy).map_err(file_error("copy", &from))?;
     }
-    let Contents { lineage, change, audit_log } = inspect(staging).await?;
+    let Contents { lineage, change, audit_log, .. } = inspect(staging).await?;
     let mut files = BTreeMap::new();
     for name in [CONFIG].into_iter().chain(DATA) {
         let place = staging.join(name);

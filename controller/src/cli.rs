@@ -10,6 +10,7 @@ pub mod apply;
 pub mod backup;
 pub mod change;
 mod cure;
+pub mod doctor;
 pub mod follow;
 pub mod host;
 pub mod init;
@@ -69,6 +70,8 @@ enum Verb {
     Backup(backup::BackupArgs),
     /// Make a controller from a backup.
     Restore(restore::RestoreArgs),
+    /// Say what is wrong on the controller's host, and what to do about it; exit code 1 if anything is.
+    Doctor(doctor::DoctorArgs),
     /// Say how the fleet and the controller are.
     Status,
     /// Show what files would change, on which hosts, and who gains root; write nothing.
@@ -119,6 +122,8 @@ struct ServeArgs {
 pub enum End {
     /// All was done.
     Done,
+    /// Something is wrong, and was said.
+    Findings,
     /// There are differences.
     Differences,
     /// Hosts have not confirmed yet.
@@ -129,6 +134,7 @@ impl From<End> for ExitCode {
     fn from(end: End) -> Self {
         match end {
             End::Done => Self::SUCCESS,
+            End::Findings => Self::FAILURE,
             End::Differences => Self::from(3),
             End::Waiting => Self::from(4),
         }
@@ -227,6 +233,7 @@ fn run(cli: Cli) -> Result<End> {
             Verb::Serve(_) => Ok(End::Done),
             Verb::Backup(args) => backup::run(common, &args).await,
             Verb::Restore(args) => restore::run(common, &args).await,
+            Verb::Doctor(args) => doctor::run(common, &args).await,
             Verb::Status => status::run(common).await,
             Verb::Plan(args) => plan::run(common, &args).await,
             Verb::Apply(args) => apply::run(common, &args).await,

@@ -16,6 +16,7 @@ pub mod config;
 pub mod current;
 pub mod declare;
 pub mod describe;
+pub mod doctor;
 pub mod enrol;
 pub mod fleet;
 pub mod host;

@@ -17,6 +17,7 @@ mod commands;
 mod declare;
 mod deltas;
 mod describe;
+mod doctor;
 mod enrol;
 mod host;
 mod logged;

@@ -17,6 +17,7 @@ mod keeping;
 mod lifecycle;
 mod places;
 mod reading;
+mod restore;
 mod staying;
 mod token;
 

@@ -176,6 +176,7 @@ const FENCES: &[Fence] = &[
         except: &[
             "controller/src/cli/init.rs",
             "controller/src/cli/serve.rs",
+            "controller/src/cli/backup.rs",
             "controller/src/cli/restore.rs",
             "controller/src/cli/doctor.rs",
         ],

@@ -29,9 +29,14 @@ pub struct Frontier {
 impl Entry {
     /// Returns the leaf.
     pub fn leaf(&self) -> Digest {
-        let kind = [self.kind.as_bytes(), b"\n"].concat();
-        Tree::Log.leaf(sha256(&[&self.salt, &kind, &self.body]).as_bytes())
+        leaf(&self.salt, self.kind, &self.body)
     }
+}
+
+/// Returns the leaf of salt, kind and body.
+pub fn leaf(salt: &[u8], kind: &str, body: &[u8]) -> Digest {
+    let kind = [kind.as_bytes(), b"\n"].concat();
+    Tree::Log.leaf(sha256(&[salt, &kind, body]).as_bytes())
 }
 
 impl Frontier {

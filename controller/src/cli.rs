@@ -11,8 +11,10 @@ use crate::{config::LogLevel, server::settings::SetLog};
 
 pub mod access;
 pub mod apply;
+pub mod backup;
 pub mod change;
 mod cure;
+pub mod doctor;
 pub mod follow;
 pub mod host;
 pub mod init;
@@ -21,6 +23,7 @@ pub mod object;
 pub mod offboard;
 pub mod output;
 pub mod plan;
+pub mod restore;
 pub mod resume;
 pub mod revoke;
 pub mod session;
@@ -67,6 +70,12 @@ enum Verb {
     Init(init::Init),
     /// Run the controller.
     Serve(ServeArgs),
+    /// Write all that the controller holds to one file, on its host and while it runs.
+    Backup(backup::BackupArgs),
+    /// Make a controller from a backup.
+    Restore(restore::RestoreArgs),
+    /// Say what is wrong on the controller's host, and what to do about it; exit code 1 if anything is.
+    Doctor(doctor::DoctorArgs),
     /// Say how the fleet and the controller are.
     Status,
     /// Show what files would change, on which hosts, and who gains root; write nothing.
@@ -120,6 +129,8 @@ struct ServeArgs {
 pub enum End {
     /// All was done.
     Done,
+    /// Something is wrong, and was said.
+    Findings,
     /// There are differences.
     Differences,
     /// Hosts have not confirmed yet.
@@ -130,6 +141,7 @@ impl From<End> for ExitCode {
     fn from(end: End) -> Self {
         match end {
             End::Done => Self::SUCCESS,
+            End::Findings => Self::FAILURE,
             End::Differences => Self::from(3),
             End::Waiting => Self::from(4),
         }
@@ -226,6 +238,9 @@ fn run(cli: Cli) -> Result<End> {
         match cli.verb {
             Verb::Init(args) => init::run(common, &args).await,
             Verb::Serve(_) => Ok(End::Done),
+            Verb::Backup(args) => backup::run(common, &args).await,
+            Verb::Restore(args) => restore::run(common, &args).await,
+            Verb::Doctor(args) => doctor::run(common, &args).await,
             Verb::Status => status::run(common).await,
             Verb::Plan(args) => plan::run(common, &args).await,
             Verb::Apply(args) => apply::run(common, &args).await,

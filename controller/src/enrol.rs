@@ -38,8 +38,10 @@ pub const VALIDITY: u64 = 86_400;
 const CA_VALIDITY: u64 = 20 * 365 * 86_400;
 /// Clocks of hosts may be behind by this much, in seconds.
 const SKEW: u64 = 300;
-const KEY_FILE: &str = "ca.key";
-const CERTIFICATE_FILE: &str = "ca.der";
+/// The CA's key in the data directory.
+pub const KEY_FILE: &str = "ca.key";
+/// The CA's certificate in the data directory.
+pub const CERTIFICATE_FILE: &str = "ca.der";
 const URI: &str = "spiffe://muster/agent/";
 /// The most bytes that are looked at as a certificate request.
 const MAX_REQUEST: usize = 8_192;

@@ -10,12 +10,14 @@
 pub mod access;
 pub mod api;
 pub mod audit;
+pub mod backup;
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod current;
 pub mod declare;
 pub mod describe;
+pub mod doctor;
 pub mod enrol;
 pub mod fleet;
 pub mod host;

@@ -101,7 +101,8 @@ pub async fn create(
     Ok(Fleet { lineage, ca: ca.pin() })
 }
 
-fn prepare(data_dir: &Path) -> Result<(), SetupError> {
+/// Makes the directory for its owner alone, or takes one that is empty.
+pub(crate) fn prepare(data_dir: &Path) -> Result<(), SetupError> {
     let directory = |source| SetupError::Directory { path: data_dir.to_owned(), source };
     match fs::read_dir(data_dir) {
         Ok(mut entries) => {

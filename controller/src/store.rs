@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_types, reason = "the only place for SQL")]
 
 mod certificates;
+mod copy;
 mod decisions;
 mod fleet;
 mod history;
@@ -35,12 +36,13 @@ use tokio::sync::Mutex;
 use crate::audit::{self, Frontier};
 
 pub use certificates::CertificateRefused;
+pub use copy::Damage;
 pub use fleet::SentTo;
 pub use receipts::{FoundBreak, StoredReceipt, show_break};
 pub use tokens::{NewHost, Token, TokenRefused};
 
 /// The database's file in the data directory.
-const FILE: &str = "muster.db";
+pub const FILE: &str = "muster.db";
 /// `Must`, in the file's header, so that nothing else is taken for ours.
 const APPLICATION_ID: i64 = 0x4d75_7374;
 const READERS: u32 = 4;

@@ -243,6 +243,12 @@ impl Tool {
         Ok(revocation)
     }
 
+    /// Returns the revocations that are kept, as they came.
+    pub fn kept_revocations(&self) -> Result<Vec<Envelope>, ToolError> {
+        let paths = files(&self.directory.join("revocations"))?;
+        paths.iter().map(|path| read_envelope(path)).collect()
+    }
+
     /// Returns one link as it was published.
     pub fn published(&self, number: u64) -> Result<Option<PublishedLink>, ToolError> {
         let path = self.directory.join("links").join(name(number));

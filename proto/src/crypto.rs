@@ -2,6 +2,8 @@
 //! People sign SSHSIG (OpenSSH's PROTOCOL.sshsig), machines raw Ed25519, both over the
 //! pre-authentication encoding of a payload type and payload (DSSE v1.0.2).
 
+use std::io::{self, Read};
+
 use ring::{
     digest,
     signature::{self, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
@@ -48,6 +50,27 @@ pub fn sha256(parts: &[&[u8]]) -> Digest {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(context.finish().as_ref());
     Digest::new(bytes)
+}
+
+/// Returns SHA-256 over all that a reader gives, and how many bytes that was.
+pub fn sha256_of(mut from: impl Read) -> io::Result<(Digest, u64)> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let (mut buffer, mut size) = (vec![0; 65_536], 0);
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(read) => buffer.get(..read).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if read.is_empty() {
+            break;
+        }
+        context.update(read);
+        size += read.len() as u64;
+    }
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(context.finish().as_ref());
+    Ok((Digest::new(bytes), size))
 }
 
 /// Returns the pre-authentication encoding of a payload: what is signed and what is digested.

@@ -10,7 +10,7 @@ use crate::{SOON, assert_kept_out, assert_let_in, fleet, open_session, processes
 const LATER: Duration = Duration::from_mins(2);
 
 /// Declares one user with a role of her own on web1; `more` is added to the user.
-fn on_web1(person: &Person, more: &str) -> String {
+pub(crate) fn on_web1(person: &Person, more: &str) -> String {
     let Person { login, key } = person;
     format!(
         "users:\n  {login}: {{keys: [\"{key}\"]{more}}}\n\

@@ -25,6 +25,7 @@ mod names;
 mod places;
 mod reading;
 mod releases;
+mod restore;
 mod staying;
 mod token;
 mod years;

@@ -153,11 +153,12 @@ impl Operators for OperatorsApi {
         &self,
         _request: Request<wire::HostsRequest>,
     ) -> Result<Response<wire::HostsReply>, Status> {
+        let newest = self.0.fleet.current().chain().newest();
         let hosts = self.0.fleet.hosts().await;
         let behind = self.0.fleet.behind().await;
         let hosts = hosts.iter().map(|(host, connected)| wire::Host {
             behind: behind.contains(&host.id),
-            ..wire_host(host, *connected)
+            ..wire_host(host, *connected, newest)
         });
         let hosts = hosts.collect();
         Ok(Response::new(wire::HostsReply { hosts }))

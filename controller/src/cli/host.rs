@@ -58,6 +58,8 @@ struct HostLine {
     connected: bool,
     mode: String,
     change: Option<u64>,
+    /// Whether that is newer than what the controller has.
+    ahead: bool,
     labels: Vec<String>,
     last_seen: String,
     joined: String,
@@ -78,7 +80,11 @@ impl Rows for HostLine {
             self.host.clone(),
             self.state.to_owned(),
             self.mode.clone(),
-            self.change.map_or_else(String::new, |number| number.to_string()),
+            match self.change {
+                Some(number) if self.ahead => format!("{number} (ahead)"),
+                Some(number) => number.to_string(),
+                None => String::new(),
+            },
             self.last_seen.clone(),
             self.labels.join(","),
         ]
@@ -114,7 +120,8 @@ pub async fn run(common: &Globals, verb: &HostVerb) -> Result<End> {
         }
         HostVerb::List => {
             let hosts = session.client.hosts().await?;
-            let mut lines: Vec<HostLine> = hosts.iter().map(line).collect();
+            let newest = session.newest();
+            let mut lines: Vec<HostLine> = hosts.iter().map(|host| line(host, newest)).collect();
             lines.sort_by(|a, b| (&a.host, &a.id).cmp(&(&b.host, &b.id)));
             output::list(common.output, &lines)
         }
@@ -142,7 +149,7 @@ pub async fn run(common: &Globals, verb: &HostVerb) -> Result<End> {
                 }
             });
             let (notes, receipts) = (host.notes.clone(), receipts.collect());
-            let detail = HostDetail { line: line(&host), notes, receipts };
+            let detail = HostDetail { line: line(&host, session.newest()), notes, receipts };
             output::value(common.output, &detail)
         }
     }
@@ -201,7 +208,7 @@ fn pick(hosts: &[Host], wanted: &str) -> Result<Host> {
     }
 }
 
-fn line(host: &Host) -> HostLine {
+fn line(host: &Host, newest: u64) -> HostLine {
     HostLine {
         host: host.labels.hostname.clone(),
         id: host.labels.id.to_string(),
@@ -214,6 +221,7 @@ fn line(host: &Host) -> HostLine {
         connected: host.connected,
         mode: host.mode.to_owned(),
         change: host.floor.map(|floor| floor.number),
+        ahead: host.floor.is_some_and(|floor| floor.number > newest),
         labels: host.labels.labels.iter().map(|(k, v)| format!("{k}={v}")).collect(),
         last_seen: host.last_seen.to_string(),
         joined: host.joined.to_string(),

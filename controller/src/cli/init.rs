@@ -142,7 +142,7 @@ fn check(common: &Globals, args: &Init) -> Result<Asked> {
 }
 
 /// Finds the account that the controller runs as; who is not root keeps what she makes.
-fn owner(user: &str) -> Result<Option<User>> {
+pub(super) fn owner(user: &str) -> Result<Option<User>> {
     if !Uid::effective().is_root() {
         return Ok(None);
     }

@@ -214,6 +214,11 @@ impl Session {
         Ok(hosts)
     }
 
+    /// Returns the number of the newest change; 0 before the first.
+    pub fn newest(&self) -> u64 {
+        self.tool.chain().newest().map_or(0, |link| link.number)
+    }
+
     /// Returns what time it is, as far as a preview goes.
     pub fn now(&self) -> Now {
         Now::at(now())

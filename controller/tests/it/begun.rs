@@ -228,22 +228,35 @@ async fn a_host_that_the_operator_knows_and_the_controller_does_not_list_is_name
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_controller_that_is_set_back_or_forked_is_told_in_words() {
+async fn a_controller_that_is_set_back_is_given_back_what_it_takes_and_a_fork_is_told_in_words() {
     let operator = Clumsy::new();
     let young = operator.0.place("server/data");
     copy(&operator.0.place("store"), &operator.0.place("other"));
     let server = operator.0.serve(&young).await;
     assert!(operator.apply(&role("reader")).status.success());
     server.stop().await;
+    // What nothing came between is given back.
+    let server = operator.0.serve(&young).await;
+    let back = operator.0.run(&["status"]);
+    assert!(back.status.success(), "{back:?}");
+    let said = text(&back.stderr);
+    assert!(said.contains("was set back to before change 1; giving back"), "{said}");
+    assert!(operator.apply(&role("writer")).status.success());
+    server.stop().await;
+    // Change 2 was signed on a log that is lost.
     let server = operator.0.serve(&young).await;
     let back = operator.0.run(&["status"]);
     assert_eq!(back.status.code(), Some(1), "{back:?}");
-    let ours = digest_of(operator.tool().chain(), 1).short();
+    let newest = digest_of(operator.tool().chain(), 2).short();
     let said = text(&back.stderr);
+    assert!(said.contains("does not take change 2 back"), "{said}");
     assert!(said.contains("the controller is older than what you have verified"), "{said}");
-    assert!(said.contains(&format!("no change, and you have change 1 ({ours})")), "{said}");
+    assert!(said.contains(&format!("no change, and you have change 2 ({newest})")), "{said}");
     assert!(said.contains("hint: was it set back"), "{said}");
+    server.stop().await;
 
+    let ours = digest_of(operator.tool().chain(), 1).short();
+    let server = operator.0.serve(&young).await;
     // Her other tool knows nothing of it, and signs another change 1.
     fs::rename(operator.0.place("store"), operator.0.place("mine")).unwrap();
     fs::rename(operator.0.place("other"), operator.0.place("store")).unwrap();

@@ -10,6 +10,7 @@
 
 mod access;
 mod api;
+mod backup;
 mod bad_hosts;
 mod begun;
 mod bounds;
@@ -18,6 +19,7 @@ mod decisions;
 mod declare;
 mod deltas;
 mod describe;
+mod doctor;
 mod enrol;
 mod host;
 mod logged;

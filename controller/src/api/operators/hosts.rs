@@ -1,6 +1,6 @@
 //! Hosts, what is decided about them and how far they are, as the contract has it.
 
-use muster_proto::wire;
+use muster_proto::{link::LinkRef, wire};
 use tonic::Status;
 
 use super::super::{internal, told};
@@ -9,7 +9,7 @@ use crate::{
     host::{Decision, Host, Measure, Verdict},
 };
 
-pub(super) fn wire_host(host: &Host, connected: bool) -> wire::Host {
+pub(super) fn wire_host(host: &Host, connected: bool, newest: Option<LinkRef>) -> wire::Host {
     wire::Host {
         id: host.id.as_bytes().to_vec(),
         hostname: host.hostname.clone(),
@@ -21,15 +21,24 @@ pub(super) fn wire_host(host: &Host, connected: bool) -> wire::Host {
         receipts: host.receipts.map_or(0, |(number, _)| number),
         token_by: host.token_by.clone(),
         pending: host.is_pending(),
-        notes: notes(host),
+        notes: notes(host, newest),
         behind: false,
         decision: host.decision.as_ref().map(wire_decision),
     }
 }
 
-fn notes(host: &Host) -> Vec<String> {
+fn notes(host: &Host, newest: Option<LinkRef>) -> Vec<String> {
+    let newest = newest.map_or(0, |link| link.number);
+    let floor = host.standing.as_ref().and_then(|standing| standing.floor);
+    let ahead = floor.filter(|floor| floor.number > newest).map(|floor| {
+        format!(
+            "ahead: it has verified change {}, and this controller ends with change {newest}: this \
+             controller was restored from an older state",
+            floor.number
+        )
+    });
     let unsent = host.unsent.iter().map(ToString::to_string);
-    unsent.chain(host.breaks.iter().map(ToString::to_string)).collect()
+    ahead.into_iter().chain(unsent).chain(host.breaks.iter().map(ToString::to_string)).collect()
 }
 
 pub(super) fn wire_progress(progress: &Progress) -> wire::HostProgress {

@@ -2,11 +2,12 @@
 //! it verifies, sends what she signed and the controller does not have, and tells of a chain or a log
 //! that is not the one she knows. Signs nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use muster_proto::{
     chain::Chain,
+    envelope::Envelope,
     link::{LinkRef, LogHead, PublishedLink},
 };
 
@@ -41,8 +42,18 @@ fn fork(chain: &Chain, known: u64, shown: Option<LinkRef>) -> Option<anyhow::Err
         let error = anyhow::anyhow!(
             "the controller is older than what you have verified: it shows {theirs}, and you have {ours}"
         );
-        hint(error, "was it set back to an old backup? compare with what your colleagues' tools show")
+        hint(
+            error,
+            "was it set back to an old backup? restore a newer one, and compare with what your \
+             colleagues' tools show; rebuilding it from your store, `muster restore --from-tool`, is \
+             not there yet",
+        )
     })
+}
+
+/// Says whether what the controller shows is an earlier state of the very chain that was verified.
+fn was_set_back(chain: &Chain, shown: Option<LinkRef>) -> bool {
+    shown.is_none_or(|shown| chain.place(shown.number) == Some(shown))
 }
 
 /// Asks for the proof that the audit log continues the head seen last and those that the new links'
@@ -90,7 +101,10 @@ impl Session {
             self.tool.take_link(&published, now())?;
         }
         if let Some(error) = fork(self.tool.chain(), newest, status.newest) {
-            return Err(error);
+            if !was_set_back(self.tool.chain(), status.newest) {
+                return Err(error);
+            }
+            self.give_back(status.newest, newest, error).await?;
         }
         for void in self.tool.clear_finished()? {
             output::say(&match void {
@@ -115,8 +129,42 @@ impl Session {
         }
     }
 
+    /// Gives back to a controller that was set back what its quorum signed since, link by link; it
+    /// checks each like a new one. If it does not take them, `error` says how it stands.
+    async fn give_back(
+        &mut self,
+        shown: Option<LinkRef>,
+        newest: u64,
+        error: anyhow::Error,
+    ) -> Result<()> {
+        let first = shown.map_or(0, |shown| shown.number) + 1;
+        output::say(&format!(
+            "the controller was set back to before change {first}; giving back what you have of it"
+        ));
+        for number in first..=newest {
+            let Some(link) = self.tool.published(number)? else { return Err(error) };
+            if let Err(refused) = self.client.publish(&link).await {
+                output::say(&format!("warning: it does not take change {number} back: {refused}"));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     async fn take_revocations(&mut self) -> Result<()> {
-        for envelope in self.client.revocations().await? {
+        let theirs = self.client.revocations().await?;
+        let known: BTreeSet<_> = theirs.iter().map(Envelope::digest).collect();
+        for envelope in self.tool.kept_revocations()? {
+            if known.contains(&envelope.digest()) {
+                continue;
+            }
+            // Taking away goes before all else, and what was taken away stays so.
+            output::say("giving back a revocation that the controller does not have");
+            if let Err(refused) = self.client.revoke(&envelope).await {
+                output::say(&format!("warning: it does not take it: {refused}"));
+            }
+        }
+        for envelope in theirs {
             match self.tool.take_revocation(&envelope) {
                 Ok(_) => {}
                 // What is not believed takes nothing, and shall not keep the others out.

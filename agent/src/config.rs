@@ -251,8 +251,10 @@ mod tests {
             assert_eq!(lines.next(), None, "`{key}` stands there twice");
         }
         let path = Path::new("agent.toml");
-        let shown = Config::parse(&text, path).unwrap();
+        let mut shown = Config::parse(&text, path).unwrap();
         let default = Config::parse("", path).unwrap();
+        // No number of days is never, which is what holds without this one.
+        assert_eq!(shown.policy.purge_after_days.take(), Some(90));
         assert_eq!(shown, default);
         assert_eq!(Config::parse(EXAMPLE, path).unwrap(), default);
     }

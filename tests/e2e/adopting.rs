@@ -51,53 +51,53 @@ fn token_of_another_fleet(fleet: &Fleet) -> String {
 fn a_hand_made_account_is_adopted_and_leaving_gives_it_back() {
     let fleet = fleet();
     let dev1 = fleet.host("dev1");
-    let [kim, lou, mia] = ["kim", "lou", "mia"].map(|login| fleet.person(login).unwrap());
-    let key = fleet.lab().keygen("kim-by-hand", "ed25519").unwrap();
-    let old = Person { login: "kim".to_owned(), key };
+    let [kira, loki, mira] = ["kira", "loki", "mira"].map(|login| fleet.person(login).unwrap());
+    let key = fleet.lab().keygen("kira-by-hand", "ed25519").unwrap();
+    let old = Person { login: "kira".to_owned(), key };
     make_by_hand(dev1, &old);
     assert_let_in(&fleet, "dev1", &old);
-    let before = lines_of(dev1, "kim");
+    let before = lines_of(dev1, "kira");
 
     let declaration = format!(
-        "users:\n  kim: {{keys: [\"{}\"]}}\n  lou: {{keys: [\"{}\"]}}\n  mia: {{keys: [\"{}\"]}}\n\
+        "users:\n  kira: {{keys: [\"{}\"]}}\n  loki: {{keys: [\"{}\"]}}\n  mira: {{keys: [\"{}\"]}}\n\
          roles: {{adopted: {{sudo: [{{commands: [/usr/bin/id]}}]}}}}\n\
-         assignments:\n  kim-dev: {{user: kim, role: adopted, hosts: env=dev}}\n  \
-         lou-dev: {{user: lou, role: adopted, hosts: env=dev}}\n  \
-         mia-dev: {{user: mia, role: adopted, hosts: env=dev}}\n\
-         adoptions:\n  kim-dev1: {{user: kim, host: dev1, uid: 4321}}\n",
-        kim.key.public, lou.key.public, mia.key.public
+         assignments:\n  kira-dev: {{user: kira, role: adopted, hosts: env=dev}}\n  \
+         loki-dev: {{user: loki, role: adopted, hosts: env=dev}}\n  \
+         mira-dev: {{user: mira, role: adopted, hosts: env=dev}}\n\
+         adoptions:\n  kira-dev1: {{user: kira, host: dev1, uid: 4321}}\n",
+        kira.key.public, loki.key.public, mira.key.public
     );
     let plan = fleet.muster(&["plan", "--file", fleet.declare(&declaration).unwrap()]).unwrap();
-    assert!(plan.stdout.contains("takes over the account of kim, uid 4321 kept"), "{plan}");
+    assert!(plan.stdout.contains("takes over the account of kira, uid 4321 kept"), "{plan}");
     fleet.apply_ok(&declaration).unwrap();
-    assert_eq!(uid(dev1, "kim"), 4321);
-    assert_let_in(&fleet, "dev1", &kim);
+    assert_eq!(uid(dev1, "kira"), 4321);
+    assert_let_in(&fleet, "dev1", &kira);
     assert_kept_out(&fleet, "dev1", &old);
-    assert!(sudo(&fleet, "dev1", &kim, "/usr/bin/id").success());
-    let file = fleet.ssh("dev1", &kim).command("cat file").run().unwrap();
+    assert!(sudo(&fleet, "dev1", &kira, "/usr/bin/id").success());
+    let file = fleet.ssh("dev1", &kira).command("cat file").run().unwrap();
     assert_eq!(file.stdout, "precious\n", "{file}");
-    let offboarded = fleet.muster(&["offboard", "mia", "--yes"]).unwrap();
+    let offboarded = fleet.muster(&["offboard", "mira", "--yes"]).unwrap();
     assert!(offboarded.success(), "{offboarded}");
 
     // Nothing is done that was only to be shown.
     let shown = dev1.run_ok(&["muster-agent", "leave", "--dry-run"]).unwrap();
     assert!(
-        shown.contains("account-given-back kim") && shown.contains("lou stays as it is"),
+        shown.contains("account-given-back kira") && shown.contains("loki stays as it is"),
         "{shown}"
     );
     assert_refused(dev1, &["muster-agent", "leave"], "give `--yes`");
-    assert_let_in(&fleet, "dev1", &kim);
+    assert_let_in(&fleet, "dev1", &kira);
 
     // Leaving may be done again.
     for _ in 0..2 {
         dev1.run_ok(&["muster-agent", "leave", "--yes"]).unwrap();
-        assert_eq!(lines_of(dev1, "kim"), before);
+        assert_eq!(lines_of(dev1, "kira"), before);
     }
     assert_let_in(&fleet, "dev1", &old);
-    assert_kept_out(&fleet, "dev1", &kim);
+    assert_kept_out(&fleet, "dev1", &kira);
     assert!(!sudo(&fleet, "dev1", &old, "/usr/bin/id").success());
-    assert_let_in(&fleet, "dev1", &lou);
-    assert_kept_out(&fleet, "dev1", &mia);
+    assert_let_in(&fleet, "dev1", &loki);
+    assert_kept_out(&fleet, "dev1", &mira);
     for unit in ["muster-agent", "muster-agent-courier"] {
         for asked in ["is-active", "is-enabled"] {
             let state = dev1.run(&["systemctl", asked, unit]).unwrap();
@@ -113,17 +113,17 @@ fn a_hand_made_account_is_adopted_and_leaving_gives_it_back() {
     fleet.settle().unwrap();
     dev1.run_ok(&["systemctl", "enable", "--quiet", "muster-agent", "muster-agent-courier"])
         .unwrap();
-    wait_until_let_in(&fleet, "dev1", &kim);
+    wait_until_let_in(&fleet, "dev1", &kira);
     assert_kept_out(&fleet, "dev1", &old);
-    assert_let_in(&fleet, "dev1", &lou);
-    assert_kept_out(&fleet, "dev1", &mia);
+    assert_let_in(&fleet, "dev1", &loki);
+    assert_kept_out(&fleet, "dev1", &mira);
 
     // Without the adoption it is locked, though its user is still assigned: that the host cannot give
     // what is assigned, since her uid is another one there, is told.
-    let applied = fleet.apply("absent: {adoptions: [kim-dev1]}\n").unwrap();
+    let applied = fleet.apply("absent: {adoptions: [kira-dev1]}\n").unwrap();
     assert_eq!(applied.status, 4, "{applied}");
-    assert!(applied.stdout.contains("clash kim"), "{applied}");
-    assert_kept_out(&fleet, "dev1", &kim);
+    assert!(applied.stdout.contains("clash kira"), "{applied}");
+    assert_kept_out(&fleet, "dev1", &kira);
     assert_kept_out(&fleet, "dev1", &old);
-    fleet.apply_ok("absent: {assignments: [kim-dev, lou-dev]}\n").unwrap();
+    fleet.apply_ok("absent: {assignments: [kira-dev, loki-dev]}\n").unwrap();
 }

@@ -41,8 +41,8 @@ fn a_host_is_quarantined_released_evicted_and_banned() {
     let name = format!("decided-{}", std::process::id());
     let members = [member("near1"), member("far1")];
     let fleet = Fleet::start(&name, &Programs::tested().unwrap(), &members).unwrap();
-    let [vic, wes] = ["vic", "wes"].map(|login| fleet.person(login).unwrap());
-    fleet.apply_ok(&everywhere(&vic)).unwrap();
+    let [viggo, wendel] = ["viggo", "wendel"].map(|login| fleet.person(login).unwrap());
+    fleet.apply_ok(&everywhere(&viggo)).unwrap();
 
     let shown = fleet.muster(&["host", "quarantine", "near1", "--dry-run"]).unwrap();
     assert_eq!(shown.status, 3, "{shown}");
@@ -53,28 +53,28 @@ fn a_host_is_quarantined_released_evicted_and_banned() {
     assert!(shown["decision"].as_str().unwrap().contains("OPS-7"), "{shown}");
 
     // A grant does not reach it, and whoever gives it hears so.
-    let path = fleet.declare(&everywhere(&wes)).unwrap();
+    let path = fleet.declare(&everywhere(&wendel)).unwrap();
     let applied = fleet.muster(&["apply", "--yes", "--timeout", "30", "--file", path]).unwrap();
     assert_eq!(applied.status, 4, "{applied}");
     assert!(applied.stderr.contains("not confirmed: near1 (refused)"), "{applied}");
     assert!(applied.stderr.contains("quarantined by root"), "{applied}");
-    assert_let_in(&fleet, "far1", &wes);
-    assert_kept_out(&fleet, "near1", &wes);
+    assert_let_in(&fleet, "far1", &wendel);
+    assert_kept_out(&fleet, "near1", &wendel);
 
     // An offboarding does.
-    let mut session = open_session(&fleet, "near1", &vic);
-    let left = fleet.muster(&["offboard", "vic", "--yes", "--timeout", "30"]).unwrap();
+    let mut session = open_session(&fleet, "near1", &viggo);
+    let left = fleet.muster(&["offboard", "viggo", "--yes", "--timeout", "30"]).unwrap();
     assert_eq!(left.status, 4, "{left}");
     assert!(left.stderr.contains("what was revoked is done"), "{left}");
     assert_eq!(session.finish(SOON).unwrap().status, 255);
     for host in ["near1", "far1"] {
-        assert!(is_locked(fleet.host(host), "vic"), "{host}");
-        assert_kept_out(&fleet, host, &vic);
+        assert!(is_locked(fleet.host(host), "viggo"), "{host}");
+        assert_kept_out(&fleet, host, &viggo);
     }
 
     fleet.muster_ok(&["host", "release", "near1", "--yes"]).unwrap();
     wait::until(SOON, "the grant to arrive", || {
-        let output = fleet.ssh("near1", &wes).command("true").run().ok()?;
+        let output = fleet.ssh("near1", &wendel).command("true").run().ok()?;
         assert!(output.success() || is_refused(&output), "{output}");
         output.success().then_some(())
     })
@@ -114,5 +114,5 @@ fn a_host_is_quarantined_released_evicted_and_banned() {
     assert_eq!(wait_for(&fleet, "far1", "banned", false), new);
     let banned = fleet.muster(&["host", "evict", &new, "--yes"]).unwrap();
     assert_failed(&banned, 1, &["banned already", "hint: "]);
-    assert_let_in(&fleet, "near1", &wes);
+    assert_let_in(&fleet, "near1", &wendel);
 }

@@ -10,6 +10,9 @@ use crate::{
     assert_kept_out, assert_let_in, fleet, is_refused, processes, uid,
 };
 
+/// How long logind may keep the record of somebody of whom nothing runs.
+const FORGOTTEN: Duration = Duration::from_secs(30);
+
 /// Numbers that an account has for its containers, beyond those of accounts.
 const SUBUID: u32 = 700_000;
 
@@ -74,27 +77,27 @@ fn remembered_by_sudo(fleet: &Fleet, person: &Person) -> Running {
 fn every_way_in_works_before_a_lock_and_none_after_it() {
     let fleet = fleet();
     let web1 = fleet.host("web1");
-    let lia = fleet.person("lia").unwrap();
-    fleet.apply_ok(&declared(&lia, "")).unwrap();
-    let number = uid(web1, "lia");
+    let lisl = fleet.person("lisl").unwrap();
+    fleet.apply_ok(&declared(&lisl, "")).unwrap();
+    let number = uid(web1, "lisl");
     let manager = format!("user@{number}.service");
     let slice = format!("/sys/fs/cgroup/user.slice/user-{number}.slice");
-    let stamp = "ls /run/sudo/ts | grep --line-regexp --quiet -e lia -e";
+    let stamp = "ls /run/sudo/ts | grep --line-regexp --quiet -e lisl -e";
     let stamp = format!("{stamp} {number}");
-    set_password(web1, "lia");
+    set_password(web1, "lisl");
 
-    assert_let_in(&fleet, "web1", &lia);
-    assert_eq!(by_password(&fleet, "web1", "lia").stdout.trim(), "lia");
-    let su = ["su", "--login", "lia", "--command", "true"];
+    assert_let_in(&fleet, "web1", &lisl);
+    assert_eq!(by_password(&fleet, "web1", "lisl").stdout.trim(), "lisl");
+    let su = ["su", "--login", "lisl", "--command", "true"];
     assert!(succeeds(web1, &su));
-    leave_behind(&fleet, &lia);
-    let mut master = remembered_by_sudo(&fleet, &lia);
-    let through_it = fleet.ssh("web1", &lia).option("ControlPath=/tmp/muster-lia");
+    leave_behind(&fleet, &lisl);
+    let mut master = remembered_by_sudo(&fleet, &lisl);
+    let through_it = fleet.ssh("web1", &lisl).option("ControlPath=/tmp/muster-lisl");
     let through_it = through_it.option("PreferredAuthentications=none").command("true");
     assert!(through_it.run().unwrap().success());
-    web1.run_ok(&["systemd-run", "--quiet", "--uid=lia", "--unit=lia-work", "sleep", "1004"])
+    web1.run_ok(&["systemd-run", "--quiet", "--uid=lisl", "--unit=lisl-work", "sleep", "1004"])
         .unwrap();
-    let mut contained = container(web1, "lia");
+    let mut contained = container(web1, "lisl");
     wait::until(SOON, "the container", || {
         processes(web1, SUBUID + 7).contains("sleep 1003").then_some(())
     })
@@ -102,15 +105,15 @@ fn every_way_in_works_before_a_lock_and_none_after_it() {
     let running = processes(web1, number);
     assert!(["1001", "1004"].iter().all(|time| running.contains(time)), "{running}");
     assert!(succeeds(web1, &["sh", "-c", &stamp]));
-    assert!(succeeds(web1, &["test", "-e", "/var/spool/cron/crontabs/lia"]));
+    assert!(succeeds(web1, &["test", "-e", "/var/spool/cron/crontabs/lisl"]));
     let at_jobs =
-        ["find", "/var/spool/cron/atjobs", "-maxdepth", "1", "-type", "f", "-user", "lia"];
+        ["find", "/var/spool/cron/atjobs", "-maxdepth", "1", "-type", "f", "-user", "lisl"];
     assert_ne!(web1.run_ok(&at_jobs).unwrap(), "");
     assert!(succeeds(web1, &["systemctl", "is-active", "--quiet", &manager]));
     let timer = format!("{slice}/{manager}/app.slice/own-service.service");
     assert!(succeeds(web1, &["test", "-d", &timer]));
 
-    let output = fleet.muster(&["offboard", "lia", "--yes"]).unwrap();
+    let output = fleet.muster(&["offboard", "lisl", "--yes"]).unwrap();
     assert!(output.success(), "{output}");
 
     assert_eq!(
@@ -120,29 +123,35 @@ fn every_way_in_works_before_a_lock_and_none_after_it() {
     );
     assert!(is_refused(&through_it.run().unwrap()));
     assert!(!contained.finish(SOON).unwrap().success());
-    assert_kept_out(&fleet, "web1", &lia);
-    let output = by_password(&fleet, "web1", "lia");
+    assert_kept_out(&fleet, "web1", &lisl);
+    let output = by_password(&fleet, "web1", "lisl");
     assert!(is_refused(&output), "{output}");
     assert!(!succeeds(web1, &su));
     assert_eq!(processes(web1, number) + &processes(web1, SUBUID + 7), "");
     assert!(!succeeds(web1, &["sh", "-c", &stamp]));
-    assert!(!succeeds(web1, &["test", "-e", "/var/spool/cron/crontabs/lia"]));
+    assert!(!succeeds(web1, &["test", "-e", "/var/spool/cron/crontabs/lisl"]));
     assert_eq!(web1.run_ok(&at_jobs).unwrap(), "");
     for place in ["crontabs", "atjobs"] {
         let aside = format!("/var/spool/cron/{place}/.muster-set-aside");
-        assert!(web1.run_ok(&["ls", &aside]).unwrap().contains("lia."), "{aside}");
+        assert!(web1.run_ok(&["ls", &aside]).unwrap().contains("lisl."), "{aside}");
     }
     // Nothing of systemd's is left, and nothing of it starts again.
-    for gone in ["/var/lib/systemd/linger/lia", &format!("/run/systemd/users/{number}"), &timer] {
+    for gone in ["/var/lib/systemd/linger/lisl", &timer] {
         assert!(!succeeds(web1, &["test", "-e", gone]), "{gone}");
     }
+    // logind keeps its record of somebody for a while after the last process is gone.
+    let record = format!("/run/systemd/users/{number}");
+    wait::until(FORGOTTEN, "logind to forget her", || {
+        (!succeeds(web1, &["test", "-e", &record])).then_some(())
+    })
+    .unwrap();
     assert!(!succeeds(web1, &["systemctl", "start", &manager]));
     assert!(!succeeds(web1, &["systemctl", "is-active", "--quiet", &manager]));
     assert!(!succeeds(
         web1,
         &["grep", "--quiet", "populated 1", &format!("{slice}/cgroup.events")]
     ));
-    let as_user = ["setpriv", "--reuid", "lia", "--regid", "lia", "--clear-groups", "--"];
+    let as_user = ["setpriv", "--reuid", "lisl", "--regid", "lisl", "--clear-groups", "--"];
     for command in [&["sudo", "--non-interactive", "id"][..], &["crontab", "-l"]] {
         let output = web1.run(&[&as_user[..], command].concat()).unwrap();
         assert!(!output.success() && output.stdout.is_empty(), "{command:?}: {output}");
@@ -150,10 +159,10 @@ fn every_way_in_works_before_a_lock_and_none_after_it() {
     let shown = fleet.ask(&["host", "show", "web1"]).unwrap().to_string();
     assert!(shown.contains("left 0; no session, no job, no lingering, no time stamp"), "{shown}");
     // What stays is told, and that the keeper's unit has another /tmp than everybody.
-    for told in ["left-behind lia", "home /home/lia, 2 jobs set aside", "/tmp unseen"] {
+    for told in ["left-behind lisl", "home /home/lisl, 2 jobs set aside", "/tmp unseen"] {
         assert!(shown.contains(told), "no `{told}`: {shown}");
     }
-    web1.run_ok(&["sed", "--in-place", "/^lia:/d", "/etc/subuid"]).unwrap();
+    web1.run_ok(&["sed", "--in-place", "/^lisl:/d", "/etc/subuid"]).unwrap();
 }
 
 #[test]

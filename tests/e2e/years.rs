@@ -153,10 +153,10 @@ fn a_keeper_takes_up_its_configuration_while_it_runs_and_tells_what_it_cannot_ta
     let reloaded = reload();
     assert!(reloaded.success(), "{reloaded}");
     wait::until(SOON, "the host to observe", || mode().contains("observe").then_some(())).unwrap();
-    let yul = fleet.person("yul").unwrap();
-    let observing = fleet.apply(&on("dev1", "yul", std::slice::from_ref(&yul))).unwrap();
+    let ynez = fleet.person("ynez").unwrap();
+    let observing = fleet.apply(&on("dev1", "ynez", std::slice::from_ref(&ynez))).unwrap();
     assert_eq!(observing.status, 4, "{observing}");
-    assert_kept_out(&fleet, "dev1", &yul);
+    assert_kept_out(&fleet, "dev1", &ynez);
 
     config.replace("mode = \"enforced\"\nscan_seconds = 9\n");
     let refused = reload();
@@ -170,13 +170,13 @@ fn a_keeper_takes_up_its_configuration_while_it_runs_and_tells_what_it_cannot_ta
         .unwrap();
     }
     assert_eq!(property(dev1, KEEPER, "ActiveState"), "active");
-    assert_kept_out(&fleet, "dev1", &yul);
+    assert_kept_out(&fleet, "dev1", &ynez);
 
     config.replace(config.text());
     let reloaded = reload();
     assert!(reloaded.success(), "{reloaded}");
     wait::until(SOON, "what waited for the mode", || {
-        fleet.ssh("dev1", &yul).command("true").run().unwrap().success().then_some(())
+        fleet.ssh("dev1", &ynez).command("true").run().unwrap().success().then_some(())
     })
     .unwrap();
     assert_eq!(process(dev1, KEEPER), before, "it was never started again");

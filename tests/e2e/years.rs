@@ -315,8 +315,8 @@ fn a_controller_whose_host_loses_its_power_is_back_with_all_that_it_knew() {
 fn a_newer_program_takes_the_place_of_a_running_one_and_reads_all_that_it_left() {
     let fleet = fleet();
     let dev1 = fleet.host("dev1");
-    let yves = onboard(&fleet, "dev1", "yves");
-    let (running, number) = (process(dev1, KEEPER), uid(dev1, "yves"));
+    let yorick = onboard(&fleet, "dev1", "yorick");
+    let (running, number) = (process(dev1, KEEPER), uid(dev1, "yorick"));
     let before = dev1.read("/var/lib/muster-agent/keeper/ledger").unwrap();
     // Another file that does the same: what follows a program is nothing to it.
     let program = std::fs::read(Programs::tested().unwrap().agent).unwrap();
@@ -334,10 +334,10 @@ fn a_newer_program_takes_the_place_of_a_running_one_and_reads_all_that_it_left()
         assert!(compared.success(), "{unit}: {compared}");
     }
     fleet.wait_until_connected(&["dev1"]).unwrap();
-    assert_eq!(uid(dev1, "yves"), number);
-    assert_let_in(&fleet, "dev1", &yves);
+    assert_eq!(uid(dev1, "yorick"), number);
+    assert_let_in(&fleet, "dev1", &yorick);
     onboard(&fleet, "dev1", "yumi");
-    fleet.muster_ok(&["offboard", "yves", "--yes"]).unwrap();
-    assert_kept_out(&fleet, "dev1", &yves);
+    fleet.muster_ok(&["offboard", "yorick", "--yes"]).unwrap();
+    assert_kept_out(&fleet, "dev1", &yorick);
     assert_ne!(dev1.read("/var/lib/muster-agent/keeper/ledger").unwrap(), before);
 }

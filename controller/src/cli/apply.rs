@@ -51,7 +51,8 @@ pub async fn run(common: &Globals, args: &ApplyArgs) -> Result<End> {
     if resolved.statements.is_empty() && confirmed.is_empty() {
         return match resumed {
             Some(resumed) => resumed.follow(&mut session, common.output, &args.wait).await,
-            None => follow::behind(&mut session).await,
+            // A host that is behind has something else to do: it is named, and nothing waits for it.
+            None => follow::behind(&mut session, u64::MAX).await.map(|_| End::Done),
         };
     }
     if args.dry_run {

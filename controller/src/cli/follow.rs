@@ -201,11 +201,12 @@ async fn next(streams: &mut Vec<Follow>) -> Result<Option<Progress>> {
     }
 }
 
-/// Names the hosts that have not confirmed all that they were sent by now.
-pub async fn behind(session: &mut Session) -> Result<End> {
+/// Names the hosts that have not confirmed all that they were sent, this change among it.
+pub async fn behind(session: &mut Session, change: u64) -> Result<End> {
     let hosts = session.client.hosts().await?.into_iter();
-    let mut behind: Vec<String> =
-        hosts.filter(|host| host.behind).map(|host| host.labels.hostname).collect();
+    let behind =
+        hosts.filter(|host| host.behind && host.floor.is_none_or(|floor| floor.number < change));
+    let mut behind: Vec<String> = behind.map(|host| host.labels.hostname).collect();
     behind.sort();
     for host in &behind {
         output::say(&format!("not confirmed: {host} (has not done all that it was sent)"));

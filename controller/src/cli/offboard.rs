@@ -4,7 +4,9 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use muster_proto::{
-    link::Target,
+    envelope::Verified,
+    id::Id,
+    link::{Link, LinkBody, Target},
     name::{Line, Login},
     statement::LeafState,
 };
@@ -55,11 +57,13 @@ pub async fn run(common: &Globals, args: &OffboardArgs) -> Result<End> {
     let user = chain.taken().logins.get(&login).and_then(|id| chain.statements().get(id));
     let user = user.context("the directory names a user that it does not have")?;
     if user.content.state() == LeafState::Removed {
+        let id = user.id;
         output::say(&format!("`{login}` has been offboarded already"));
-        return match resume::run(common, &mut session, args.yes).await? {
-            Some(resumed) => resumed.follow(&mut session, common.output, &args.wait).await,
-            None => follow::behind(&mut session).await,
-        };
+        if let Some(resumed) = resume::run(common, &mut session, args.yes).await? {
+            return resumed.follow(&mut session, common.output, &args.wait).await;
+        }
+        let change = removed_in(&session, id)?;
+        return follow::behind(&mut session, change).await;
     }
     let target = Target::Statement { id: user.id, revision: user.revision };
     let already = chain.revocations().ends(user);
@@ -107,6 +111,22 @@ pub async fn run(common: &Globals, args: &OffboardArgs) -> Result<End> {
     };
     let followed = follow::run(&mut session, common.output, &args.wait, &asked).await?;
     Ok(followed.and(before))
+}
+
+/// Returns the change in which a user went.
+fn removed_in(session: &Session, user: Id) -> Result<u64> {
+    let chain = session.tool.chain();
+    let newest = chain.newest().map_or(0, |link| link.number);
+    for number in (1..=newest).rev() {
+        let published = session.tool.published(number)?;
+        let published = published.with_context(|| format!("change {number} is missing"))?;
+        let (_, body, _): (Verified<Link>, LinkBody, _) =
+            chain.verify_link(&published.link, &published.body, number)?;
+        if body.all().any(|statement| statement.id == user) {
+            return Ok(number);
+        }
+    }
+    Ok(newest)
 }
 
 /// Publishes the removal, after whatever an earlier run began: that may have been this very removal.

@@ -157,7 +157,10 @@ fn every_way_in_works_before_a_lock_and_none_after_it() {
         assert!(!output.success() && output.stdout.is_empty(), "{command:?}: {output}");
     }
     let shown = fleet.ask(&["host", "show", "web1"]).unwrap().to_string();
-    assert!(shown.contains("left 0; no session, no job, no lingering, no time stamp"), "{shown}");
+    assert!(
+        shown.contains("left 0; empty control group, no job, no lingering, no time stamp"),
+        "{shown}"
+    );
     // What stays is told, and that the keeper's unit has another /tmp than everybody.
     for told in ["left-behind lisl", "home /home/lisl, 2 jobs set aside", "/tmp unseen"] {
         assert!(shown.contains(told), "no `{told}`: {shown}");

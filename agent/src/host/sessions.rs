@@ -87,8 +87,9 @@ pub(super) fn end(root: &Dir, programs: Programs, leavers: &[Leaver]) -> Report 
                 Err(reason) => failures.push(format!("what is left cannot be seen: {reason}")),
             }
             if failures.is_empty() {
-                detail
-                    .push_str("; no session, no job, no lingering, no time stamp of sudo, no key");
+                detail.push_str(
+                    "; empty control group, no job, no lingering, no time stamp of sudo, no key",
+                );
             }
         }
         let login = leaver.login.as_str().to_owned();

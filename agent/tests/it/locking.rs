@@ -71,7 +71,10 @@ fn what_a_lock_leaves_is_a_failure_and_tried_again() {
     let (_, applied) = converge(&mut host, &nobody, &mut owned);
     let found = ended(&applied.outcomes);
     assert_eq!(found.failure, None);
-    assert!(found.detail.starts_with("processes 0, left 0; no session, no job"), "{found:?}");
+    assert!(
+        found.detail.starts_with("processes 0, left 0; empty control group, no job"),
+        "{found:?}"
+    );
     assert_settled(&mut host, &nobody, &owned);
 }
 

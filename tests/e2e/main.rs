@@ -11,6 +11,7 @@ mod access;
 mod adopting;
 mod answers;
 mod controller;
+mod doctor;
 mod existing;
 mod fields;
 mod fleet_hosts;

@@ -24,6 +24,7 @@ mod locked;
 mod moving;
 mod names;
 mod places;
+mod purged;
 mod reading;
 mod releases;
 mod restore;

@@ -29,8 +29,8 @@ pub struct Finding {
 pub struct Facts {
     /// The configuration, or what is wrong with it.
     pub config: Result<Config, String>,
-    /// The configuration's file, if there is one.
-    pub config_file: Option<Place>,
+    /// What says what no bundle lifts: the configuration, the labels, and the directories of both.
+    pub guards: Vec<Place>,
     /// The agent's own files.
     pub memory: Memory,
     /// Its units.
@@ -63,12 +63,13 @@ pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
         let cure = "mend it; `muster-agent keeper --check-config` tells all that is wrong";
         found.push(finding("configuration", reason, cure));
     }
-    if let Some(file) = &facts.config_file
-        && is_others(file.looks)
-    {
-        let Place { path, .. } = file;
-        let fault = format!("others than root may write `{path}`, and so lift this host's guards");
-        found.push(finding("configuration", fault, format!("chown root {path}; chmod 644 {path}")));
+    for Place { path, .. } in facts.guards.iter().filter(|place| is_others(place.looks)) {
+        let fault = format!("others than root may change what `{path}` says of this host");
+        found.push(finding(
+            "configuration",
+            fault,
+            format!("chown root {path}; chmod go-w {path}"),
+        ));
     }
     found.extend(facts.memory.findings(now));
     if facts.memory.is_joined() {

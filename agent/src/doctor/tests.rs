@@ -79,7 +79,7 @@ fn well() -> Facts {
     let sshd = "usepam yes\nauthorizedkeysfile .ssh/authorized_keys\n";
     Facts {
         config: Ok(Config::parse(text, Path::new("agent.toml")).unwrap()),
-        config_file: Some(at("/etc/muster/agent.toml", 0, 0, 0o644)),
+        guards: vec![at("/etc/muster/agent.toml", 0, 0, 0o644)],
         memory: Memory {
             directory: state.to_owned(),
             standing: known(|_| {}),
@@ -152,10 +152,10 @@ fn a_configuration_that_cannot_be_used_or_is_not_roots_is_found() {
     let bad = |facts: &mut Facts| facts.config = Err("`agent.toml` cannot be used: x".to_owned());
     one(bad, "configuration", "cannot be used: x", "--check-config");
     let others = |uid, mode| {
-        move |facts: &mut Facts| facts.config_file = Some(at("/etc/agent.toml", uid, 0, mode))
+        move |facts: &mut Facts| facts.guards = vec![at("/etc/agent.toml", uid, 0, mode)]
     };
-    one(others(0, 0o664), "configuration", "may write `/etc/agent.toml`", "chmod 644");
-    one(others(7, 0o644), "configuration", "may write `/etc/agent.toml`", "chown root");
+    one(others(0, 0o664), "configuration", "may change what `/etc/agent.toml`", "chmod go-w");
+    one(others(7, 0o644), "configuration", "may change what `/etc/agent.toml`", "chown root");
     none(others(0, 0o600));
 }
 
@@ -293,6 +293,8 @@ fn units_that_do_not_do_their_work_are_found() {
     }
     one(with(&[("NeedDaemonReload", "yes")]), "unit", "does not count yet", "daemon-reload");
     none(with(&[("ActiveState", "reloading")]));
+    let never: &[_] = &[("ActiveState", "inactive"), ("WatchdogUSec", "0")];
+    one(with(never), "unit", "does not run", "systemctl start");
     none(|facts| facts.units.units.clear());
 }
 

@@ -51,6 +51,10 @@ impl Unit {
         self.0.get(property).map_or("", String::as_str)
     }
 
+    fn runs(&self) -> bool {
+        matches!(self.get("ActiveState"), "active" | "reloading")
+    }
+
     fn findings(&self) -> Vec<Finding> {
         let name = self.get("Id");
         let one = |fault: String, cure: String| vec![finding("unit", fault, cure)];
@@ -87,7 +91,8 @@ impl Unit {
             let fault = format!("`{name}` does not start with the system: {file}");
             add(fault, format!("systemctl enable {name}"));
         }
-        if matches!(self.get("WatchdogUSec"), "0" | "infinity") {
+        // Of one that does not run systemd says what held the last time.
+        if self.runs() && matches!(self.get("WatchdogUSec"), "0" | "infinity") {
             let fault = format!("`{name}` is not started anew when it hangs");
             add(fault, "put `WatchdogSec=3min` back into its file".to_owned());
         }
@@ -102,8 +107,7 @@ impl Unit {
 impl Units {
     /// Says whether there is a keeper at work.
     pub(super) fn keeper_runs(&self) -> bool {
-        let runs = |unit: &Unit| matches!(unit.get("ActiveState"), "active" | "reloading");
-        self.units.iter().any(|unit| unit.get("Id") == KEEPER && runs(unit))
+        self.units.iter().any(|unit| unit.get("Id") == KEEPER && unit.runs())
     }
 
     pub(super) fn findings(&self) -> Vec<Finding> {

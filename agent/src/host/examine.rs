@@ -30,7 +30,7 @@ use crate::{
         units::{self, Socket, Unit, Units},
     },
     format::{Table, passwd},
-    join, leave,
+    join, labels, leave,
     ledger::Ledger,
 };
 
@@ -60,13 +60,13 @@ pub fn examine(places: Places<'_>, now: Timestamp) -> Result<Facts, FileError> {
     let root = Dir::open(places.root, Arc::new(Faults::none()))?;
     let mut look = Look { places, root, programs, now, unseen: Vec::new() };
     let config = Config::load(places.config).map_err(|error| error.in_one_line());
-    let config_file = look.place(places.config);
+    let guards = look.guards();
     let passwd = look.table("passwd");
     let memory = look.memory(&passwd);
     let units = look.units();
     let ways_in = look.ways_in(config.as_ref().ok(), &passwd);
     let ground = look.ground(config.as_ref().ok());
-    Ok(Facts { config, config_file, memory, units, ways_in, ground, unseen: look.unseen })
+    Ok(Facts { config, guards, memory, units, ways_in, ground, unseen: look.unseen })
 }
 
 impl Look<'_> {
@@ -109,6 +109,14 @@ impl Look<'_> {
 
     fn place(&mut self, path: &Path) -> Option<Place> {
         self.entry(path).map(|found| place(path, &found))
+    }
+
+    /// The files of labels are looked at as they are read.
+    fn guards(&mut self) -> Vec<Place> {
+        let labels = self.at(labels::DIRECTORY);
+        let config = self.places.config;
+        let guards = [config.parent(), Some(config), Some(&labels)];
+        guards.into_iter().flatten().filter_map(|path| self.place(path)).collect()
     }
 
     fn memory(&mut self, passwd: &Table) -> Memory {

@@ -126,8 +126,12 @@ fn what_a_hosts_files_say_is_found_and_goes_with_its_cause() {
 fn who_may_write_where_root_reads_is_found() {
     let root = host();
     let config = root.path("etc/muster/agent.toml");
-    let words = "others than root may write";
+    let words = "others than root may change what";
     one(&root, "configuration", words, || allow(&config, 0o666), || allow(&config, 0o644));
+    for name in ["etc/muster", "etc/muster/labels.d"] {
+        let path = root.path(name);
+        one(&root, "configuration", words, || allow(&path, 0o775), || allow(&path, 0o755));
+    }
     let home = root.path("home");
     one(&root, "homes", "writable for others", || allow(&home, 0o777), || allow(&home, 0o755));
     let real = root.path("real");

@@ -150,10 +150,12 @@ fn every_way_in_works_before_a_lock_and_none_after_it() {
     .unwrap();
     assert!(!succeeds(web1, &["systemctl", "start", &manager]));
     assert!(!succeeds(web1, &["systemctl", "is-active", "--quiet", &manager]));
-    assert!(!succeeds(
-        web1,
-        &["grep", "--quiet", "populated 1", &format!("{slice}/cgroup.events")]
-    ));
+    // What has just failed to start may take a moment to be gone.
+    wait::until(SOON, "an empty slice", || {
+        let populated = ["grep", "--quiet", "populated 1", &format!("{slice}/cgroup.events")];
+        (!succeeds(web1, &populated)).then_some(())
+    })
+    .unwrap();
     let as_user = ["setpriv", "--reuid", "lisl", "--regid", "lisl", "--clear-groups", "--"];
     for command in [&["sudo", "--non-interactive", "id"][..], &["crontab", "-l"]] {
         let output = web1.run(&[&as_user[..], command].concat()).unwrap();

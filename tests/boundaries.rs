@@ -28,6 +28,7 @@ const PURE: &[&str] = &[
     "proto/src/derive",
     "agent/src/plan",
     "agent/src/drift",
+    "agent/src/doctor",
     "agent/src/format",
     "controller/src/publish",
     "controller/src/preview",

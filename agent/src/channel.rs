@@ -16,6 +16,9 @@ use prost::Message;
 /// Where the keeper listens.
 pub const SOCKET: &str = "/run/muster-agent/keeper.sock";
 
+/// Where the keeper writes, for whoever looks, when the newest checkpoint was made that it has had.
+pub const HEARD: &str = "/run/muster-agent/heard";
+
 /// What the courier tells the keeper.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ToKeeper {

@@ -2,6 +2,7 @@
 //! elsewhere and believed elsewhere; a courier that lies can only withhold.
 
 mod back_off;
+mod validity;
 
 use std::{
     io,
@@ -32,6 +33,7 @@ use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 
 use self::back_off::BackOff;
+pub use self::validity::Void;
 use crate::{
     channel::{self, BadMessage},
     host::{

@@ -5,6 +5,7 @@
 
 mod accounts;
 pub mod clocks;
+pub mod examine;
 pub mod files;
 pub mod hangup;
 mod homes;

@@ -19,6 +19,7 @@ use std::{
 use muster_proto::{
     crypto::{BadMachineKey, MachineKey},
     receipt::{Convergence, Finding, Outcome, Trigger},
+    time::Timestamp,
 };
 
 use self::{agenda::Agenda, allowance::Allowance, turn::Turn};
@@ -108,6 +109,8 @@ pub struct Keeper<H> {
     unwritable: Option<String>,
     /// What was done and could not be put into a receipt yet.
     untold: Vec<Outcome>,
+    /// When the newest checkpoint was made that this keeper has had.
+    heard: Timestamp,
 }
 
 /// Reads the ledger, or says that this host has none.
@@ -153,6 +156,7 @@ impl<H: Host> Keeper<H> {
             unwritten: None,
             unwritable: None,
             untold: Vec::new(),
+            heard: Timestamp::default(),
         })
     }
 

@@ -11,6 +11,7 @@ pub mod channel;
 pub mod clock;
 pub mod config;
 pub mod courier;
+pub mod doctor;
 pub mod door;
 pub mod ends;
 pub mod format;

@@ -1,4 +1,4 @@
-//! `muster-agent`: join, courier, keeper, status, plan, leave.
+//! `muster-agent`: join, courier, keeper, status, plan, leave, doctor.
 
 use std::{
     convert::Infallible,
@@ -9,10 +9,20 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use muster_agent::{
-    channel, config, courier, door,
-    host::{self, Linux, clocks, hangup, notify::Manager, peer, state, timer::Timer, units},
+    channel, config, courier,
+    doctor::{self, listing},
+    door,
+    host::{
+        self, Linux, clocks,
+        examine::{self, Places},
+        hangup,
+        notify::Manager,
+        peer, state,
+        timer::Timer,
+        units,
+    },
     join::{self, Memory},
     keeper::{self, Keeper, leaving::Leaving},
     leave,
@@ -79,6 +89,24 @@ enum Verb {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Say what is wrong on this host, and the cure; changes nothing and needs no controller. Exit code
+    /// 1 if anything is.
+    Doctor {
+        /// How to print it.
+        #[arg(long, value_enum, default_value = "table")]
+        output: Format,
+    },
+}
+
+/// How to print what was found.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// For programs and people.
+    Yaml,
 }
 
 fn main() -> ExitCode {
@@ -111,6 +139,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Courier => carry(cli)?,
         Verb::Status => status(cli)?,
         Verb::Plan => return plan(cli),
+        Verb::Doctor { output } => return examine(cli, *output),
         Verb::Leave { lock, yes, dry_run } => {
             let created = if *lock { Created::Lock } else { Created::Stay };
             return leave_fleet(
@@ -274,6 +303,22 @@ fn agree() -> Result<()> {
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     if answer.trim() == "yes" { Ok(()) } else { bail!("not confirmed; nothing was done") }
+}
+
+fn examine(cli: &Cli, format: Format) -> Result<ExitCode> {
+    if !peer::is_root() {
+        bail!("only root can look at all that may be wrong");
+    }
+    let now = clocks::read().wall;
+    let places = Places { root: Path::new("/"), state: &cli.state, config: &cli.config };
+    let found = doctor::findings(&examine::examine(places, now)?, now);
+    let text = match format {
+        Format::Table => listing::table(&found),
+        Format::Json => listing::json(&found),
+        Format::Yaml => listing::yaml(&found),
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn mode_word(mode: HostMode) -> &'static str {

@@ -14,7 +14,7 @@ const RETRIED: Duration = Duration::from_secs(40);
 
 /// Holds the lock of lckpwdf(3) until its input ends: `F_SETLK` of a whole `F_WRLCK`, by their numbers
 /// since a host's perl has no modules.
-const HOLD: &str = r#"
+pub(crate) const HOLD: &str = r#"
     open(my $lock, ">>", "/etc/.pwd.lock") or die "open: $!";
     my $whole = pack("s s x4 q q l x4", 1, 0, 0, 0, 0);
     fcntl($lock, 6, $whole) or die "lock: $!";

@@ -120,6 +120,11 @@ fn a_source_that_hangs_makes_nobody_new_and_the_rest_goes_on() {
     assert_not_made(host, "ivan");
     assert!(is_refused(&fleet.ssh(HOST, &gwen).command("true").run().unwrap()));
     assert_let_in(&fleet, HOST, &hope);
+    // Whoever asks what is wrong on the host is told.
+    let doctor = host.run(&["muster-agent", "doctor"]).unwrap();
+    let told = "no account can be created: cannot run `/usr/bin/getent`: timed out";
+    assert!(doctor.status == 1 && doctor.stdout.contains(told), "{doctor}");
+    assert!(!doctor.stdout.contains("visudo") && !doctor.stdout.contains("sshd"), "{doctor}");
     // Nothing that asked is left behind.
     wait::until(SOON, "the asking to have ended", || {
         (!host.run(&["pgrep", "getent"]).unwrap().success()).then_some(())

@@ -2,7 +2,10 @@
 
 use muster_tests::{Fleet, Member, Mode, Programs};
 
-use crate::{SOON, assert_kept_out, assert_let_in, lifecycle, open_session, sudo, uid};
+use crate::{
+    SOON, access::set_password, assert_kept_out, assert_let_in, doctor, lifecycle, open_session,
+    sudo, uid,
+};
 
 #[test]
 fn a_debian_13_host_joins_and_people_come_and_go() {
@@ -19,6 +22,8 @@ fn a_debian_13_host_joins_and_people_come_and_go() {
     let zoe = fleet.person("zoe").unwrap();
     fleet.apply_ok(&lifecycle::everywhere(&zoe)).unwrap();
     assert_let_in(&fleet, "db13", &zoe);
+    set_password(db13, "ops");
+    doctor::assert_well(db13);
     let number = uid(db13, "zoe");
     assert!(sudo(&fleet, "db13", &zoe, "/usr/bin/id").success());
     assert_eq!(sudo(&fleet, "db13", &zoe, "/usr/bin/whoami").status, 1);

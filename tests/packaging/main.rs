@@ -91,6 +91,8 @@ fn the_keeper_is_let_do_its_work_and_has_no_network() {
     install(&lab, db1);
     db1.run_ok(&["useradd", "--create-home", "ana"]).unwrap();
     db1.run_ok(&["loginctl", "enable-linger", "ana"]).unwrap();
+    db1.run_ok(&["install", "-o", "ana", "/dev/null", "/tmp/hers"]).unwrap();
+    db1.run_ok(&["install", "-o", "ana", "/dev/null", "/var/tmp/hers"]).unwrap();
     db1.write("/etc/sudoers.d/ana", b"ana ALL=(root) NOPASSWD: /usr/bin/id\n", 0o440).unwrap();
     let journal = run_in(
         db1,
@@ -118,10 +120,14 @@ fn the_keeper_is_let_do_its_work_and_has_no_network() {
         setpriv --reuid=4242 true
         # Its own places.
         touch /run/muster-agent/keeper.sock /var/lib/muster-agent/ledger
+        # What others have left where everybody can write.
+        test "$(stat --format=%U /tmp/hers /var/tmp/hers | uniq)" = ana
         chgrp muster-agent /run/muster-agent/keeper.sock
         # And what it may not.
         test "$(grep --count : /proc/self/net/dev)" = 1
         refused touch /usr/bin/something
+        refused touch /tmp/something
+        refused touch /var/tmp/something
         refused chmod u+s /home/bob
         refused setpriv --regid=4242 --clear-groups true
         echo all done

@@ -103,29 +103,21 @@ fn try_lock(etc: &Dir, files: &[&str], booted: Option<i64>) -> Result<Locks, Loc
 }
 
 fn lock_whole(etc: &Dir) -> Result<OwnedFd, LockError> {
-    const NAME: &str = ".pwd.lock";
-    let failed = |doing, source| FileError::System { doing, path: etc.show(NAME), source };
+    let failed = |doing, source| FileError::System { doing, path: etc.show(WHOLE), source };
     let flags =
         OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let fd = openat(etc, NAME, flags, Mode::from_bits_truncate(0o600))
+    let fd = openat(etc, WHOLE, flags, Mode::from_bits_truncate(0o600))
         .map_err(|source| failed("open", source))?;
-    let whole = libc::flock {
-        l_type: i16::try_from(libc::F_WRLCK).unwrap_or(1),
-        l_whence: i16::try_from(libc::SEEK_SET).unwrap_or(0),
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    match fcntl(&fd, FcntlArg::F_OFD_SETLK(&whole)) {
+    match fcntl(&fd, FcntlArg::F_OFD_SETLK(&whole())) {
         Ok(_) => {}
-        Err(Errno::EAGAIN | Errno::EACCES) => return Err(LockError::Held(etc.show(NAME))),
+        Err(Errno::EAGAIN | Errno::EACCES) => return Err(LockError::Held(etc.show(WHOLE))),
         Err(source) => return Err(failed("lock", source).into()),
     }
     let ours = nix::sys::stat::fstat(&fd).map_err(|source| failed("look at", source))?;
     // Somebody may have put another file in its place while we waited.
-    match etc.stat(NAME)? {
+    match etc.stat(WHOLE)? {
         Some(named) if named.st_ino == ours.st_ino => Ok(fd),
-        _ => Err(LockError::Held(etc.show(NAME))),
+        _ => Err(LockError::Held(etc.show(WHOLE))),
     }
 }
 
@@ -157,9 +149,7 @@ fn is_present(linked: &Result<(), FileError>) -> bool {
 /// an earlier life, since nobody else holds the lock of `lckpwdf` now.
 fn may_take_over(etc: &Dir, name: &str, own: u32, booted: Option<i64>) -> Result<bool, LockError> {
     let Some((text, found)) = etc.read(name)? else { return Ok(true) };
-    let text = String::from_utf8_lossy(&text);
-    let pid = text.trim_end_matches(['\0', '\n']).parse::<i32>().ok().filter(|pid| *pid > 0);
-    match pid {
+    match named(&text) {
         Some(pid) if u32::try_from(pid) == Ok(own) => Ok(true),
         Some(pid) => Ok(kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)),
         None if booted.is_some_and(|booted| found.st_mtime < booted) => Ok(true),
@@ -175,6 +165,91 @@ impl Locks {
             let _ = self.etc.remove(&name);
         }
     }
+}
+
+/// Who holds the lock of `lckpwdf(3)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WholeHolder {
+    /// This process.
+    Process(i32),
+    /// One that the kernel does not name: the lock is an open file description's.
+    Unnamed,
+}
+
+/// Returns who holds that lock and does not let it go for a while.
+pub(super) fn held_long(etc: &Dir) -> Result<Option<WholeHolder>, FileError> {
+    held_after(etc, || std::thread::sleep(LOOK_AGAIN))
+}
+
+/// How often a lock is looked at before it counts as held for long, and how long between.
+const LOOKS: u32 = 20;
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+fn held_after(etc: &Dir, mut pause: impl FnMut()) -> Result<Option<WholeHolder>, FileError> {
+    for _ in 1..LOOKS {
+        if held(etc)?.is_none() {
+            return Ok(None);
+        }
+        pause();
+    }
+    held(etc)
+}
+
+fn held(etc: &Dir) -> Result<Option<WholeHolder>, FileError> {
+    let Some(file) = etc.open_file(WHOLE)? else { return Ok(None) };
+    let mut whole = whole();
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut whole)).map_err(|source| FileError::System {
+        doing: "look at the lock of",
+        path: etc.show(WHOLE),
+        source,
+    })?;
+    if i32::from(whole.l_type) == libc::F_UNLCK {
+        return Ok(None);
+    }
+    // A process of another namespace has the number 0 here.
+    let process = Some(whole.l_pid).filter(|pid| *pid > 0);
+    Ok(Some(process.map_or(WholeHolder::Unnamed, WholeHolder::Process)))
+}
+
+/// The file of that lock.
+pub(super) const WHOLE: &str = ".pwd.lock";
+
+/// A lock for writing of a whole file.
+fn whole() -> libc::flock {
+    libc::flock {
+        l_type: i16::try_from(libc::F_WRLCK).unwrap_or(1),
+        l_whence: i16::try_from(libc::SEEK_SET).unwrap_or(0),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+/// Who holds the lock of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileHolder {
+    /// A process that lives.
+    Process(i32),
+    /// Nobody: it names no process.
+    Nobody,
+}
+
+/// Returns who holds the lock of a file, and since when in seconds since 1970; nothing if there is
+/// none or its process is dead, since then whoever comes next takes it over.
+pub(super) fn file_holder(etc: &Dir, file: &str) -> Result<Option<(FileHolder, i64)>, FileError> {
+    let Some((text, found)) = etc.read(&format!("{file}.lock"))? else { return Ok(None) };
+    let holder = match named(&text) {
+        Some(pid) if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) => return Ok(None),
+        Some(pid) => FileHolder::Process(pid),
+        None => FileHolder::Nobody,
+    };
+    Ok(Some((holder, found.st_mtime)))
+}
+
+/// Returns the process that a lock of a file names.
+fn named(text: &[u8]) -> Option<i32> {
+    let text = String::from_utf8_lossy(text);
+    text.trim_end_matches(['\0', '\n']).parse::<i32>().ok().filter(|pid| *pid > 0)
 }
 
 /// Returns when the machine was started, in seconds since 1970.
@@ -216,6 +291,24 @@ mod tests {
             Err(other) => panic!("{other}"),
         };
         (pauses, had)
+    }
+
+    #[test]
+    fn a_lock_counts_as_held_for_long_when_it_was_at_every_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let etc = Dir::open(folder.path(), Arc::new(Faults::none())).unwrap();
+        let looks = |let_go_at: u32| {
+            let mut held = Some(lock_whole(&etc).unwrap());
+            let mut pauses = 0;
+            let holder = held_after(&etc, || {
+                pauses += 1;
+                held.take_if(|_| pauses == let_go_at);
+            });
+            (pauses, holder.unwrap())
+        };
+        assert_eq!(looks(1), (1, None));
+        assert_eq!(looks(LOOKS - 1), (LOOKS - 1, None));
+        assert_eq!(looks(LOOKS), (LOOKS - 1, Some(WholeHolder::Unnamed)));
     }
 
     #[test]

@@ -39,7 +39,11 @@ pub(super) fn ask(
         return Ok(BTreeMap::new());
     }
     let others = other_sources(root)?;
-    let answer = if others.is_empty() { Ok(String::new()) } else { getent(programs, &others, new) };
+    let numbers: Vec<String> = new.values().map(|wanted| wanted.uid.to_string()).collect();
+    let logins = new.keys().map(|login| login.as_str());
+    let keys: Vec<&str> = logins.chain(numbers.iter().map(String::as_str)).collect();
+    let answer =
+        if others.is_empty() { Ok(String::new()) } else { getent(programs, &others, &keys) };
     let answer = match answer {
         Ok(answer) => answer,
         Err(reason) => {
@@ -68,6 +72,15 @@ pub(super) fn ask(
     Ok(new.iter().map(judge).collect())
 }
 
+/// Asks the other sources for somebody whom none of them knows, and returns why they cannot be asked.
+pub(super) fn trouble(root: &Dir, programs: Programs) -> Result<Option<String>, FileError> {
+    let others = other_sources(root)?;
+    if others.is_empty() {
+        return Ok(None);
+    }
+    Ok(getent(programs, &others, &["muster-asks-for-nobody"]).err())
+}
+
 /// The sources of `passwd` beside the files.
 fn other_sources(root: &Dir) -> Result<Vec<String>, FileError> {
     let text = match root.walk("etc")? {
@@ -92,11 +105,7 @@ fn other_sources(root: &Dir) -> Result<Vec<String>, FileError> {
     Ok(sources)
 }
 
-fn getent(
-    programs: Programs,
-    others: &[String],
-    new: &BTreeMap<&Login, &Wanted>,
-) -> Result<String, String> {
+fn getent(programs: Programs, others: &[String], keys: &[&str]) -> Result<String, String> {
     for (source, socket) in SOCKETS {
         if others.iter().any(|other| other == source)
             && let Err(error) = UnixStream::connect(Path::new(socket))
@@ -104,10 +113,7 @@ fn getent(
             return Err(format!("`{source}` does not answer: {error}"));
         }
     }
-    let numbers: Vec<String> = new.values().map(|wanted| wanted.uid.to_string()).collect();
-    let mut arguments = vec!["passwd"];
-    arguments.extend(new.keys().map(|login| login.as_str()));
-    arguments.extend(numbers.iter().map(String::as_str));
+    let arguments = [&["passwd"], keys].concat();
     if arguments.iter().map(|argument| argument.len() + 1).sum::<usize>() > MOST_ARGUMENT_BYTES {
         return Err("too many new accounts to ask for at once".to_owned());
     }

@@ -114,6 +114,15 @@ pub fn read_text(path: &Path) -> Result<String, StateError> {
     }
 }
 
+/// Reads a text of the system's own, or says that it is not there; through links, as others read it.
+pub fn read_system(path: &Path) -> Result<Option<String>, StateError> {
+    match File::open(path).and_then(|file| whole(file, MAX_STATE)) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(StateError::Read { path: path.to_owned(), cause }),
+    }
+}
+
 /// Replaces a file: written beside it, synced, renamed, the directory synced.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StateError> {
     replace_for(path, bytes, mode, None)

@@ -2,11 +2,12 @@
 //! What cannot be written is kept in memory and tried again; until then access is taken away and
 //! none is given.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use muster_proto::{
     id::Id,
     receipt::{Convergence, Finding, Outcome, Receipt, Standing, Trigger},
+    time::Timestamp,
 };
 
 use super::{portions, turn::Turn};
@@ -56,6 +57,20 @@ impl<H: Host> Turn<'_, H> {
         let findings = portions::findings(findings);
         let left = self.tell(trigger, revocations, last, convergence, findings);
         self.keeper.untold = [untold, left].concat();
+    }
+
+    /// Writes down when a checkpoint was made, in memory that the next start of the keeper clears: who
+    /// asks why nothing comes can see since when.
+    pub(super) fn heard(&mut self, time: Timestamp) {
+        if time <= self.keeper.heard {
+            return;
+        }
+        self.keeper.heard = time;
+        let written =
+            state::replace(Path::new(channel::HEARD), time.0.to_string().as_bytes(), 0o600);
+        if let Err(error) = written {
+            tracing::warn!(error = %chain(&error), "cannot say when the controller was heard");
+        }
     }
 
     /// Tells one receipt, and returns the outcomes that could not be told.

@@ -146,6 +146,9 @@ impl<'a, H: Host> Turn<'a, H> {
         let mut too_far = false;
         if let Some(checkpoint) = &bundle.checkpoint {
             too_far = self.keeper.clock.hear(checkpoint.time, clocks) == Heard::TooFarAhead;
+            if !too_far {
+                self.heard(checkpoint.time);
+            }
         }
         if too_far {
             tracing::warn!("checkpoint more than a day ahead of this host's clocks; ignored");

@@ -15,6 +15,7 @@
 mod contract;
 mod crash;
 mod dial;
+mod doctor;
 mod fake;
 mod fixed_point;
 mod leaving;

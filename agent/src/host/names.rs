@@ -2,6 +2,8 @@
 //! and uids about to be given, and who remembers old answers. A source that cannot be asked makes
 //! every answer unknown.
 
+mod sssd;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::net::UnixStream,
@@ -19,9 +21,12 @@ use crate::observed::{Elsewhere, Wanted};
 /// Sources that only say what the files say.
 const LOCAL: &[&str] = &["files", "compat", "systemd"];
 
+/// What sssd is as a source.
+const SSSD: &str = "sss";
+
 /// Where a source's daemon listens; if nobody does, its silence means nothing.
 const SOCKETS: &[(&str, &str)] = &[
-    ("sss", "/var/lib/sss/pipes/nss"),
+    (SSSD, "/var/lib/sss/pipes/nss"),
     ("ldap", "/run/nslcd/socket"),
     ("winbind", "/run/samba/winbindd/pipe"),
 ];
@@ -39,7 +44,11 @@ pub(super) fn ask(
         return Ok(BTreeMap::new());
     }
     let others = other_sources(root)?;
-    let answer = if others.is_empty() { Ok(String::new()) } else { getent(programs, &others, new) };
+    let answer = if others.is_empty() {
+        Ok(String::new())
+    } else {
+        whole_answer(root, programs, &others, new)
+    };
     let answer = match answer {
         Ok(answer) => answer,
         Err(reason) => {
@@ -92,11 +101,30 @@ fn other_sources(root: &Dir) -> Result<Vec<String>, FileError> {
     Ok(sources)
 }
 
-fn getent(
+/// Returns what was answered, if all who were to answer could.
+fn whole_answer(
+    root: &Dir,
     programs: Programs,
     others: &[String],
     new: &BTreeMap<&Login, &Wanted>,
 ) -> Result<String, String> {
+    let is_online = || {
+        if others.iter().any(|source| source == SSSD) {
+            sssd::is_online(root, programs)
+        } else {
+            Ok(())
+        }
+    };
+    listen(others)?;
+    // Before and after: it notices that it is offline when it is asked, and is online again when it
+    // likes.
+    is_online()?;
+    let answer = getent(programs, others, new)?;
+    is_online()?;
+    Ok(answer)
+}
+
+fn listen(others: &[String]) -> Result<(), String> {
     for (source, socket) in SOCKETS {
         if others.iter().any(|other| other == source)
             && let Err(error) = UnixStream::connect(Path::new(socket))
@@ -104,6 +132,14 @@ fn getent(
             return Err(format!("`{source}` does not answer: {error}"));
         }
     }
+    Ok(())
+}
+
+fn getent(
+    programs: Programs,
+    others: &[String],
+    new: &BTreeMap<&Login, &Wanted>,
+) -> Result<String, String> {
     let numbers: Vec<String> = new.values().map(|wanted| wanted.uid.to_string()).collect();
     let mut arguments = vec!["passwd"];
     arguments.extend(new.keys().map(|login| login.as_str()));

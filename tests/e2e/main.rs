@@ -22,6 +22,7 @@ mod lifecycle;
 mod locked;
 mod moving;
 mod names;
+mod passwords;
 mod places;
 mod reading;
 mod releases;

@@ -4,7 +4,9 @@
 //! What an edit means for an account is `plan`'s business, when it is written is `host`'s.
 
 pub mod group;
+pub mod pam;
 pub mod passwd;
+pub mod pwquality;
 pub mod shadow;
 pub mod ssh;
 pub mod subid;

@@ -21,6 +21,7 @@ pub mod peer;
 mod processes;
 mod program;
 mod purge;
+mod quality;
 mod reap;
 mod rooted;
 mod security;
@@ -152,6 +153,7 @@ impl Linux {
             sudoers::DIRECTORY,
             format::ssh::KEYS_DIRECTORY,
             format::ssh::DROP_IN_DIRECTORY,
+            format::pwquality::DIRECTORY,
         ];
         for place in places {
             if let Some(dir) = root.walk(place)? {
@@ -191,6 +193,11 @@ impl Host for Linux {
                     let staged = ssh::stage_drop_in(&self.root, text);
                     touched.extend(staged.place().cloned());
                     self.staged.insert("drop-in", staged);
+                }
+                Action::PasswordPolicy(files) => {
+                    let staged = quality::stage(&self.root, files);
+                    touched.extend(staged.place().cloned());
+                    self.staged.insert("password-policy", staged);
                 }
                 Action::Accounts(_)
                 | Action::Jobs(_)
@@ -232,6 +239,10 @@ impl Host for Linux {
                 let programs = self.programs;
                 staged
                     .map_or_else(unprepared, |staged| ssh::install_drop_in(staged, programs, text))
+            }
+            Action::PasswordPolicy(files) => {
+                let staged = self.staged.remove("password-policy");
+                staged.map_or_else(unprepared, |staged| staged.install(files))
             }
             Action::Jobs(leavers) => jobs::set_aside(&self.root, leavers),
             Action::Sessions(leavers) => sessions::end(&self.root, self.programs, leavers),

@@ -18,7 +18,7 @@ use std::{
 
 use muster_proto::{
     crypto::{BadMachineKey, MachineKey},
-    receipt::{Convergence, Finding, Outcome, Trigger},
+    receipt::{Convergence, Finding, FindingKind, Outcome, Trigger},
     time::Timestamp,
 };
 
@@ -251,9 +251,20 @@ impl<H: Host> Keeper<H> {
 
     fn next_look(&mut self) -> (u64, Trigger) {
         let clocks = clocks::read();
-        let retrying = self.convergence == Convergence::Retrying;
-        let every = if retrying { RETRY_SECONDS } else { self.config.scan_seconds };
-        self.agenda.wait(every, &self.clock.read(clocks), clocks.boot)
+        self.agenda.wait(self.every(), &self.clock.read(clocks), clocks.boot)
+    }
+
+    /// Returns how many seconds after a look the next one is due.
+    fn every(&self) -> u64 {
+        let scan = self.config.scan_seconds;
+        let unknown = FindingKind::UnknownElsewhere.as_str();
+        if self.convergence == Convergence::Retrying {
+            RETRY_SECONDS
+        } else if self.findings.iter().any(|finding| finding.kind == unknown) {
+            scan.min(ASK_AGAIN_SECONDS)
+        } else {
+            scan
+        }
     }
 
     fn turn(
@@ -293,6 +304,9 @@ fn idle(events: &Receiver<Event>, manager: &mut Manager) -> Option<Event> {
 
 /// Seconds until what failed is tried again.
 const RETRY_SECONDS: u64 = 10;
+/// Seconds until a source of accounts that could not be asked is asked again. One that hangs holds
+/// the keeper up each time.
+const ASK_AGAIN_SECONDS: u64 = 60;
 
 /// Says what the keeper would do, for root on the console: nothing is changed.
 pub fn preview<H: Host>(

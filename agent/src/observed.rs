@@ -9,7 +9,7 @@ use std::{
 use muster_proto::{desired::DesiredState, name::Login};
 
 use crate::{
-    format::{Table, subid},
+    format::{Table, pwquality::Check, subid},
     ownership::Ownership,
     policy::HostPolicy,
 };
@@ -25,6 +25,18 @@ pub struct Scope {
     pub home_base: String,
     /// The uids whose processes matter, and whose they are.
     pub uids: BTreeMap<u32, Login>,
+    /// Whether it matters how long new passwords have to be.
+    pub passwords: Passwords,
+}
+
+/// Whether it matters how long new passwords have to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Passwords {
+    /// No role that an account is to have says anything of it.
+    #[default]
+    OfAnyLength,
+    /// One does.
+    OfSomeLength,
 }
 
 /// An account that shall be.
@@ -59,6 +71,10 @@ pub struct ObservedState {
     pub sudo: Option<BTreeMap<String, RootFile>>,
     /// The drop-in.
     pub drop_in: DropIn,
+    /// Our drop-in for libpwquality, by its name.
+    pub password_policy: BTreeMap<String, RootFile>,
+    /// Who sees to how long new passwords are, if it matters.
+    pub password_check: Check,
     /// Whether the sshd here takes an `expiry-time` in UTC, as OpenSSH does since 9.1.
     pub sshd_knows_utc: bool,
     /// What other sources of accounts say of wanted ones that passwd does not have.
@@ -137,10 +153,17 @@ impl Scope {
             let home = policy.home_of(login, &account.grant);
             (login.clone(), Wanted { uid, home })
         });
+        let lengths = desired.accounts.values().filter_map(|account| account.password);
+        let passwords = if lengths.into_iter().any(|policy| policy.min_length > 0) {
+            Passwords::OfSomeLength
+        } else {
+            Passwords::OfAnyLength
+        };
         let leaving = ownership.accounts.iter();
         let leaving = leaving.filter(|(login, own)| own.is_let_go(desired.accounts.get(*login)));
         Self {
             wanted: wanted.collect(),
+            passwords,
             home_base: policy.home_base.as_str().to_owned(),
             leaving: leaving.map(|(login, _)| login.clone()).collect(),
             uids: ownership

@@ -13,6 +13,7 @@ pub mod action;
 mod judge;
 pub mod leave;
 mod purge;
+mod quality;
 mod unix_groups;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +52,7 @@ pub fn plan(
     let sudo = access::sudo(observed, desired, policy, &judged, &mut findings);
     let (keys, key_losers) = access::keys(observed, &judged);
     let drop_in = access::drop_in(observed, &judged, &mut findings);
+    let quality = quality::quality(observed, &judged, &mut findings);
     let mut lines = Lines::of(observed, policy, &judged, now.0 / 86_400);
     lines.take_notes.extend(membership.take(observed, &mut lines.take));
     lines.give_notes.extend(membership.give(observed, &mut lines.give));
@@ -94,6 +96,8 @@ pub fn plan(
     if observed.purging {
         order.sweep(policy.home_base.as_str());
     }
+    // Before anybody is given a password to choose; gone, with the last who had one.
+    order.files(Phase::Take, Action::PasswordPolicy, quality, quality::notes);
     order.accounts(Phase::Give, lines.give, lines.give_notes);
     order.homes(lines.homes);
     order.files(Phase::Give, Action::Keys, keys.give, |files| KEY_WORDS.give(files));

@@ -144,6 +144,8 @@ pub enum FindingKind {
     Label,
     /// There is no place for a home.
     NoHome,
+    /// The host does not make sure that new passwords are as long as a role says.
+    PasswordPolicyUnmet,
     /// The host's own configuration protects an account.
     Protected,
     /// The host's own configuration takes no such role.
@@ -175,7 +177,7 @@ pub enum Shortfall {
 
 impl FindingKind {
     /// All of them, in the order of their words.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::AccountMissing,
         Self::BreakGlass,
         Self::BundleRefused,
@@ -188,6 +190,7 @@ impl FindingKind {
         Self::KnownElsewhere,
         Self::Label,
         Self::NoHome,
+        Self::PasswordPolicyUnmet,
         Self::Protected,
         Self::RoleRefused,
         Self::UidOutOfRange,
@@ -212,6 +215,7 @@ impl FindingKind {
             Self::KnownElsewhere => "known-elsewhere",
             Self::Label => "label",
             Self::NoHome => "no-home",
+            Self::PasswordPolicyUnmet => "password-policy-unmet",
             Self::Protected => "protected",
             Self::RoleRefused => "role-refused",
             Self::UidOutOfRange => "uid-out-of-range",

@@ -199,7 +199,7 @@ pub struct PasswordPolicy {
     pub warn_days: Option<u32>,
     /// Days after the change was due in which it can still be made; none means for ever.
     pub inactive_days: Option<u32>,
-    /// Characters at least.
+    /// Characters that a new password has at least.
     pub min_length: u32,
 }
 

@@ -130,7 +130,14 @@ fn a_password_that_is_set_on_the_host_ages_as_its_role_says() {
     let user = format!("keys: [{}]", quoted(&ursa.key.public));
     let ages = "min_days: 1, max_days: 90, warn_days: 14, inactive_days: 30, min_length: 12";
     let role = format!("password: {{{ages}}}");
-    fleet.apply_ok(&declaration("ursa", &user, &role)).unwrap();
+    // All of it is done but for the length, which nothing on this host looks at.
+    let applied = fleet.apply(&declaration("ursa", &user, &role)).unwrap();
+    assert_eq!(applied.status, 4, "{applied}");
+    assert!(applied.stderr.contains("not confirmed: web1 (partly)"), "{applied}");
+    let shown = fleet.ask(&["host", "show", "web1"]).unwrap().to_string();
+    let unmet = "password-policy-unmet ursa: new passwords of fewer than 12 characters are taken: \
+                 `passwd` does not run pam_pwquality: install libpam-pwquality";
+    assert!(shown.contains(unmet), "{shown}");
     let web1 = fleet.host("web1");
     let aging = || {
         let line = web1.run_ok(&["getent", "shadow", "ursa"]).unwrap();

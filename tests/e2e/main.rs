@@ -23,6 +23,7 @@ mod lifecycle;
 mod locked;
 mod moving;
 mod names;
+mod passwords;
 mod places;
 mod purged;
 mod reading;

@@ -1,9 +1,16 @@
 //! Other sources of accounts: who is known to one that `nsswitch.conf` names is nobody to be made,
 //! and a source that does not answer makes nobody new and holds up nothing else.
 //!
-//! The source is a module of our own, `names/directory.c`, since a host reaches no directory.
+//! The source here is a module of our own, `names/directory.c`, which hangs when it is told to; those
+//! that Debian has are in `packaged`.
 
-use std::{fmt::Write, time::Duration};
+mod packaged;
+
+use std::{
+    fmt::Write,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use muster_tests::{Fleet, Host, Member, Mode, Output, Person, Programs, wait};
 
@@ -15,14 +22,27 @@ const HANGS: &str = "/run/directory-hangs";
 /// Longer than a keeper asks a source that does not answer, some times over.
 const PATIENT: &str = "90";
 
-/// How long something may take that is tried every ten seconds and asks a source for as long.
-const RETRIED: Duration = Duration::from_mins(1);
+/// How long it may take until a source is asked again, and has answered.
+const RETRIED: Duration = Duration::from_secs(90);
+
+/// A fleet of one host on an image.
+fn start(image: &str) -> Fleet {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("names-{}-{number}", std::process::id());
+    let member = Member { name: HOST, labels: &["env=prod"], mode: Mode::Enforce };
+    Fleet::start_on(image, &name, &Programs::tested().unwrap(), &[member]).unwrap()
+}
+
+/// Has a host ask another source for accounts after its files.
+fn ask_also(host: &Host, source: &str) {
+    let sources = format!("s/^passwd:.*/passwd: files {source}/");
+    host.run_ok(&["sed", "--in-place", &sources, "/etc/nsswitch.conf"]).unwrap();
+}
 
 /// A fleet of one host whose accounts come from the files and from the module.
 fn named() -> Fleet {
-    let name = format!("names-{}", std::process::id());
-    let member = Member { name: HOST, labels: &["env=prod"], mode: Mode::Enforce };
-    let fleet = Fleet::start(&name, &Programs::tested().unwrap(), &[member]).unwrap();
+    let fleet = start("bookworm");
     let module = fleet.lab().scratch().join("libnss_directory.so.2");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/names/directory.c");
     let into = module.display().to_string();
@@ -34,8 +54,7 @@ fn named() -> Fleet {
     host.run_ok(&["mkdir", "/var/lib/directory"]).unwrap();
     let people = b"dora:*:34567:34567::/nowhere:/bin/sh\n";
     host.write("/var/lib/directory/passwd", people, 0o644).unwrap();
-    let sources = ["sed", "--in-place", "s/^passwd:.*/passwd: files directory/"];
-    host.run_ok(&[&sources[..], &["/etc/nsswitch.conf"]].concat()).unwrap();
+    ask_also(host, "directory");
     assert!(host.run_ok(&["getent", "passwd", "dora"]).unwrap().contains("34567"));
     fleet
 }
@@ -70,34 +89,46 @@ fn assert_not_made(host: &Host, login: &str) {
     }
 }
 
-#[test]
-fn a_login_and_a_uid_of_another_source_are_left_to_it_and_told() {
-    let fleet = named();
-    let host = fleet.host(HOST);
+/// Declares `dora`, whom another source has with uid 34567, `emil` with that uid, and `fred`, and
+/// asserts that only he has an account. Returns `dora`.
+fn assert_left_to_it(fleet: &Fleet, source: &str) -> Person {
     let [dora, emil, fred] = ["dora", "emil", "fred"].map(|login| fleet.person(login).unwrap());
     let yaml = declared(&[(&dora, ""), (&emil, ", uid: 34567"), (&fred, "")]);
-    let applied = apply(&fleet, &yaml);
+    let applied = apply(fleet, &yaml);
     assert_eq!(applied.status, 4, "{applied}");
     assert!(applied.stderr.contains(&format!("not confirmed: {HOST} (partly)")), "{applied}");
     let shown = fleet.ask(&["host", "show", HOST]).unwrap().to_string();
     let told = [
-        "known-elsewhere dora: another source answers: directory",
-        "known-elsewhere emil: another source answers: directory: uid 34567 is `dora`'s",
+        format!("known-elsewhere dora: another source answers: {source}"),
+        format!("known-elsewhere emil: another source answers: {source}: uid 34567 is `dora`'s"),
     ];
     assert!(told.iter().all(|words| shown.contains(words)), "{shown}");
     for person in [&dora, &emil] {
-        assert_not_made(host, &person.login);
-        assert_kept_out(&fleet, HOST, person);
+        assert_not_made(fleet.host(HOST), &person.login);
+        assert_kept_out(fleet, HOST, person);
     }
-    assert_let_in(&fleet, HOST, &fred);
+    assert_let_in(fleet, HOST, &fred);
+    dora
+}
+
+/// Asserts that a person who had to wait can log in before long.
+fn assert_comes_in(fleet: &Fleet, person: &Person) {
+    wait::until(RETRIED, "a login", || {
+        fleet.ssh(HOST, person).command("true").run().unwrap().success().then_some(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_login_and_a_uid_of_another_source_are_left_to_it_and_told() {
+    let fleet = named();
+    let host = fleet.host(HOST);
+    let dora = assert_left_to_it(&fleet, "directory");
 
     // Once the other source knows her no more, the next look makes her.
     host.write("/var/lib/directory/passwd", b"", 0o644).unwrap();
     host.run_ok(&["systemctl", "restart", "muster-agent.service"]).unwrap();
-    wait::until(RETRIED, "a login", || {
-        fleet.ssh(HOST, &dora).command("true").run().unwrap().success().then_some(())
-    })
-    .unwrap();
+    assert_comes_in(&fleet, &dora);
 }
 
 #[test]
@@ -133,8 +164,5 @@ fn a_source_that_hangs_makes_nobody_new_and_the_rest_goes_on() {
 
     host.run_ok(&["rm", HANGS]).unwrap();
     host.run_ok(&["systemctl", "restart", "muster-agent.service"]).unwrap();
-    wait::until(RETRIED, "a login", || {
-        fleet.ssh(HOST, &ivan).command("true").run().unwrap().success().then_some(())
-    })
-    .unwrap();
+    assert_comes_in(&fleet, &ivan);
 }

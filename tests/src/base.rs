@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 
-/// The base image of one Debian release.
+/// One base image.
 #[derive(Debug)]
 pub(crate) struct Base {
     /// Its root folder.
@@ -15,12 +15,12 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    pub(crate) fn find(release: &str) -> anyhow::Result<Self> {
-        let base = cache().join(format!("base-{release}"));
+    pub(crate) fn find(image: &str) -> anyhow::Result<Self> {
+        let base = cache().join(format!("base-{image}"));
         if !base.join("stamp").exists() {
-            bail!("there is no base image of `{release}`: run `tests/prepare {release}` first");
+            bail!("there is no base image `{image}`: run `tests/prepare {image}` first");
         }
-        Ok(Self { root: base.join("root"), lock: cache().join(format!("base-{release}.lock")) })
+        Ok(Self { root: base.join("root"), lock: cache().join(format!("base-{image}.lock")) })
     }
 }
 

@@ -97,16 +97,16 @@ impl Fleet {
         Self::start_on("bookworm", name, programs, members)
     }
 
-    /// Does the same on hosts of another Debian release, by its code name.
+    /// Does the same on hosts of another image, by its name with `tests/prepare`.
     pub fn start_on(
-        release: &str,
+        image: &str,
         name: &str,
         programs: &Programs,
         members: &[Member<'_>],
     ) -> anyhow::Result<Self> {
         let names: Vec<&str> = members.iter().map(|member| member.name).collect();
         let hosts = [&[CONTROLLER], names.as_slice()].concat();
-        let lab = Lab::set_up(Setup { name, hosts: &hosts, release, stay: Stay::UntilDropped })?;
+        let lab = Lab::set_up(Setup { name, hosts: &hosts, image, stay: Stay::UntilDropped })?;
         let members_of = names.iter().map(ToString::to_string).collect();
         let fleet = Self { lab, members: members_of, spent: OnceLock::new() };
         fleet.begin(&programs.muster).context("cannot set up the controller")?;

@@ -40,8 +40,8 @@ pub struct Setup<'a> {
     pub name: &'a str,
     /// The names of its hosts.
     pub hosts: &'a [&'a str],
-    /// The Debian release of the hosts, by its code name.
-    pub release: &'a str,
+    /// The image of the hosts, by its name with `tests/prepare`.
+    pub image: &'a str,
     /// How long it stays.
     pub stay: Stay,
 }
@@ -59,13 +59,13 @@ impl Lab {
     /// Brings up a lab for as long as the value lives, on Debian 12. Returns when every host says
     /// that it runs.
     pub fn start(name: &str, hosts: &[&str]) -> anyhow::Result<Self> {
-        Self::set_up(Setup { name, hosts, release: "bookworm", stay: Stay::UntilDropped })
+        Self::set_up(Setup { name, hosts, image: "bookworm", stay: Stay::UntilDropped })
     }
 
     /// Brings up a lab. Whatever is left of labs whose process has died is removed first.
     pub fn set_up(setup: Setup<'_>) -> anyhow::Result<Self> {
         check(&setup)?;
-        let base = Base::find(setup.release)?;
+        let base = Base::find(setup.image)?;
         let state = register(&setup)?;
         let result = Self::bring_up(state.clone(), &base, setup.stay);
         if result.is_err() {

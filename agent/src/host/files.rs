@@ -480,6 +480,11 @@ pub fn is_directory(found: &FileStat) -> bool {
     found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits()
 }
 
+/// Says whether what was looked at is a symbolic link.
+pub fn is_link(found: &FileStat) -> bool {
+    found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits()
+}
+
 /// Returns sixteen hexadecimal digits that nobody can guess.
 pub fn random() -> String {
     format!("{:016x}", RandomState::new().build_hasher().finish())

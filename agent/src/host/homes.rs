@@ -4,13 +4,13 @@
 
 use std::{collections::BTreeMap, ffi::OsString};
 
-use nix::{fcntl::readlinkat, sys::stat::SFlag};
+use nix::fcntl::readlinkat;
 
 use crate::plan::NewHome;
 
 use super::{
     Report, chain,
-    files::{Dir, FileError, Looks, is_directory, is_regular, random, split},
+    files::{Dir, FileError, Looks, is_directory, is_link, is_regular, random, split},
 };
 
 const PREFIX: &str = ".muster-new-";
@@ -116,7 +116,7 @@ impl Skeleton {
                 let below = dir.walk(&name)?;
                 let below = below.map(|below| Self::read(&below, depth)).transpose()?;
                 below.map(|below| Node::Directory(below, mode))
-            } else if found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits() {
+            } else if is_link(&found) {
                 readlinkat(dir, name.as_str()).ok().map(Node::Link)
             } else {
                 None

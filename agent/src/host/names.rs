@@ -2,6 +2,8 @@
 //! and uids about to be given, and who remembers old answers. A source that cannot be asked makes
 //! every answer unknown.
 
+mod sssd;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::net::UnixStream,
@@ -19,9 +21,12 @@ use crate::observed::{Elsewhere, Wanted};
 /// Sources that only say what the files say.
 const LOCAL: &[&str] = &["files", "compat", "systemd"];
 
+/// What sssd is as a source.
+const SSSD: &str = "sss";
+
 /// Where a source's daemon listens; if nobody does, its silence means nothing.
 const SOCKETS: &[(&str, &str)] = &[
-    ("sss", "/var/lib/sss/pipes/nss"),
+    (SSSD, "/var/lib/sss/pipes/nss"),
     ("ldap", "/run/nslcd/socket"),
     ("winbind", "/run/samba/winbindd/pipe"),
 ];
@@ -42,8 +47,11 @@ pub(super) fn ask(
     let numbers: Vec<String> = new.values().map(|wanted| wanted.uid.to_string()).collect();
     let logins = new.keys().map(|login| login.as_str());
     let keys: Vec<&str> = logins.chain(numbers.iter().map(String::as_str)).collect();
-    let answer =
-        if others.is_empty() { Ok(String::new()) } else { getent(programs, &others, &keys) };
+    let answer = if others.is_empty() {
+        Ok(String::new())
+    } else {
+        whole_answer(root, programs, &others, &keys)
+    };
     let answer = match answer {
         Ok(answer) => answer,
         Err(reason) => {
@@ -78,7 +86,7 @@ pub(super) fn trouble(root: &Dir, programs: Programs) -> Result<Option<String>, 
     if others.is_empty() {
         return Ok(None);
     }
-    Ok(getent(programs, &others, &["muster-asks-for-nobody"]).err())
+    Ok(whole_answer(root, programs, &others, &["muster-asks-for-nobody"]).err())
 }
 
 /// The sources of `passwd` beside the files.
@@ -105,7 +113,30 @@ fn other_sources(root: &Dir) -> Result<Vec<String>, FileError> {
     Ok(sources)
 }
 
-fn getent(programs: Programs, others: &[String], keys: &[&str]) -> Result<String, String> {
+/// Returns what was answered, if all who were to answer could.
+fn whole_answer(
+    root: &Dir,
+    programs: Programs,
+    others: &[String],
+    keys: &[&str],
+) -> Result<String, String> {
+    let is_online = || {
+        if others.iter().any(|source| source == SSSD) {
+            sssd::is_online(root, programs)
+        } else {
+            Ok(())
+        }
+    };
+    listen(others)?;
+    // Before and after: it notices that it is offline when it is asked, and is online again when it
+    // likes.
+    is_online()?;
+    let answer = getent(programs, others, keys)?;
+    is_online()?;
+    Ok(answer)
+}
+
+fn listen(others: &[String]) -> Result<(), String> {
     for (source, socket) in SOCKETS {
         if others.iter().any(|other| other == source)
             && let Err(error) = UnixStream::connect(Path::new(socket))
@@ -113,6 +144,10 @@ fn getent(programs: Programs, others: &[String], keys: &[&str]) -> Result<String
             return Err(format!("`{source}` does not answer: {error}"));
         }
     }
+    Ok(())
+}
+
+fn getent(programs: Programs, others: &[String], keys: &[&str]) -> Result<String, String> {
     let arguments = [&["passwd"], keys].concat();
     if arguments.iter().map(|argument| argument.len() + 1).sum::<usize>() > MOST_ARGUMENT_BYTES {
         return Err("too many new accounts to ask for at once".to_owned());

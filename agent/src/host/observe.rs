@@ -7,8 +7,8 @@ use muster_proto::name::Login;
 use nix::sys::stat::FileStat;
 
 use crate::{
-    format::{Table, passwd, ssh, subid, sudoers},
-    observed::{DropIn, Home, ObservedState, RootFile, Scope, Wanted},
+    format::{Table, passwd, pwquality, ssh, subid, sudoers},
+    observed::{DropIn, Home, ObservedState, Passwords, RootFile, Scope, Wanted},
 };
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     names,
     processes::{self, Owners},
     program::Programs,
-    purge,
+    purge, quality,
 };
 
 pub(super) fn observe(
@@ -53,6 +53,12 @@ pub(super) fn observe(
         keys: root_files(root, ssh::KEYS_DIRECTORY, "", 0o644)?.unwrap_or_default(),
         sudo: root_files(root, sudoers::DIRECTORY, sudoers::PREFIX, 0o440)?,
         drop_in: drop_in(root)?,
+        password_policy: root_files(root, pwquality::DIRECTORY, pwquality::FILE, 0o644)?
+            .unwrap_or_default(),
+        password_check: match scope.passwords {
+            Passwords::OfSomeLength => quality::observe(root),
+            Passwords::OfAnyLength => pwquality::Check::Unseen,
+        },
         sshd_knows_utc,
         elsewhere: names::ask(root, programs, &new)?,
         running: processes::running(root, &owners)?,

@@ -74,6 +74,8 @@ pub enum Action {
     Homes(Vec<NewHome>),
     /// Another drop-in for sshd.
     DropIn(String),
+    /// Another drop-in for libpwquality.
+    PasswordPolicy(Files),
 }
 
 /// Edits of the account files.

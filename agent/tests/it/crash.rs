@@ -18,6 +18,7 @@ use crate::world::{Desired, Root, converge, look, need_root};
 fn first() -> Desired {
     Desired::default()
         .user("ana", 2_001)
+        .password("ana", 12)
         .user("ben", 2_002)
         .unix_group("web", 3_000, &["ana"])
         .host_unix_group("docker", "ben")

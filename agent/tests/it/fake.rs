@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use muster_agent::{
-    format::Table,
+    format::{
+        Table,
+        pwquality::{Check, Settings},
+    },
     host::{Host, ObserveError, Report},
     observed::{DropIn, Elsewhere, Home, ObservedState, RootFile, Running, Scope},
     plan::{Action, Files},
@@ -21,6 +24,8 @@ pub struct Fake {
     keys: BTreeMap<String, RootFile>,
     sudo: BTreeMap<String, RootFile>,
     drop_in: DropIn,
+    password_policy: BTreeMap<String, RootFile>,
+    pub password_check: Check,
     pub elsewhere: BTreeMap<String, Elsewhere>,
     pub running: BTreeMap<u32, Running>,
     /// Actions that fail, by their `Debug` name.
@@ -43,6 +48,12 @@ impl Fake {
             keys: BTreeMap::new(),
             sudo: BTreeMap::new(),
             drop_in: DropIn::Absent,
+            password_policy: BTreeMap::new(),
+            password_check: Check::Quality {
+                before: Settings::default(),
+                after: Settings::default(),
+                unix: 6,
+            },
             elsewhere: BTreeMap::new(),
             running: BTreeMap::new(),
             failing: Vec::new(),
@@ -75,6 +86,8 @@ impl Host for Fake {
             keys: self.keys.clone(),
             sudo: Some(self.sudo.clone()),
             drop_in: self.drop_in.clone(),
+            password_policy: self.password_policy.clone(),
+            password_check: self.password_check.clone(),
             running: self.running.clone(),
             ..ObservedState::default()
         };
@@ -100,6 +113,7 @@ impl Host for Fake {
         match action {
             Action::Sudo(files) => put(&mut self.sudo, files),
             Action::Keys(files) => put(&mut self.keys, files),
+            Action::PasswordPolicy(files) => put(&mut self.password_policy, files),
             Action::Accounts(edits) => {
                 for (table, edits) in [
                     (&mut self.gshadow, &edits.gshadow),

@@ -205,3 +205,21 @@ fn that_a_host_has_left_is_known_until_it_has_joined_again() {
         assert!(!left::has_left(folder.path()).unwrap());
     }
 }
+
+#[test]
+fn how_long_passwords_have_to_be_goes_with_the_accounts_that_asked_for_it() {
+    need_root();
+    let ours = "etc/security/pwquality.conf.d/50-muster.conf";
+    for (who, created, stays) in
+        [("eve", Created::Stay, false), ("ana", Created::Stay, true), ("ana", Created::Lock, false)]
+    {
+        let root = Root::new();
+        let (mut host, mut owned) = (root.host(), Ownership::default());
+        let team = team().password(who, 14);
+        converge(&mut host, &team, &mut owned);
+        assert!(root.path(ours).exists());
+        let (_, applied) = leave(&mut host, &team, &mut owned, created);
+        assert_eq!(applied.convergence, Convergence::Done, "{:#?}", applied.outcomes);
+        assert_eq!(root.path(ours).exists(), stays, "{who} {created:?}");
+    }
+}

@@ -21,6 +21,7 @@ mod fixed_point;
 mod leaving;
 mod locking;
 mod odd;
+mod passwords;
 mod purging;
 mod spool;
 mod world;

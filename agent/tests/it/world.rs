@@ -26,7 +26,8 @@ use muster_proto::{
     options::KeyOptions,
     receipt::HostMode,
     statement::{
-        HomeMode, LoginMethod, MemberList, Restrictions, UnixGroupMode, UserKey, UserKind,
+        HomeMode, LoginMethod, MemberList, PasswordPolicy, Restrictions, UnixGroupMode, UserKey,
+        UserKind,
     },
     sudo::{RunAs, RunAsUser, SudoCommand, SudoPassword, SudoRule},
     time::Timestamp,
@@ -47,6 +48,11 @@ pub const SHADOW: &str = "root:$6$root:20000:0:99999:7:::\n\
     eve:$6$eve$hash:20000:0:99999:7:::\n";
 pub const GROUP: &str = "root:x:0:\nbin:x:2:\nsudo:x:27:eve\ndocker:x:999:\neve:x:1500:\n+:::\n";
 pub const GSHADOW: &str = "root:*::\nbin:*::\nsudo:*::eve\ndocker:!::\neve:!::\n";
+
+/// As libpam-pwquality has it.
+const COMMON_PASSWORD: &str = "password requisite pam_pwquality.so retry=3\n\
+    password [success=1 default=ignore] pam_unix.so obscure use_authtok try_first_pass yescrypt\n\
+    password requisite pam_deny.so\npassword required pam_permit.so\n";
 
 pub fn login(text: &str) -> Login {
     Login::parse(text).unwrap()
@@ -117,6 +123,19 @@ impl Desired {
         self
     }
 
+    pub fn password(self, name: &str, min_length: u32) -> Self {
+        self.change(name, |account| {
+            account.methods.insert(LoginMethod::Password);
+            account.password = Some(PasswordPolicy {
+                max_days: None,
+                min_days: None,
+                warn_days: None,
+                inactive_days: None,
+                min_length,
+            });
+        })
+    }
+
     pub fn unix_group(mut self, name: &str, gid: u32, members: &[&str]) -> Self {
         let gid = Gid::parse(gid).unwrap();
         let grant = UnixGroupGrant { name: unix_group(name), gid, members: MemberList::AtLeast };
@@ -184,6 +203,8 @@ impl Root {
             "etc/sudoers.d",
             "etc/ssh/sshd_config.d",
             "etc/skel/.config",
+            "etc/pam.d",
+            "etc/security",
             "home/eve",
             "var/spool/cron/crontabs",
             "var/spool/cron/atjobs",
@@ -199,6 +220,8 @@ impl Root {
             ("etc/gshadow", 0o640, GSHADOW),
             ("etc/skel/.profile", 0o644, "umask 027\n"),
             ("etc/skel/.config/x", 0o600, "y"),
+            ("etc/pam.d/passwd", 0o644, "@include common-password\n"),
+            ("etc/pam.d/common-password", 0o644, COMMON_PASSWORD),
             ("etc/nsswitch.conf", 0o644, "passwd: files systemd\n"),
         ] {
             root.write(name, mode, text);

@@ -190,7 +190,8 @@ pub struct Password {
     pub warn_days: Option<u32>,
     /// Days after it had to change in which it still can be; then the account is shut.
     pub inactive_days: Option<u32>,
-    /// Characters at least.
+    /// Characters that a new password has at least: where `passwd` runs `pam_pwquality`, which asks
+    /// the most that any role of an account on the host says. Other hosts report that it is unmet.
     pub min_length: u32,
 }
 

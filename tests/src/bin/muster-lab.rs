@@ -27,9 +27,9 @@ enum Verb {
         lab: String,
         #[arg(required = true)]
         hosts: Vec<String>,
-        /// The Debian release of the hosts
+        /// The image of the hosts, by its name with `tests/prepare`
         #[arg(long, default_value = "bookworm")]
-        release: String,
+        image: String,
     },
     /// Bring up a lab that ends with this command, which ends with its standard input
     Hold {
@@ -103,11 +103,11 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<ExitCode> {
     match Arguments::parse().verb {
-        Verb::Up { lab, hosts, release } => {
+        Verb::Up { lab, hosts, image } => {
             let lab = Lab::set_up(Setup {
                 name: &lab,
                 hosts: &words(&hosts),
-                release: &release,
+                image: &image,
                 stay: Stay::UntilTakenDown,
             })?;
             show(&lab)?;

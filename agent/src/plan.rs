@@ -49,7 +49,7 @@ pub fn plan(
     let membership = Membership::of(observed, desired, ownership, policy, &judged);
     let mut findings = membership.findings.clone();
     let sudo = access::sudo(observed, desired, policy, &judged, &mut findings);
-    let (keys, key_losers) = access::keys(observed, &judged);
+    let (keys, key_losers) = access::keys(observed, policy, &judged, &mut findings);
     let drop_in = access::drop_in(observed, &judged, &mut findings);
     let mut lines = Lines::of(observed, policy, &judged, now.0 / 86_400);
     lines.take_notes.extend(membership.take(observed, &mut lines.take));

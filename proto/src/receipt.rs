@@ -138,6 +138,8 @@ pub enum FindingKind {
     JobsSetAside,
     /// Jobs of a locked account may run on: they are where the agent does not look.
     JobsUnseen,
+    /// The host's own configuration takes no such key.
+    KeyRefused,
     /// Another source of names answers for this one.
     KnownElsewhere,
     /// A label file cannot be read.
@@ -175,7 +177,7 @@ pub enum Shortfall {
 
 impl FindingKind {
     /// All of them, in the order of their words.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::AccountMissing,
         Self::BreakGlass,
         Self::BundleRefused,
@@ -185,6 +187,7 @@ impl FindingKind {
         Self::Ineffective,
         Self::JobsSetAside,
         Self::JobsUnseen,
+        Self::KeyRefused,
         Self::KnownElsewhere,
         Self::Label,
         Self::NoHome,
@@ -209,6 +212,7 @@ impl FindingKind {
             Self::Ineffective => "ineffective",
             Self::JobsSetAside => "jobs-set-aside",
             Self::JobsUnseen => "jobs-unseen",
+            Self::KeyRefused => "key-refused",
             Self::KnownElsewhere => "known-elsewhere",
             Self::Label => "label",
             Self::NoHome => "no-home",

@@ -2,11 +2,21 @@
 //! it becomes the new one. Only kept accounts have any: rules for a login that was refused would
 //! serve a stranger.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use muster_proto::{desired::DesiredState, receipt::Finding, statement::LoginMethod};
+use muster_proto::{
+    desired::DesiredState,
+    key::SshPublicKey,
+    name::Login,
+    receipt::Finding,
+    statement::{LoginMethod, Restrictions, UserKey},
+};
 
 use crate::{
+    accepted_keys::KeyRefused,
     format::{
         ssh,
         sudoers::{self, Rules},
@@ -139,17 +149,22 @@ pub(super) fn sudo(
     TwoSteps::default()
 }
 
+type Keys = BTreeSet<(UserKey, Restrictions)>;
+
 /// Returns the key files, and the held accounts that lose a key.
 pub(super) fn keys<'a>(
     observed: &ObservedState,
+    policy: &HostPolicy,
     judged: &Judged<'a>,
+    findings: &mut Vec<Finding>,
 ) -> (TwoSteps, BTreeSet<&'a str>) {
     let mut wanted = BTreeMap::new();
     let mut losers = BTreeSet::new();
     for (login, kept) in &judged.kept {
         // An older sshd would refuse a line with an option that it does not know.
         let ends = kept.account.ends.filter(|_| observed.sshd_knows_utc);
-        let text = ssh::key_file(&kept.account.keys, ends);
+        let keys = accepted(login, &kept.account.keys, policy, findings);
+        let text = ssh::key_file(&keys, ends);
         let present = observed.keys.get(login.as_str());
         if present.is_some_and(|file| ssh::loses_a_key(&file.text, &text))
             && matches!(kept.standing, Standing::Held(..))
@@ -161,6 +176,27 @@ pub(super) fn keys<'a>(
         }
     }
     (two_steps(&observed.keys, wanted, ssh::common_keys), losers)
+}
+
+/// Returns the keys that the host takes, and tells of each other one why not.
+fn accepted<'a>(
+    login: &Login,
+    keys: &'a Keys,
+    policy: &HostPolicy,
+    findings: &mut Vec<Finding>,
+) -> Cow<'a, Keys> {
+    let judge = |(key, _): &'a (UserKey, Restrictions)| {
+        policy.accepted_keys.judge(&key.key).err().map(|why| (&key.key, why))
+    };
+    let refused: BTreeMap<&SshPublicKey, KeyRefused> = keys.iter().filter_map(judge).collect();
+    if refused.is_empty() {
+        return Cow::Borrowed(keys);
+    }
+    findings.extend(refused.iter().map(|(key, why)| {
+        finding("key-refused", login, format!("{} is left out: {why}", key.shown_fingerprint()))
+    }));
+    let taken = keys.iter().filter(|(key, _)| !refused.contains_key(&key.key));
+    Cow::Owned(taken.cloned().collect())
 }
 
 /// The drop-in, taken down first and then made whole.

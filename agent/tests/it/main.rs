@@ -17,6 +17,7 @@ mod crash;
 mod dial;
 mod fake;
 mod fixed_point;
+mod keys;
 mod leaving;
 mod locking;
 mod odd;

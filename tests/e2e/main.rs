@@ -28,6 +28,7 @@ mod reading;
 mod releases;
 mod restore;
 mod staying;
+mod sudo_rs;
 mod token;
 mod years;
 

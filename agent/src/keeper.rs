@@ -4,7 +4,9 @@
 
 mod agenda;
 mod allowance;
+mod delivery;
 pub mod leaving;
+mod look;
 mod portions;
 mod record;
 mod turn;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use muster_proto::{
     bundle::{self, Anchor, Bundle, BundleRefused, VerifiedBundle},
     envelope::Document,
-    receipt::{Finding, Trigger},
+    receipt::{Finding, FindingKind, Trigger},
 };
 
 use super::{KeeperError, turn::Turn};
@@ -43,7 +43,7 @@ impl<H: Host> Turn<'_, H> {
             self.unsaved |= self.ledger.keep_evidence(link.encode());
         }
         let mut finding = Finding {
-            kind: "bundle-refused".to_owned(),
+            kind: FindingKind::BundleRefused.into(),
             subject: "bundle".to_owned(),
             detail: refusal.clone(),
         };

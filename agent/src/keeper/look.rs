@@ -7,7 +7,7 @@ use muster_proto::{
     bundle,
     derive::{self, Circumstances, Freshness, Statements},
     desired::DesiredState,
-    receipt::Finding,
+    receipt::{Finding, FindingKind},
     statement::Content,
     time::Now,
 };
@@ -78,12 +78,12 @@ impl<H: Host> Turn<'_, H> {
         let mut findings: BTreeSet<Finding> = plan.findings.iter().cloned().collect();
         findings.extend(self.keeper.labels.findings.iter().cloned());
         findings.extend(self.keeper.unusable.iter().map(|reason| Finding {
-            kind: "config".to_owned(),
+            kind: FindingKind::Config.into(),
             subject: "agent.toml".to_owned(),
             detail: format!("what holds is what stood there before: {reason}"),
         }));
         findings.extend(self.keeper.damaged.iter().map(|number| Finding {
-            kind: "receipt-damaged".to_owned(),
+            kind: FindingKind::ReceiptDamaged.into(),
             subject: number.to_string(),
             detail: "it lies in the spool and cannot be read: nobody else will have it".to_owned(),
         }));
@@ -99,7 +99,7 @@ impl<H: Host> Turn<'_, H> {
     /// Says so if no more revocations of the controller's own key are kept here.
     fn no_room(&self) -> Option<Finding> {
         (self.ledger.online_revocations() >= MAX_ONLINE_REVOCATIONS).then(|| Finding {
-            kind: "revocations-full".to_owned(),
+            kind: FindingKind::RevocationsFull.into(),
             subject: "revocations".to_owned(),
             detail: format!(
                 "the controller's own key has revoked {MAX_ONLINE_REVOCATIONS} things here: more \
@@ -117,7 +117,7 @@ impl<H: Host> Turn<'_, H> {
             let whole =
                 proved.contains_key(&assignment.role) && proved.contains_key(&assignment.subject);
             (!whole && assignment.hosts.matches(circumstances.labels)).then(|| Finding {
-                kind: "unproved".to_owned(),
+                kind: FindingKind::Unproved.into(),
                 subject: assignment.name.to_string(),
                 detail: "its role or subject is not shown under the newest link".to_owned(),
             })

@@ -11,7 +11,7 @@ use muster_proto::{
     desired::DesiredState,
     key::SshPublicKey,
     name::Login,
-    receipt::Finding,
+    receipt::{Finding, FindingKind},
     statement::{LoginMethod, Restrictions, UserKey},
 };
 
@@ -126,7 +126,7 @@ pub(super) fn sudo(
     for (role, own) in &desired.sudo {
         if policy.refused_roles.contains(role) {
             findings.push(finding(
-                "role-refused",
+                FindingKind::RoleRefused,
                 role,
                 "the host takes no sudo rule of this role",
             ));
@@ -144,7 +144,11 @@ pub(super) fn sudo(
     }
     for name in wanted.keys() {
         let role = SUDO_WORDS.subject(name);
-        findings.push(finding("unmet", role, "the host has no directory for sudo rules"));
+        findings.push(finding(
+            FindingKind::Unmet,
+            role,
+            "the host has no directory for sudo rules",
+        ));
     }
     TwoSteps::default()
 }
@@ -193,7 +197,11 @@ fn accepted<'a>(
         return Cow::Borrowed(keys);
     }
     findings.extend(refused.iter().map(|(key, why)| {
-        finding("key-refused", login, format!("{} is left out: {why}", key.shown_fingerprint()))
+        finding(
+            FindingKind::KeyRefused,
+            login,
+            format!("{} is left out: {why}", key.shown_fingerprint()),
+        )
     }));
     let taken = keys.iter().filter(|(key, _)| !refused.contains_key(&key.key));
     Cow::Owned(taken.cloned().collect())
@@ -223,7 +231,7 @@ pub(super) fn drop_in(
         DropIn::NoPlace | DropIn::Absent if judged.kept.is_empty() => DropInSteps::default(),
         DropIn::NoPlace => {
             let detail = "sshd has no directory for our settings: our key files have no effect";
-            findings.push(finding("ineffective", "sshd", detail));
+            findings.push(finding(FindingKind::Ineffective, "sshd", detail));
             DropInSteps::default()
         }
         DropIn::Absent => DropInSteps { take: None, give: Some(whole) },

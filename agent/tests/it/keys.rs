@@ -11,7 +11,7 @@ use muster_agent::{
     plan::{Plan, plan},
     policy::HostPolicy,
 };
-use muster_proto::{key::SshPublicKey, statement::UserKey};
+use muster_proto::{key::SshPublicKey, receipt::FindingKind, statement::UserKey};
 
 use crate::{
     fake::Fake,
@@ -56,7 +56,8 @@ fn a_key_that_the_host_does_not_take_is_left_out_and_told_by_its_fingerprint() {
 
     // A host whose own configuration has become stricter.
     let strict = planned(&mut host, &desired, &owned, &hardware_only());
-    let found: Vec<_> = strict.findings.iter().filter(|f| f.kind == "key-refused").collect();
+    let found: Vec<_> =
+        strict.findings.iter().filter(|f| f.kind == FindingKind::KeyRefused).collect();
     let [refused] = &found[..] else { panic!("{found:?}") };
     assert_eq!(refused.subject, "ana");
     let fingerprint = key(1).0.key.shown_fingerprint();

@@ -3,7 +3,7 @@
 
 use muster_tests::{Fleet, HardwareKey, KeyPair, Output, wait};
 
-use crate::{SOON, fleet, is_refused};
+use crate::{SOON, fleet, is_refused, kept::Kept};
 
 const CONFIG: &str = "/etc/muster/agent.toml";
 const KEEPER: &str = "muster-agent.service";
@@ -73,9 +73,9 @@ fn a_host_takes_no_key_but_of_the_types_and_sizes_that_its_own_configuration_nam
     };
     assert_eq!(let_in(), [true, true, true]);
 
-    let before = dev1.read(CONFIG).unwrap();
+    let config = Kept::of(dev1, CONFIG);
     let reload = |more: &str| {
-        dev1.write(CONFIG, &[more.as_bytes(), &before].concat(), 0o644).unwrap();
+        config.replace(&format!("{more}{}", config.text()));
         dev1.run_ok(&["systemctl", "reload", KEEPER]).unwrap();
     };
     let wait_for = |what: &str, expected: [bool; 3]| {

@@ -5,7 +5,7 @@ use muster_tests::{Fleet, Host, Member, Mode, Output, Person, Programs};
 
 use crate::assert_let_in;
 
-/// Every shape of rule that a role can have, but for those of [`NOEXEC`].
+/// Every shape of rule that a role can have, but for those of [`NEWER`].
 const RULES: &str = r#"
       - {commands: [/usr/bin/id]}
       - {run_as: backup, commands: ['/usr/bin/whoami ""']}
@@ -16,7 +16,11 @@ const RULES: &str = r#"
       - {password: required, commands: [/usr/bin/hostname]}
 "#;
 
-const NOEXEC: &str = "\n      - {noexec: true, commands: [/usr/bin/env]}\n";
+/// What sudo-rs knows since 0.2.7.
+const NEWER: &str = r"
+      - {noexec: true, commands: [/usr/bin/env]}
+      - {run_as: _apt, commands: [/usr/bin/basename]}
+";
 
 /// What is asked, and what is said to it; nothing for what is refused.
 const ASKED: [(&str, Option<&str>); 17] = [
@@ -50,9 +54,9 @@ fn declaration(person: &Person) -> String {
     let Person { login, key } = person;
     format!(
         "users:\n  {login}: {{keys: [\"{key}\"]}}\n\
-         roles:\n  {login}:\n    sudo: {RULES}  {login}-noexec:\n    sudo: {NOEXEC}\
+         roles:\n  {login}:\n    sudo: {RULES}  {login}-newer:\n    sudo: {NEWER}\
          assignments:\n  {login}: {{user: {login}, role: {login}, hosts: env=prod}}\n  \
-         {login}-noexec: {{user: {login}, role: {login}-noexec, hosts: env=prod}}\n",
+         {login}-newer: {{user: {login}, role: {login}-newer, hosts: env=prod}}\n",
         key = key.public
     )
 }
@@ -83,6 +87,10 @@ fn assert_judges(fleet: &Fleet, host: &str, person: &Person, program: &str) {
     // Whichever of the two ways: no further program is run.
     let further = run(fleet, host, person, program, "/usr/bin/env /usr/bin/id --user");
     assert!(!further.success() && further.stdout.is_empty(), "{program}: {further}");
+    let named = run(fleet, host, person, program, "-u _apt /usr/bin/basename /a/b");
+    let expected = if named.success() { "b\n" } else { "" };
+    assert_eq!(named.stdout, expected, "{program}: {named}");
+    assert!(named.success() || program == "sudo-rs", "{program}: {named}");
 }
 
 #[test]
@@ -116,14 +124,14 @@ fn a_host_with_sudo_rs_alone_is_given_every_role_that_it_understands() {
     assert_let_in(&fleet, "alone13", &roxane);
     assert_judges(&fleet, "alone13", &roxane, "sudo-rs");
 
-    // sudo-rs before 0.2.7 knows no NOEXEC; that role is then refused, and says so.
+    // sudo-rs before 0.2.7 knows no NOEXEC and no `_apt`; the role is then refused, and that is told.
     host.write("/tmp/noexec", b"roxane ALL=(root) NOEXEC: /usr/bin/env\n", 0o600).unwrap();
     let knows = host.run(&["visudo-rs", "-c", "-f", "/tmp/noexec"]).unwrap().success();
     assert_eq!(applied.status, if knows { 0 } else { 4 }, "{applied}");
-    let written = host.run(&["test", "-e", "/etc/sudoers.d/50-muster-roxane-noexec"]).unwrap();
+    let written = host.run(&["test", "-e", "/etc/sudoers.d/50-muster-roxane-newer"]).unwrap();
     assert_eq!(written.success(), knows);
     if !knows {
-        let why = "sudo-installed roxane-noexec FAILED: visudo refuses the rules";
+        let why = "sudo-installed roxane-newer FAILED: visudo refuses the rules";
         assert!(applied.stderr.contains(why), "{applied}");
         assert!(applied.stderr.contains("syntax error: NOEXEC"), "{applied}");
     }

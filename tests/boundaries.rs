@@ -102,6 +102,12 @@ const FENCES: &[Fence] = &[
         reason: "wire types are turned into what they mean at the edge and go no further",
     },
     Fence {
+        names: &["muster_proto::receipt::FindingWord", "muster_proto::receipt::finding"],
+        within: &["agent/src", "controller/src"],
+        except: &[],
+        reason: "whoever finds something has the words of `FindingKind`; others come over the wire",
+    },
+    Fence {
         names: &["ring"],
         within: PRODUCT,
         except: &[
@@ -379,6 +385,10 @@ fn a_planted_trespass_is_found() {
         ("proto/src/statement.rs", "use ssh_key::PublicKey;"),
         ("proto/src/crypto.rs", "use ring::{rand::SystemRandom, signature};"),
         ("proto/src/derive.rs", "use std::*;"),
+        (
+            "agent/src/ends.rs",
+            "use muster_proto::receipt; fn f() { receipt::FindingWord::heard(w) }",
+        ),
         ("agent/src/courier.rs", "use muster_controller::publish;"),
         ("tests/e2e/lifecycle.rs", "fn f() { std::thread::sleep(d) }"),
     ] {

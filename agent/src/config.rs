@@ -14,7 +14,10 @@ use muster_proto::{
 };
 use serde::Deserialize;
 
-use crate::policy::{AccountName, HostPolicy};
+use crate::{
+    accepted_keys::AcceptedKeys,
+    policy::{AccountName, HostPolicy},
+};
 
 /// Where the configuration is.
 pub const PATH: &str = "/etc/muster/agent.toml";
@@ -31,6 +34,8 @@ struct RawConfig {
     home_mode: Option<String>,
     uid_ranges: Option<Vec<[u32; 2]>>,
     refused_roles: Vec<String>,
+    accepted_key_types: Option<Vec<String>>,
+    required_rsa_size: Option<usize>,
     purge_after_days: Option<u64>,
     scan_seconds: Option<u64>,
 }
@@ -171,6 +176,9 @@ impl Config {
                 Err(fault) => faults.push(format!("refused_roles: {fault}")),
             }
         }
+        let types = raw.accepted_key_types.as_deref();
+        let accepted_keys = AcceptedKeys::parse(types, raw.required_rsa_size)
+            .map_err(|found| faults.extend(found.iter().map(ToString::to_string)));
         let scan_seconds = raw.scan_seconds.unwrap_or(900);
         if !(10..=86_400).contains(&scan_seconds) {
             faults.push("scan_seconds: from 10 to 86400".to_owned());
@@ -178,8 +186,10 @@ impl Config {
         if raw.purge_after_days.is_some_and(|days| !(1..=36_500).contains(&days)) {
             faults.push("purge_after_days: from 1 to 36500".to_owned());
         }
-        match (default_shell, home_base, home_mode) {
-            (Some(default_shell), Some(home_base), Ok(home_mode)) if faults.is_empty() => {
+        match (default_shell, home_base, home_mode, accepted_keys) {
+            (Some(default_shell), Some(home_base), Ok(home_mode), Ok(accepted_keys))
+                if faults.is_empty() =>
+            {
                 let policy = HostPolicy {
                     mode,
                     default_shell,
@@ -190,6 +200,7 @@ impl Config {
                     uid_ranges,
                     purge_after_days: raw.purge_after_days,
                     refused_roles,
+                    accepted_keys,
                 };
                 Ok(Self { policy, scan_seconds })
             }
@@ -281,6 +292,14 @@ mod tests {
         }
         let silent = Config::parse("", Path::new("agent.toml")).unwrap();
         assert_eq!(silent.policy.purge_after_days, None);
+    }
+
+    #[test]
+    fn what_it_says_of_keys_is_told_with_everything_else_that_is_wrong() {
+        let found = faults("accepted_key_types = [\"rsa\"]\nrequired_rsa_size = 1024");
+        let [types, size] = &found[..] else { panic!("{found:?}") };
+        assert!(types.starts_with("accepted_key_types: `rsa` is none of "), "{types}");
+        assert_eq!(size, "required_rsa_size: from 2048 to 8192");
     }
 
     #[test]

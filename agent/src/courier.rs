@@ -2,16 +2,15 @@
 //! elsewhere and believed elsewhere; a courier that lies can only withhold.
 
 mod back_off;
-mod validity;
+mod dial;
+mod identity;
 
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
-use hyper_util::rt::TokioIo;
 use muster_proto::{
     bundle::MAX_MESSAGE,
     envelope::Envelope,
@@ -21,19 +20,20 @@ use muster_proto::{
 };
 use prost::Message;
 use ring::rand::{SecureRandom, SystemRandom};
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::ClientConfig;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UnixStream, unix::OwnedReadHalf},
+    net::{UnixStream, unix::OwnedReadHalf},
     sync::mpsc,
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use self::back_off::BackOff;
-pub use self::validity::Void;
+pub use self::{
+    dial::dial,
+    identity::{Identity, Void, certificate_request, join_identity},
+};
 use crate::{
     channel::{self, BadMessage},
     host::{
@@ -47,9 +47,6 @@ pub const DIRECTORY: &str = "/var/lib/muster-agent/courier";
 
 /// Seconds that a handshake and a first call may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Seconds between keep-alives on a quiet connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Why a session ended or did not begin.
 #[derive(Debug, thiserror::Error)]
@@ -104,75 +101,6 @@ pub enum CourierError {
 impl From<tonic::Status> for CourierError {
     fn from(status: tonic::Status) -> Self {
         Self::Refused(Box::new(status))
-    }
-}
-
-/// What `join` left for the courier.
-#[derive(Debug)]
-pub struct Identity {
-    directory: PathBuf,
-    address: String,
-    ca: CertificateDer<'static>,
-    certificate: CertificateDer<'static>,
-    key: Vec<u8>,
-}
-
-impl Identity {
-    /// Reads what `join` wrote.
-    pub fn load(directory: &Path) -> Result<Self, CourierError> {
-        let file = |name: &str| {
-            let path = directory.join(name);
-            state::read(&path)?.ok_or(CourierError::NotJoined(path))
-        };
-        let (key, certificate) = split_identity(&file("identity")?).ok_or(CourierError::Damaged)?;
-        Ok(Self {
-            address: String::from_utf8_lossy(&file("controller")?).trim().to_owned(),
-            ca: file("ca.der")?.into(),
-            certificate: certificate.into(),
-            key,
-            directory: directory.to_owned(),
-        })
-    }
-
-    /// Returns how the controller is dialled: it is known by the CA that `join` pinned and no other.
-    pub fn tls(&self) -> Result<ClientConfig, CourierError> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.ca.clone())?;
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));
-        let mut config = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
-            .with_root_certificates(roots)
-            .with_client_auth_cert(vec![self.certificate.clone()], key)?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(config)
-    }
-}
-
-/// Dials the controller over TLS and returns a channel to it.
-pub async fn dial(address: &str, tls: ClientConfig) -> Result<Channel, CourierError> {
-    let bad = || CourierError::Address(address.to_owned());
-    let (host, _) = address.rsplit_once(':').ok_or_else(bad)?;
-    let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let name = ServerName::try_from(name).map_err(|_| bad())?;
-    let (connector, target) = (TlsConnector::from(Arc::new(tls)), address.to_owned());
-    let connect = tower::service_fn(move |_| {
-        let (connector, target, name) = (connector.clone(), target.clone(), name.clone());
-        async move {
-            let stream = TcpStream::connect(&target).await?;
-            stream.set_nodelay(true)?;
-            Ok::<_, io::Error>(TokioIo::new(connector.connect(name, stream).await?))
-        }
-    });
-    let endpoint = Endpoint::from_static("https://controller")
-        .connect_timeout(PATIENCE)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(PATIENCE)
-        .keep_alive_while_idle(true);
-    match timeout(PATIENCE, endpoint.connect_with_connector(connect)).await {
-        Ok(channel) => {
-            let address = address.to_owned();
-            channel.map_err(|cause| CourierError::Connect { address, cause })
-        }
-        Err(_) => Err(CourierError::Silent),
     }
 }
 
@@ -351,25 +279,6 @@ async fn until_renewed(
             Err(error) => return error,
         }
     }
-}
-
-/// Puts key and certificate into one file, so that no crash leaves a pair that does not fit.
-pub fn join_identity(key: &[u8], certificate: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(key.len()).unwrap_or(u16::MAX);
-    [&length.to_be_bytes(), key, certificate].concat()
-}
-
-fn split_identity(bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-    let (length, rest) = bytes.split_first_chunk::<2>()?;
-    let (key, certificate) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
-    Some((key.to_vec(), certificate.to_vec()))
-}
-
-/// Makes a TLS key and the request for its certificate (PKCS #10), both in DER.
-pub fn certificate_request() -> Result<(Vec<u8>, Vec<u8>), rcgen::Error> {
-    let key = rcgen::KeyPair::generate()?;
-    let request = rcgen::CertificateParams::default().serialize_request(&key)?;
-    Ok((key.serialize_der(), request.der().to_vec()))
 }
 
 #[cfg(test)]

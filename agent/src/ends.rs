@@ -8,7 +8,7 @@ use muster_proto::{
     derive::Statements,
     id::Id,
     name::Login,
-    receipt::Finding,
+    receipt::{Finding, FindingKind},
     statement::{Content, Statement},
     time::{Now, Timestamp},
 };
@@ -97,7 +97,7 @@ impl Ends {
     pub fn findings(&self, time: &Time) -> Vec<Finding> {
         let settles = time.now.latest.plus(time.settles_in.unwrap_or_default());
         let finding = |login: &Login| Finding {
-            kind: "clock-stepped".to_owned(),
+            kind: FindingKind::ClockStepped.into(),
             subject: login.to_string(),
             detail: format!(
                 "a clock stepped ahead and would end more accounts than it may at once: this one \

@@ -4,7 +4,9 @@
 
 mod agenda;
 mod allowance;
+mod delivery;
 pub mod leaving;
+mod look;
 mod portions;
 mod record;
 mod turn;
@@ -257,7 +259,7 @@ impl<H: Host> Keeper<H> {
     /// Returns how many seconds after a look the next one is due.
     fn every(&self) -> u64 {
         let scan = self.config.scan_seconds;
-        let unknown = FindingKind::UnknownElsewhere.as_str();
+        let unknown = FindingKind::UnknownElsewhere;
         if self.convergence == Convergence::Retrying {
             RETRY_SECONDS
         } else if self.findings.iter().any(|finding| finding.kind == unknown) {

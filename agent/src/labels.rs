@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, io, path::Path};
 
-use muster_proto::{receipt::Finding, selector::Labels};
+use muster_proto::{
+    receipt::{Finding, FindingKind},
+    selector::Labels,
+};
 
 use crate::host::{
     chain,
@@ -43,7 +46,7 @@ impl HostLabels {
             Err(error) => {
                 let detail = format!("{}: those from before hold", chain(&error));
                 let subject = "labels".to_owned();
-                let finding = Finding { kind: "label".to_owned(), subject, detail };
+                let finding = Finding { kind: FindingKind::Label.into(), subject, detail };
                 if self.findings != [finding.clone()] {
                     tracing::error!(error = %chain(&error), "cannot read the labels again");
                     self.findings = vec![finding];
@@ -129,7 +132,7 @@ impl Gathered {
 
     fn find(&mut self, subject: &str, detail: String) {
         let subject = subject.chars().take(64).collect();
-        self.findings.push(Finding { kind: "label".to_owned(), subject, detail });
+        self.findings.push(Finding { kind: FindingKind::Label.into(), subject, detail });
     }
 }
 

@@ -6,6 +6,7 @@
 //!                     receipt ◀─ Outcomes ◀─ apply ◀─ Plan ◀─ plan ◀─ Ownership ───────┘
 //! ```
 
+pub mod accepted_keys;
 pub mod apply;
 pub mod channel;
 pub mod clock;

@@ -18,7 +18,7 @@ mod unix_groups;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_proto::{desired::DesiredState, name::Login, time::Timestamp};
+use muster_proto::{desired::DesiredState, name::Login, receipt::FindingKind, time::Timestamp};
 
 pub use self::action::{
     AccountEdits, Action, Departed, Ending, Files, Leaver, NewHome, Note, Phase, Plan, Planned,
@@ -50,7 +50,7 @@ pub fn plan(
     let membership = Membership::of(observed, desired, ownership, policy, &judged);
     let mut findings = membership.findings.clone();
     let sudo = access::sudo(observed, desired, policy, &judged, &mut findings);
-    let (keys, key_losers) = access::keys(observed, &judged);
+    let (keys, key_losers) = access::keys(observed, policy, &judged, &mut findings);
     let drop_in = access::drop_in(observed, &judged, &mut findings);
     let quality = quality::quality(observed, &judged, &mut findings);
     let mut lines = Lines::of(observed, policy, &judged, now.0 / 86_400);
@@ -62,20 +62,32 @@ pub fn plan(
     let purged = purge::purged(observed, &judged, policy, &lines.locked, now);
     let set_aside = judged.kept.keys().filter(|login| observed.set_aside.contains(**login));
     findings.extend(set_aside.map(|login| {
-        finding("jobs-set-aside", login, "crontab or at jobs from before the lock stay set aside")
+        finding(
+            FindingKind::JobsSetAside,
+            login,
+            "crontab or at jobs from before the lock stay set aside",
+        )
     }));
     if !judged.leaving.is_empty() {
         findings.extend(observed.unseen_jobs.iter().map(|place| {
-            finding("jobs-unseen", place, "a link: jobs of a locked account there stay as they are")
+            finding(
+                FindingKind::JobsUnseen,
+                place,
+                "a link: jobs of a locked account there stay as they are",
+            )
         }));
     }
     let missing = |name: &&AccountName| observed.passwd.get(name.as_str()).is_none();
     findings.extend(policy.break_glass.iter().filter(missing).map(|name| {
-        finding("break-glass", name, "the way in for an emergency is no account of this host")
+        finding(
+            FindingKind::BreakGlass,
+            name,
+            "the way in for an emergency is no account of this host",
+        )
     }));
     findings.extend(policy.protected.iter().filter(missing).map(|name| {
         finding(
-            "protected-missing",
+            FindingKind::ProtectedMissing,
             name,
             "the host protects it, and it is no account of this host",
         )

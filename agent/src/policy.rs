@@ -14,7 +14,7 @@ use muster_proto::{
     statement::HomeMode,
 };
 
-use crate::clock::Time;
+use crate::{accepted_keys::AcceptedKeys, clock::Time};
 
 /// Seconds within which clocks must agree for anything to go for good.
 const AGREE: u64 = 86_400;
@@ -87,6 +87,8 @@ pub struct HostPolicy {
     pub purge_after_days: Option<u64>,
     /// Roles whose sudo rules are never taken here.
     pub refused_roles: BTreeSet<ObjectName>,
+    /// Which keys may log in here.
+    pub accepted_keys: AcceptedKeys,
 }
 
 impl HostPolicy {
@@ -136,6 +138,7 @@ mod tests {
             uid_ranges: Vec::new(),
             purge_after_days: Some(30),
             refused_roles: BTreeSet::new(),
+            accepted_keys: AcceptedKeys::default(),
         };
         let days = |ahead: u64| {
             let now = Now { latest: Timestamp(5_000 + ahead), earliest: Timestamp(5_000) };

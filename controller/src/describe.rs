@@ -167,7 +167,7 @@ pub fn user_key(key: &UserKey) -> String {
         "key {}{} {} {comment}",
         key.shown_fingerprint(),
         key_options(options),
-        key.type_name()
+        key.key_type()
     );
     text.trim_end().to_owned()
 }

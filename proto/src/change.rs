@@ -1,32 +1,23 @@
 //! The rules of a valid directory, and what a link's body makes of the one before. Everybody who
 //! recomputes a directory root applies them, so nobody has to be believed for them.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod fold;
+mod taken;
+
+use std::collections::BTreeSet;
+
+use self::fold::is_fold;
+pub use self::{fold::fold, taken::Taken};
 
 use crate::{
     derive::Statements,
     envelope::Document,
     id::{Digest, HostId, Id, Kind},
     link::LinkBody,
-    name::{Gid, Login, ObjectName, Uid, UnixGroupName},
+    name::Login,
     revocations::Revocations,
-    statement::{Content, LeafState, Statement, User},
+    statement::{Content, LeafState, Statement},
 };
-
-/// Every login, number and name that was ever given, and to what: none is given twice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
-    /// Logins.
-    pub logins: BTreeMap<Login, Id>,
-    /// Uids.
-    pub uids: BTreeMap<Uid, Id>,
-    /// Names of Unix groups.
-    pub unix_groups: BTreeMap<UnixGroupName, Id>,
-    /// Gids of Unix groups.
-    pub gids: BTreeMap<Gid, Id>,
-    /// Names of groups, for ever, and of live roles and assignments.
-    pub names: BTreeMap<(Kind, ObjectName), Id>,
-}
 
 /// Which rule a change breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -196,72 +187,6 @@ fn check_adoptions(statements: &Statements) -> Result<(), BadChange> {
     Ok(())
 }
 
-/// Returns the next revision that revocations make of a statement or a host, or nothing if they do
-/// not concern it. It only subtracts, so nobody has to propose it.
-pub fn fold(
-    id: Id,
-    old: Option<&Statement>,
-    revocations: &Revocations,
-    lineage: Digest,
-) -> Option<Statement> {
-    let revoked = |kind, revocation| Content::Revoked { kind, revocation };
-    let (content, reinstates) = match (id, old) {
-        (Id::Host(host), None) => {
-            (revoked(Kind::Host, revocations.of_host(&host)?), BTreeSet::new())
-        }
-        (_, Some(old)) if old.content.state() == LeafState::Live => {
-            let content = match (revocations.of_statement(old), &old.content) {
-                (Some(revocation), content) => revoked(content.kind(), revocation),
-                (None, Content::User(user)) => {
-                    Content::User(without_revoked(id, user, &old.reinstates, revocations)?)
-                }
-                (None, _) => return None,
-            };
-            (content, old.reinstates.clone())
-        }
-        _ => return None,
-    };
-    let revision = old.map_or(0, |old| old.revision).checked_add(1)?;
-    Some(Statement {
-        lineage,
-        id,
-        revision,
-        previous: old.map(Document::digest),
-        reinstates,
-        content,
-    })
-}
-
-/// Says whether a fold takes away only what revocations end. It need not take all of it: whoever
-/// recomputes an old link may know revocations that its signers could not.
-fn is_fold(old: Option<&Statement>, new: &Statement, revocations: &Revocations) -> bool {
-    match (old, &new.content) {
-        (None, Content::Revoked { kind: Kind::Host, revocation }) => {
-            matches!(new.id, Id::Host(host) if revocations.is_of_host(revocation, &host))
-                && new.reinstates.is_empty()
-        }
-        (Some(old), Content::Revoked { revocation, .. }) => {
-            old.content.state() == LeafState::Live
-                && revocations.is_of_statement(revocation, old)
-                && new.reinstates == old.reinstates
-        }
-        (Some(old), Content::User(user)) => {
-            let Content::User(was) = &old.content else { return false };
-            let mut rest = was.clone();
-            rest.keys.retain(|key| {
-                user.keys.contains(key)
-                    || !revocations.ends_key(&key.key.fingerprint(), &old.reinstates)
-            });
-            rest.groups.retain(|group| {
-                user.groups.contains(group)
-                    || !revocations.ends_membership(&old.id, group, &old.reinstates)
-            });
-            rest == *user && rest != *was && new.reinstates == old.reinstates
-        }
-        _ => false,
-    }
-}
-
 /// Refuses what nobody should sign: a key that was revoked and is not reinstated. This is a rule for
 /// those who cut and sign, not for those who recompute old links, and not for folds: one that takes
 /// an approver's revocation in may leave what the online key alone has revoked.
@@ -292,19 +217,6 @@ pub(crate) fn check_reinstated(
         }
     }
     Ok(())
-}
-
-/// A user without revoked keys and memberships, or nothing if there are none.
-fn without_revoked(
-    id: Id,
-    user: &User,
-    reinstates: &BTreeSet<Id>,
-    revocations: &Revocations,
-) -> Option<User> {
-    let mut rest = user.clone();
-    rest.keys.retain(|key| !revocations.ends_key(&key.key.fingerprint(), reinstates));
-    rest.groups.retain(|group| !revocations.ends_membership(&id, group, reinstates));
-    (rest != *user).then_some(rest)
 }
 
 fn succeed(old: Option<&Statement>, new: &Statement) -> Result<(), BadChange> {
@@ -381,106 +293,4 @@ fn check_references(statement: &Statement, statements: &Statements) -> Result<()
         return Err(BadChange::Reference { kind: statement.content.kind(), name, target, why });
     }
     Ok(())
-}
-
-impl Taken {
-    /// Frees what may be given again: the names of roles and assignments.
-    fn release(&mut self, old: &Statement) {
-        match &old.content {
-            Content::Role(role) => {
-                self.names.remove(&(Kind::Role, role.name.clone()));
-            }
-            Content::Assignment(assignment) => {
-                self.names.remove(&(Kind::Assignment, assignment.name.clone()));
-            }
-            _ => {}
-        }
-    }
-
-    fn take(&mut self, statement: &Statement) -> Result<(), BadChange> {
-        let id = statement.id;
-        match &statement.content {
-            Content::User(user) => {
-                claim(&mut self.logins, &user.login, id, "the login")?;
-                claim(&mut self.uids, &user.uid, id, "the uid")?;
-                if statement.revision > 1 {
-                    self.check_same_user(user, id)?;
-                }
-                self.check_apart(Some(&user.login), Some(user.uid.primary_gid()))
-            }
-            Content::Group(group) => {
-                claim_name(&mut self.names, Kind::Group, &group.name, id, "the group name")
-            }
-            Content::UnixGroup(group) => {
-                claim(&mut self.unix_groups, &group.name, id, "the Unix group name")?;
-                claim(&mut self.gids, &group.gid, id, "the gid")?;
-                self.check_apart_group(&group.name, group.gid)
-            }
-            Content::Role(role) => {
-                claim_name(&mut self.names, Kind::Role, &role.name, id, "the role name")
-            }
-            Content::Assignment(a) => {
-                claim_name(&mut self.names, Kind::Assignment, &a.name, id, "the assignment name")
-            }
-            Content::Adoption(_) | Content::Removal(_) | Content::Revoked { .. } => Ok(()),
-        }
-    }
-
-    /// A user who returns after a removal is who she was, since a removal no longer says.
-    fn check_same_user(&self, user: &User, id: Id) -> Result<(), BadChange> {
-        if self.logins.iter().any(|(login, owner)| *owner == id && *login != user.login) {
-            return Err(BadChange::Fixed { what: "the login", id });
-        }
-        if self.uids.iter().any(|(uid, owner)| *owner == id && *uid != user.uid) {
-            return Err(BadChange::Fixed { what: "the uid", id });
-        }
-        Ok(())
-    }
-
-    /// A user's primary Unix group has the login's name and the uid's number.
-    fn check_apart(&self, login: Option<&Login>, gid: Option<Gid>) -> Result<(), BadChange> {
-        if let Some(login) = login
-            && self.unix_groups.contains_key(&UnixGroupName::primary(login))
-        {
-            return Err(BadChange::Taken { what: "the login", name: login.to_string() });
-        }
-        if let Some(gid) = gid
-            && self.gids.contains_key(&gid)
-        {
-            return Err(BadChange::Taken { what: "the uid", name: gid.to_string() });
-        }
-        Ok(())
-    }
-
-    fn check_apart_group(&self, name: &UnixGroupName, gid: Gid) -> Result<(), BadChange> {
-        if self.logins.keys().any(|login| UnixGroupName::primary(login) == *name) {
-            let name = name.to_string();
-            return Err(BadChange::Taken { what: "the Unix group name", name });
-        }
-        if self.uids.keys().any(|uid| uid.primary_gid() == gid) {
-            return Err(BadChange::Taken { what: "the gid", name: gid.to_string() });
-        }
-        Ok(())
-    }
-}
-
-fn claim<K: Ord + ToString + Clone>(
-    map: &mut BTreeMap<K, Id>,
-    key: &K,
-    id: Id,
-    what: &'static str,
-) -> Result<(), BadChange> {
-    let owner = *map.entry(key.clone()).or_insert(id);
-    if owner == id { Ok(()) } else { Err(BadChange::Taken { what, name: key.to_string() }) }
-}
-
-fn claim_name(
-    map: &mut BTreeMap<(Kind, ObjectName), Id>,
-    kind: Kind,
-    name: &ObjectName,
-    id: Id,
-    what: &'static str,
-) -> Result<(), BadChange> {
-    let owner = *map.entry((kind, name.clone())).or_insert(id);
-    if owner == id { Ok(()) } else { Err(BadChange::Taken { what, name: name.to_string() }) }
 }

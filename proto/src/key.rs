@@ -1,10 +1,13 @@
 //! SSH public keys, parsed once. The blob is the key; text around it is for people.
 //! Only key types that OpenSSH still offers and that are not weak get past `parse`.
 
-use std::fmt;
+use std::{fmt, ops::RangeInclusive};
 
 use base64ct::{Base64Unpadded, Encoding};
-use ssh_key::{EcdsaCurve, public::KeyData};
+use ssh_key::{
+    EcdsaCurve,
+    public::{KeyData, RsaPublicKey},
+};
 
 use crate::{crypto, id::Digest};
 
@@ -12,6 +15,26 @@ use crate::{crypto, id::Digest};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SshPublicKey {
     blob: Vec<u8>,
+    key_type: KeyType,
+}
+
+/// What a key is, by the names that OpenSSH has for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyType {
+    /// `ssh-ed25519`
+    Ed25519,
+    /// `sk-ssh-ed25519@openssh.com`
+    SkEd25519,
+    /// `ecdsa-sha2-nistp256`
+    EcdsaP256,
+    /// `ecdsa-sha2-nistp384`
+    EcdsaP384,
+    /// `ecdsa-sha2-nistp521`
+    EcdsaP521,
+    /// `sk-ecdsa-sha2-nistp256@openssh.com`
+    SkEcdsaP256,
+    /// `ssh-rsa`, whatever hash its signatures have.
+    Rsa,
 }
 
 /// Whether a key's private half can leave its holder's hands.
@@ -50,17 +73,62 @@ pub enum BadKey {
     CannotApprove,
 }
 
-const TYPES: &[&str] = &[
-    "ssh-ed25519",
-    "sk-ssh-ed25519@openssh.com",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-    "ssh-rsa",
-];
+impl KeyType {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Ed25519,
+        Self::SkEd25519,
+        Self::EcdsaP256,
+        Self::EcdsaP384,
+        Self::EcdsaP521,
+        Self::SkEcdsaP256,
+        Self::Rsa,
+    ];
+
+    /// Returns the name that stands first in a `.pub` file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ed25519 => "ssh-ed25519",
+            Self::SkEd25519 => "sk-ssh-ed25519@openssh.com",
+            Self::EcdsaP256 => "ecdsa-sha2-nistp256",
+            Self::EcdsaP384 => "ecdsa-sha2-nistp384",
+            Self::EcdsaP521 => "ecdsa-sha2-nistp521",
+            Self::SkEcdsaP256 => "sk-ecdsa-sha2-nistp256@openssh.com",
+            Self::Rsa => "ssh-rsa",
+        }
+    }
+
+    /// Reads such a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|key_type| key_type.as_str() == name)
+    }
+
+    fn of(data: &KeyData) -> Result<Self, BadKey> {
+        Ok(match data {
+            KeyData::Ed25519(_) => Self::Ed25519,
+            KeyData::SkEd25519(_) => Self::SkEd25519,
+            KeyData::SkEcdsaSha2NistP256(_) => Self::SkEcdsaP256,
+            KeyData::Ecdsa(key) => match key.curve() {
+                EcdsaCurve::NistP256 => Self::EcdsaP256,
+                EcdsaCurve::NistP384 => Self::EcdsaP384,
+                EcdsaCurve::NistP521 => Self::EcdsaP521,
+            },
+            KeyData::Rsa(_) => Self::Rsa,
+            other => return Err(BadKey::Type(other.algorithm().to_string())),
+        })
+    }
+}
+
+impl fmt::Display for KeyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 impl SshPublicKey {
+    /// The bits that an RSA key may have.
+    pub const RSA_BITS: RangeInclusive<usize> = 2_048..=8_192;
+
     /// Reads a line as in a `.pub` file and returns the key and its comment.
     pub fn parse(line: &str) -> Result<(Self, String), BadKey> {
         if line.contains("PRIVATE KEY") {
@@ -74,8 +142,8 @@ impl SshPublicKey {
             return Err(BadKey::Form);
         };
         let comment = parts.next().unwrap_or_default();
-        if !TYPES.contains(&name) {
-            let is_option = line.split(' ').skip(1).any(|word| TYPES.contains(&word));
+        if KeyType::parse(name).is_none() {
+            let is_option = line.split(' ').skip(1).any(|word| KeyType::parse(word).is_some());
             return Err(if is_option {
                 BadKey::Options
             } else if name.starts_with("ssh-") || name.contains("-cert-") || name.contains("sha2") {
@@ -96,33 +164,19 @@ impl SshPublicKey {
         if key.to_bytes().map_err(|_| BadKey::Form)? != blob {
             return Err(BadKey::Form);
         }
-        match key.key_data() {
-            KeyData::Ed25519(_)
-            | KeyData::Ecdsa(_)
-            | KeyData::SkEcdsaSha2NistP256(_)
-            | KeyData::SkEd25519(_) => {}
-            KeyData::Rsa(rsa) => {
-                let modulus = rsa.n.as_positive_bytes().ok_or(BadKey::Form)?;
-                let leading = modulus.first().map_or(0, |byte| byte.leading_zeros() as usize);
-                let bits = modulus.len() * 8 - leading;
-                if !(2_048..=8_192).contains(&bits) {
-                    return Err(BadKey::Weak(bits));
-                }
+        let key_type = KeyType::of(key.key_data())?;
+        if let KeyData::Rsa(rsa) = key.key_data() {
+            let bits = bits(rsa).ok_or(BadKey::Form)?;
+            if !Self::RSA_BITS.contains(&bits) {
+                return Err(BadKey::Weak(bits));
             }
-            other => return Err(BadKey::Type(other.algorithm().to_string())),
         }
-        Ok(Self { blob: blob.to_vec() })
+        Ok(Self { blob: blob.to_vec(), key_type })
     }
 
     /// Says whether signatures by this key can be checked, as an approver's must be.
     pub fn can_approve(&self) -> Result<(), BadKey> {
-        match self.data() {
-            Some(KeyData::Ecdsa(key)) if key.curve() == EcdsaCurve::NistP521 => {
-                Err(BadKey::CannotApprove)
-            }
-            Some(_) => Ok(()),
-            None => Err(BadKey::Form),
-        }
+        if self.key_type == KeyType::EcdsaP521 { Err(BadKey::CannotApprove) } else { Ok(()) }
     }
 
     /// Returns the blob.
@@ -146,9 +200,20 @@ impl SshPublicKey {
         format!("SHA256:{}", Base64Unpadded::encode_string(self.fingerprint().as_bytes()))
     }
 
-    /// Returns the type's name as OpenSSH has it.
-    pub fn type_name(&self) -> String {
-        self.to_string().split(' ').next().unwrap_or_default().to_owned()
+    /// Returns what it is.
+    pub fn key_type(&self) -> KeyType {
+        self.key_type
+    }
+
+    /// Returns how many bits an RSA key has.
+    pub fn rsa_bits(&self) -> Option<usize> {
+        if self.key_type != KeyType::Rsa {
+            return None;
+        }
+        match self.data() {
+            Some(KeyData::Rsa(rsa)) => bits(&rsa),
+            _ => None,
+        }
     }
 
     /// Returns a digest that two keys share if one private half makes signatures for both: the same
@@ -167,15 +232,25 @@ impl SshPublicKey {
 
     /// Says where the private half lives.
     pub fn home(&self) -> KeyHome {
-        match self.data() {
-            Some(KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_)) => KeyHome::Hardware,
-            _ => KeyHome::Software,
+        match self.key_type {
+            KeyType::SkEd25519 | KeyType::SkEcdsaP256 => KeyHome::Hardware,
+            KeyType::Ed25519
+            | KeyType::EcdsaP256
+            | KeyType::EcdsaP384
+            | KeyType::EcdsaP521
+            | KeyType::Rsa => KeyHome::Software,
         }
     }
 
     fn data(&self) -> Option<KeyData> {
         ssh_key::PublicKey::from_bytes(&self.blob).ok().map(Into::into)
     }
+}
+
+fn bits(key: &RsaPublicKey) -> Option<usize> {
+    let modulus = key.n.as_positive_bytes()?;
+    let leading = modulus.first().map_or(0, |byte| byte.leading_zeros() as usize);
+    Some(modulus.len() * 8 - leading)
 }
 
 impl fmt::Display for SshPublicKey {

@@ -31,6 +31,7 @@ use std::{
 };
 
 use muster_agent::{
+    accepted_keys::AcceptedKeys,
     apply::{Reach, apply},
     host::{Host, Linux, files::Faults},
     observed::Scope,
@@ -129,6 +130,7 @@ fn policy() -> HostPolicy {
         uid_ranges: vec![1_000..=59_999],
         purge_after_days: None,
         refused_roles: BTreeSet::new(),
+        accepted_keys: AcceptedKeys::default(),
     }
 }
 

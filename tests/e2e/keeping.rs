@@ -1,11 +1,11 @@
 //! What the agent does by itself: it repairs drift, renews its certificate, and finishes what it was
 //! killed at.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use muster_tests::{Fleet, Host, Person, wait};
 
-use crate::{SOON, assert_kept_out, assert_let_in, fleet, sudo};
+use crate::{SOON, assert_kept_out, assert_let_in, fleet, kept::Kept, on, sudo};
 
 const CONFIG: &str = "/etc/muster/agent.toml";
 const IDENTITY: &str = "/var/lib/muster-agent/courier/identity";
@@ -14,18 +14,6 @@ const COURIER: &str = "muster-agent-courier.service";
 
 /// How long something may take that waits for a look every ten seconds.
 const NEXT_LOOK: Duration = Duration::from_secs(30);
-
-/// Declares these people on one host, each with her key, and a role of theirs.
-fn declaration(host: &str, role: &str, people: &[Person]) -> String {
-    let mut yaml = format!("groups: {{{role}: {{}}}}\nusers:\n");
-    for Person { login, key } in people {
-        writeln!(yaml, "  {login}: {{groups: [{role}], keys: [\"{}\"]}}", key.public).unwrap();
-    }
-    yaml + &format!(
-        "roles:\n  {role}: {{sudo: [{{commands: [/usr/bin/id]}}]}}\n\
-         assignments:\n  {role}: {{group: {role}, role: {role}, hosts: muster/hostname={host}}}\n"
-    )
-}
 
 /// Returns what a host's newest receipts say that was done.
 fn outcomes(fleet: &Fleet, host: &str) -> Vec<String> {
@@ -40,10 +28,9 @@ fn a_key_and_a_rule_that_somebody_added_are_gone_at_the_next_look() {
     let fleet = fleet();
     let dev1 = fleet.host("dev1");
     let [una, stranger] = ["una", "una-stranger"].map(|login| fleet.person(login).unwrap());
-    fleet.apply_ok(&declaration("dev1", "una", std::slice::from_ref(&una))).unwrap();
-    let config = dev1.read(CONFIG).unwrap();
-    let often = [b"scan_seconds = 10\n", config.as_slice()].concat();
-    dev1.write(CONFIG, &often, 0o644).unwrap();
+    fleet.apply_ok(&on("dev1", "una", std::slice::from_ref(&una))).unwrap();
+    let config = Kept::of(dev1, CONFIG);
+    config.replace(&format!("scan_seconds = 10\n{}", config.text()));
     dev1.run_ok(&["systemctl", "restart", KEEPER]).unwrap();
 
     let (keys, rules) = ("/etc/ssh/muster-keys/una", "/etc/sudoers.d/50-muster-una");
@@ -68,7 +55,7 @@ fn a_key_and_a_rule_that_somebody_added_are_gone_at_the_next_look() {
         (of(["keys-installed", "una"]) && of(["sudo-installed", "una"])).then_some(told)
     });
     told.unwrap();
-    dev1.write(CONFIG, &config, 0o644).unwrap();
+    drop(config);
     dev1.run_ok(&["systemctl", "restart", KEEPER]).unwrap();
 }
 
@@ -92,7 +79,7 @@ fn a_certificate_past_its_half_life_is_renewed_and_the_new_one_is_let_in() {
     // A new session, which has nothing but the new one.
     dev1.run_ok(&["systemctl", "restart", COURIER]).unwrap();
     fleet.wait_until_connected(&["dev1"]).unwrap();
-    fleet.apply_ok(&declaration("dev1", "wes", std::slice::from_ref(&wes))).unwrap();
+    fleet.apply_ok(&on("dev1", "wes", std::slice::from_ref(&wes))).unwrap();
     assert_let_in(&fleet, "dev1", &wes);
     // It is young, so it is left alone.
     assert_eq!(dev1.read(IDENTITY).unwrap(), new);
@@ -144,7 +131,7 @@ fn a_keeper_that_is_killed_at_any_moment_finishes_when_it_is_back() {
         let words = ["sh", "-c", KILL, "kill", &count.to_string(), &rules];
         let mut killer = dev1.spawn(&words).unwrap();
         killer.wait_for_line(SOON, "ready").unwrap();
-        fleet.apply_ok(&declaration("dev1", &role, &people)).unwrap();
+        fleet.apply_ok(&on("dev1", &role, &people)).unwrap();
         let killed = killer.finish(SOON).unwrap();
         assert!(killed.success(), "{count}: {killed}");
         midway += u32::from(killed.stdout.contains("midway"));

@@ -16,9 +16,11 @@ mod existing;
 mod fields;
 mod fleet_hosts;
 mod following;
+mod hardware;
 mod hindered;
 mod input;
 mod keeping;
+mod kept;
 mod lifecycle;
 mod locked;
 mod moving;
@@ -30,9 +32,11 @@ mod reading;
 mod releases;
 mod restore;
 mod staying;
+mod sudo_rs;
 mod token;
 mod years;
 
+use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -91,6 +95,18 @@ fn assert_kept_out(fleet: &Fleet, host: &str, person: &Person) {
 fn is_refused(output: &Output) -> bool {
     let closed = ["Permission denied", "Connection closed by"];
     output.status == 255 && closed.iter().any(|words| output.stderr.contains(words))
+}
+
+/// Declares these people on one host, each with her key, and a role of theirs.
+fn on(host: &str, role: &str, people: &[Person]) -> String {
+    let mut yaml = format!("groups: {{{role}: {{}}}}\nusers:\n");
+    for Person { login, key } in people {
+        writeln!(yaml, "  {login}: {{groups: [{role}], keys: [\"{}\"]}}", key.public).unwrap();
+    }
+    yaml + &format!(
+        "roles:\n  {role}: {{sudo: [{{commands: [/usr/bin/id]}}]}}\n\
+         assignments:\n  {role}: {{group: {role}, role: {role}, hosts: muster/hostname={host}}}\n"
+    )
 }
 
 /// Runs a command by sudo in a person's login.

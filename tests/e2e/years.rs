@@ -1,11 +1,11 @@
 //! What happens to units that run for years: they hang, are told something new, lose their power, are
 //! replaced by newer ones.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use muster_tests::{Boot, Fleet, Host, Package, Person, Programs, Running, wait};
 
-use crate::{SOON, assert_kept_out, assert_let_in, fleet, sudo, uid};
+use crate::{SOON, assert_kept_out, assert_let_in, fleet, kept::Kept, on, sudo, uid};
 
 const CONFIG: &str = "/etc/muster/agent.toml";
 const KEEPER: &str = "muster-agent.service";
@@ -16,52 +16,12 @@ const WATCHDOG: Duration = Duration::from_secs(4);
 /// How long a unit may take that was killed, or a courier that has tried in vain for a while.
 const LATER: Duration = Duration::from_mins(1);
 
-/// Declares these people on one host, each with her key, and a role of theirs.
-fn on(host: &str, role: &str, people: &[Person]) -> String {
-    let mut yaml = format!("groups: {{{role}: {{}}}}\nusers:\n");
-    for Person { login, key } in people {
-        writeln!(yaml, "  {login}: {{groups: [{role}], keys: [\"{}\"]}}", key.public).unwrap();
-    }
-    yaml + &format!(
-        "roles:\n  {role}: {{sudo: [{{commands: [/usr/bin/id]}}]}}\n\
-         assignments:\n  {role}: {{group: {role}, role: {role}, hosts: muster/hostname={host}}}\n"
-    )
-}
-
 /// Lets somebody new in on a host, and returns her.
 fn onboard(fleet: &Fleet, host: &str, login: &str) -> Person {
     let person = fleet.person(login).unwrap();
     fleet.apply_ok(&on(host, login, std::slice::from_ref(&person))).unwrap();
     assert_let_in(fleet, host, &person);
     person
-}
-
-/// A file of a host that gets back what it had, however a test ends.
-struct Kept<'a> {
-    host: &'a Host,
-    path: &'static str,
-    bytes: Vec<u8>,
-}
-
-impl<'a> Kept<'a> {
-    fn of(host: &'a Host, path: &'static str) -> Self {
-        Self { host, path, bytes: host.read(path).unwrap() }
-    }
-
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.bytes).unwrap()
-    }
-
-    fn replace(&self, text: &str) {
-        self.host.write(self.path, text.as_bytes(), 0o644).unwrap();
-    }
-}
-
-impl Drop for Kept<'_> {
-    fn drop(&mut self) {
-        // The first failure is the one to tell.
-        let _ = self.host.write(self.path, &self.bytes, 0o644);
-    }
 }
 
 fn property(host: &Host, unit: &str, name: &str) -> String {

@@ -58,7 +58,7 @@ fn the_online_key_fills_no_ledger_and_an_approvers_revocation_still_counts() {
     let at_the_bound = MAX_ONLINE_REVOCATIONS - 1..MAX_ONLINE_REVOCATIONS;
     let receipt = db1.take(&by_online(at_the_bound));
     assert_eq!(receipt.revocations.len(), 1);
-    assert!(receipt.findings.iter().any(|finding| finding.kind == "revocations-full"));
+    assert!(receipt.findings.iter().any(|finding| finding.kind.as_str() == "revocations-full"));
     let beyond = MAX_ONLINE_REVOCATIONS..MAX_ONLINE_REVOCATIONS + 1;
     assert_eq!(db1.take(&by_online(beyond)).revocations.len(), 0);
     assert_eq!(db1.ledger().online_revocations(), MAX_ONLINE_REVOCATIONS);

@@ -19,7 +19,7 @@ use crate::{
 };
 
 fn has(findings: &[Finding], kind: &str, subject: &str, detail: &str) -> bool {
-    findings.iter().any(|f| f.kind == kind && f.subject == subject && f.detail == detail)
+    findings.iter().any(|f| f.kind.as_str() == kind && f.subject == subject && f.detail == detail)
 }
 
 #[test]
@@ -63,7 +63,10 @@ fn a_uid_or_login_that_the_host_has_given_itself_is_left_alone() {
     assert!(has(&findings, "conflict", "zoe", &detail), "{findings:?}");
     let detail = "the host protects this account";
     assert!(has(&findings, "protected", protected, detail), "{findings:?}");
-    assert!(findings.iter().any(|f| f.kind == "conflict" && f.subject == login), "{findings:?}");
+    assert!(
+        findings.iter().any(|f| f.kind.as_str() == "conflict" && f.subject == login),
+        "{findings:?}"
+    );
     world.publish(vec![(id("yan"), user("yan", 10_003, &["yan key"], &["dba"]))]);
     db1.take(&world.bundle(&db1.twin));
     assert!(db1.gives("yan") && !db1.gives("zoe"));

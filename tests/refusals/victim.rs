@@ -18,7 +18,7 @@ use muster_proto::{
     envelope::{Document, Envelope, Verified},
     id::Digest,
     link::LinkRef,
-    receipt::{Finding, HostMode, Receipt, Trigger},
+    receipt::{Finding, FindingKind, HostMode, Receipt, Trigger},
     trust,
     wire::{self, FromKeeper, ToKeeper, from_keeper, to_keeper},
 };
@@ -146,7 +146,7 @@ impl Victim {
         self.refusal.clone_from(&reason);
         let [receipt] = &answer.receipts[..] else { panic!("no receipt for: {reason}") };
         let refused = Finding {
-            kind: "bundle-refused".to_owned(),
+            kind: FindingKind::BundleRefused.into(),
             subject: "bundle".to_owned(),
             detail: reason.clone(),
         };

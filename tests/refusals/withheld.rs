@@ -57,7 +57,8 @@ fn a_role_that_was_narrowed_and_is_withheld_gives_nothing_to_a_new_assignment() 
         assert!(found.contains("role"), "{found}");
         let without = world.bundle_at(&victim.twin, 2, |statement| statement.id != id("admin"));
         let found = victim.takes_and_gives_nothing(&without);
-        let unproved = |found: &Finding| found.kind == "unproved" && found.subject == "zoes";
+        let unproved =
+            |found: &Finding| found.kind.as_str() == "unproved" && found.subject == "zoes";
         assert!(found.iter().any(unproved), "{found:?}");
         assert!(!victim.gives("zoe"));
     }

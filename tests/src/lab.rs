@@ -16,7 +16,7 @@ use crate::holder::Holder;
 use crate::layer::Layer;
 use crate::process::Process;
 use crate::state::{self, Owner, Registry, State};
-use crate::{Boot, Host, KeyPair, Running, Ssh, limits, net, teardown};
+use crate::{Boot, HardwareKey, Host, KeyPair, Running, Ssh, limits, net, teardown};
 
 /// The most hosts that one range of addresses has room for.
 const MOST_HOSTS: usize = 200;
@@ -155,6 +155,11 @@ impl Lab {
     /// Makes a pair of keys in the lab's scratch folder; `kind` is one of `ssh-keygen -t`.
     pub fn keygen(&self, name: &str, kind: &str) -> anyhow::Result<KeyPair> {
         KeyPair::generate(&self.scratch(), name, kind)
+    }
+
+    /// Makes a key that lives in hardware, which software plays.
+    pub fn hardware_key(&self, name: &str) -> anyhow::Result<HardwareKey> {
+        HardwareKey::generate(&self.scratch(), name)
     }
 
     /// Pulls a host's cable: it sees at once that it has no carrier.

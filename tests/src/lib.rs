@@ -36,6 +36,7 @@
 mod base;
 mod command;
 mod fleet;
+mod hardware;
 mod holder;
 mod host;
 mod lab;
@@ -52,6 +53,7 @@ pub mod wait;
 
 pub use command::Output;
 pub use fleet::{Fleet, Member, Mode, Person, Programs};
+pub use hardware::HardwareKey;
 pub use host::{Boot, Host};
 pub use lab::{Lab, Setup, Stay};
 pub use package::Package;

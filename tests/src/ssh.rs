@@ -22,6 +22,9 @@ const OPTIONS: [&str; 8] = [
     "LogLevel=ERROR",
 ];
 
+/// A token's PIN is asked for in batch mode too, and never of whoever runs the tests.
+const NOBODY_TO_ASK: [&str; 3] = ["env", "SSH_ASKPASS=/bin/true", "SSH_ASKPASS_REQUIRE=force"];
+
 /// A login to be made. Without a command it is a shell that reads its standard input.
 #[derive(Debug, Clone)]
 pub struct Ssh {
@@ -33,8 +36,8 @@ pub struct Ssh {
 
 impl Ssh {
     pub(crate) fn new(holder: &Holder, host: &str, login: &str, key: &Path) -> Self {
-        let mut words: Vec<String> =
-            ["ssh", "-F", "/dev/null"].iter().map(ToString::to_string).collect();
+        let words = [&NOBODY_TO_ASK[..], &["ssh", "-F", "/dev/null"]].concat();
+        let mut words: Vec<String> = words.iter().map(ToString::to_string).collect();
         words.extend(["-i".to_owned(), key.display().to_string()]);
         let target = format!("{login}@{host}");
         let ssh = Self { holder: holder.clone(), words, target, command: None };
@@ -99,9 +102,19 @@ pub struct KeyPair {
 
 impl KeyPair {
     pub(crate) fn generate(folder: &Path, name: &str, kind: &str) -> anyhow::Result<Self> {
+        Self::generate_with(folder, name, kind, &[])
+    }
+
+    /// Does it with further words for `ssh-keygen`.
+    pub(crate) fn generate_with(
+        folder: &Path,
+        name: &str,
+        kind: &str,
+        words: &[&str],
+    ) -> anyhow::Result<Self> {
         let private = folder.join(name);
         let mut keygen = command::command(&["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", name]);
-        keygen.arg("-f").arg(&private);
+        keygen.args(words).arg("-f").arg(&private);
         ok(keygen)?;
         let path = folder.join(format!("{name}.pub"));
         let public = fs::read_to_string(&path)

@@ -453,7 +453,8 @@ fn ground_that_does_not_bear_the_work_is_found() {
     let labels = |facts: &mut Facts| facts.ground.labels = Some(Err("cannot read".to_owned()));
     one(labels, "label", "does not start: cannot read", "key=value");
     let label = |facts: &mut Facts| {
-        let [kind, subject, detail] = ["label", "env", "in `a` and again"].map(str::to_owned);
+        let [subject, detail] = ["env", "in `a` and again"].map(str::to_owned);
+        let kind = receipt::FindingKind::Label.into();
         facts.ground.labels = Some(Ok(vec![receipt::Finding { kind, subject, detail }]));
     };
     one(label, "label", "`env`: in `a` and again", "key=value");

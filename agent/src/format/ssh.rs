@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use base64ct::{Base64, Encoding};
 use muster_proto::{
-    key::SshPublicKey,
+    key::KeyHome,
     name::Login,
     statement::{Restrictions, SourceNetwork, UserKey},
     time::Timestamp,
@@ -39,9 +39,9 @@ fn push_key(
     restrictions: &Restrictions,
     ends: Option<Timestamp>,
 ) {
-    let kind = kind(&key.key);
-    let hardware = kind.starts_with("sk-");
-    if kind.is_empty() || (restrictions.hardware_keys_only && !hardware) {
+    let kind = key.key.key_type().as_str();
+    let hardware = key.key.home() == KeyHome::Hardware;
+    if restrictions.hardware_keys_only && !hardware {
         return;
     }
     let encoded = Base64::encode_string(key.key.blob());
@@ -129,13 +129,6 @@ fn timeless(line: &[u8]) -> Vec<u8> {
     format!("{before}{after}").into_bytes()
 }
 
-/// The key's type stands at the blob's start (RFC 4253 section 6.6).
-fn kind(key: &SshPublicKey) -> &str {
-    let Some((length, rest)) = key.blob().split_first_chunk::<4>() else { return "" };
-    let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-    rest.get(..length).and_then(|kind| std::str::from_utf8(kind).ok()).unwrap_or_default()
-}
-
 /// Returns the lines of `wanted` that `present` holds already, or nothing if there are none.
 pub fn common_keys(present: &[u8], wanted: &str) -> Option<String> {
     let present: BTreeSet<Vec<u8>> = present.split(|byte| *byte == b'\n').map(timeless).collect();
@@ -186,7 +179,7 @@ fn password_match(login: &Login) -> String {
 #[allow(clippy::unwrap_used, reason = "these are tests")]
 mod tests {
     use expect_test::expect;
-    use muster_proto::{name::Line, options::KeyOptions};
+    use muster_proto::{key::SshPublicKey, name::Line, options::KeyOptions};
 
     use super::*;
 

@@ -1,6 +1,6 @@
 use proptest::{collection::vec, prelude::*};
 
-use super::{BadTable, Edit, MOST_BYTES, Misfit, Table, Value, group, shadow, sudoers};
+use super::{BadTable, Edit, Misfit, Table, Value, group, shadow, sudoers, table::MOST_BYTES};
 use muster_proto::{
     name::{AbsolutePath, Login, ObjectName, UnixGroupName},
     statement::PasswordPolicy,

@@ -2,28 +2,29 @@
 //! content gets a random name with `O_EXCL`, its owner and mode before its real name, and the real
 //! name by rename. `Faults` stops all of this at a chosen point, as a crash would.
 
+mod faults;
+mod write;
+
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
     hash::{BuildHasher, Hasher, RandomState},
-    io::{Read, Write},
+    io::Read,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
 use nix::{
     errno::Errno,
     fcntl::{self, AtFlags, OFlag},
     sys::stat::{self, FileStat, Mode, SFlag},
-    unistd::{self, Gid, LinkatFlags, Uid, UnlinkatFlags},
 };
+
+pub use self::{faults::Faults, write::sync_file_systems};
 
 /// What the names of unfinished files begin with.
 pub const LEFTOVER: &str = ".muster-";
@@ -82,51 +83,6 @@ pub enum FileError {
     /// A fault was asked for.
     #[error("stopped at a fault")]
     Stopped,
-}
-
-/// Says before and after each step whether to stop there.
-type Hook = Box<dyn FnMut(&str) -> bool + Send>;
-
-/// A fault that happens at a chosen point; from then on nothing is done any more.
-pub struct Faults {
-    hook: Mutex<Option<Hook>>,
-    stopped: AtomicBool,
-}
-
-impl std::fmt::Debug for Faults {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Faults")
-    }
-}
-
-impl Faults {
-    /// Nothing ever stops.
-    pub fn none() -> Self {
-        Self { hook: Mutex::new(None), stopped: AtomicBool::new(false) }
-    }
-
-    /// Stops where the hook says so.
-    pub fn at(hook: impl FnMut(&str) -> bool + Send + 'static) -> Self {
-        Self { hook: Mutex::new(Some(Box::new(hook))), stopped: AtomicBool::new(false) }
-    }
-
-    /// Says whether it has happened.
-    pub fn stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
-    }
-
-    fn pass(&self, point: &str) -> Result<(), FileError> {
-        if self.stopped() {
-            return Err(FileError::Stopped);
-        }
-        if let Ok(mut hook) = self.hook.lock()
-            && hook.as_mut().is_some_and(|hook| hook(point))
-        {
-            self.stopped.store(true, Ordering::Relaxed);
-            return Err(FileError::Stopped);
-        }
-        Ok(())
-    }
 }
 
 impl Dir {
@@ -273,129 +229,6 @@ impl Dir {
         Ok(names)
     }
 
-    /// Writes a file under a random name, with its owner and mode.
-    pub fn write_temp(&self, name: &str, looks: Looks, bytes: &[u8]) -> Result<Temp, FileError> {
-        let temp = format!("{LEFTOVER}{name}.{}", random());
-        let mut file = self.create(&temp)?;
-        let written = file.write_all(bytes).map_err(|error| self.failed("write", &temp, &error));
-        let done = written.and_then(|()| set_looks(&file, looks, || self.show(&temp)));
-        match done {
-            Ok(()) => Ok(Temp { name: temp, file }),
-            Err(error) => {
-                // The first error is the one that matters.
-                let _ = self.remove(&temp);
-                Err(error)
-            }
-        }
-    }
-
-    /// Writes a file under its own name, in a directory that nobody else sees.
-    pub fn write_new(&self, name: &OsStr, looks: Looks, bytes: &[u8]) -> Result<(), FileError> {
-        let shown = name.to_string_lossy();
-        let mut file = self.create(name)?;
-        file.write_all(bytes).map_err(|error| self.failed("write", &shown, &error))?;
-        set_looks(&file, looks, || self.show(&shown))
-    }
-
-    /// Writes to a file of the kernel's.
-    pub fn write_control(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
-        self.faults.pass("control")?;
-        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = fcntl::openat(&*self.fd, name, flags, Mode::empty())
-            .map_err(|source| system("open", self.show(name), source))?;
-        unistd::write(&fd, bytes)
-            .map(drop)
-            .map_err(|source| system("write", self.show(name), source))
-    }
-
-    fn create(&self, name: impl AsRef<OsStr>) -> Result<File, FileError> {
-        let name = name.as_ref();
-        self.faults.pass("create")?;
-        let flags =
-            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        fcntl::openat(&*self.fd, name, flags, Mode::from_bits_truncate(0o600))
-            .map(File::from)
-            .map_err(|source| system("create", self.show(&name.to_string_lossy()), source))
-    }
-
-    /// Makes a directory that is root's alone and opens it.
-    pub fn make(&self, name: impl AsRef<OsStr>, mode: u32) -> Result<Self, FileError> {
-        let name = name.as_ref();
-        self.faults.pass("make")?;
-        let shown = self.show(&name.to_string_lossy());
-        stat::mkdirat(&*self.fd, name, Mode::from_bits_truncate(mode))
-            .map_err(|source| system("make", shown.clone(), source))?;
-        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = fcntl::openat(&*self.fd, name, flags, Mode::empty())
-            .map_err(|source| system("open", shown.clone(), source))?;
-        Ok(Self { fd: Arc::new(fd), path: shown, faults: Arc::clone(&self.faults) })
-    }
-
-    /// Makes a symbolic link.
-    pub fn link_symbolic(
-        &self,
-        name: &OsStr,
-        target: &OsStr,
-        looks: Looks,
-    ) -> Result<(), FileError> {
-        let failed = |source| system("link", self.show(&name.to_string_lossy()), source);
-        unistd::symlinkat(target, &*self.fd, name).map_err(failed)?;
-        let (uid, gid) = (Uid::from_raw(looks.uid), Gid::from_raw(looks.gid));
-        unistd::fchownat(&*self.fd, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
-            .map_err(failed)
-    }
-
-    /// Makes a second name for a file.
-    pub fn link(&self, from: &str, to: &str) -> Result<(), FileError> {
-        self.faults.pass("link")?;
-        unistd::linkat(&*self.fd, from, &*self.fd, to, LinkatFlags::empty())
-            .map_err(|source| system("link", self.show(to), source))
-    }
-
-    /// Gives an entry another name, here or in another directory of the same file system.
-    pub fn rename(
-        &self,
-        from: impl AsRef<OsStr>,
-        to_dir: &Self,
-        to: &str,
-    ) -> Result<(), FileError> {
-        self.faults.pass(&format!("before {to}"))?;
-        fcntl::renameat(&*self.fd, from.as_ref(), &*to_dir.fd, to)
-            .map_err(|source| system("rename", to_dir.show(to), source))?;
-        self.faults.pass(&format!("after {to}"))
-    }
-
-    /// Makes a file what it was before: with this text, or not there. Durable once the directory is
-    /// synced.
-    pub fn put_back(
-        &self,
-        name: &str,
-        looks: Looks,
-        before: Option<&[u8]>,
-    ) -> Result<(), FileError> {
-        let Some(text) = before else { return self.remove(name) };
-        let temp = self.write_temp(name, looks, text)?;
-        self.rename(&temp.name, self, name)
-    }
-
-    /// Removes a file; one that is missing is fine.
-    pub fn remove(&self, name: impl AsRef<OsStr>) -> Result<(), FileError> {
-        let name = name.as_ref();
-        let shown = name.to_string_lossy();
-        self.faults.pass(&format!("remove {shown}"))?;
-        match unistd::unlinkat(&*self.fd, name, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(source) => Err(system("remove", self.show(&shown), source)),
-        }
-    }
-
-    /// Removes a directory in which nothing is left.
-    pub fn remove_empty(&self, name: &OsStr) -> Result<(), FileError> {
-        self.faults.pass("remove tree")?;
-        unistd::unlinkat(&*self.fd, name, UnlinkatFlags::RemoveDir)
-            .map_err(|source| system("remove", self.show(&name.to_string_lossy()), source))
-    }
-
     /// Opens a directory in here, whatever its name, and through no link.
     pub fn enter(&self, name: &OsStr) -> Result<Self, FileError> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -403,39 +236,6 @@ impl Dir {
         let fd = fcntl::openat(&*self.fd, name, flags, Mode::empty())
             .map_err(|source| system("open", path.clone(), source))?;
         Ok(Self { fd: Arc::new(fd), path, faults: Arc::clone(&self.faults) })
-    }
-
-    /// Removes a directory and all below, through no link.
-    pub fn remove_tree(&self, name: &str) -> Result<(), FileError> {
-        let Some(dir) = self.walk(name)? else { return Ok(()) };
-        for entry in dir.names()? {
-            let found = dir.stat(&entry)?;
-            let below = found.as_ref().is_some_and(is_directory);
-            if below { dir.remove_tree(&entry)? } else { dir.remove(&entry)? }
-        }
-        self.remove_empty(name.as_ref())
-    }
-
-    /// Removes what an earlier life left unfinished here.
-    pub fn remove_leftovers(&self) -> Result<(), FileError> {
-        for name in self.names()?.iter().filter(|name| name.starts_with(LEFTOVER)) {
-            let found = self.stat(name)?;
-            if found.is_some_and(|found| found.st_uid == 0 && is_regular(&found)) {
-                self.remove(name)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the names in here durable.
-    pub fn sync(&self) -> Result<(), FileError> {
-        self.faults.pass("sync")?;
-        unistd::fsync(&*self.fd).map_err(|source| system("sync", self.path.clone(), source))
-    }
-
-    /// Gives the directory itself to somebody.
-    pub fn set_looks(&self, looks: Looks) -> Result<(), FileError> {
-        set_looks(&*self.fd, looks, || self.path.clone())
     }
 
     /// Returns the path, for people.
@@ -453,21 +253,6 @@ impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-/// Makes everything durable that was written on the file systems of these directories: one call
-/// for each file system, however many files.
-pub fn sync_file_systems(dirs: &[Dir]) -> Result<(), FileError> {
-    let mut synced: Vec<u64> = Vec::new();
-    for dir in dirs {
-        let device = dir.stat_self()?.st_dev;
-        if !synced.contains(&device) {
-            dir.faults.pass("sync")?;
-            unistd::syncfs(&*dir.fd).map_err(|source| system("sync", dir.path.clone(), source))?;
-            synced.push(device);
-        }
-    }
-    Ok(())
 }
 
 /// Says whether this is a file with content of its own.
@@ -498,13 +283,6 @@ pub fn split(path: &str) -> (&str, &str) {
 /// Takes bytes for a name.
 pub fn os(bytes: &[u8]) -> &OsStr {
     OsStr::from_bytes(bytes)
-}
-
-fn set_looks<Fd: AsFd>(fd: Fd, looks: Looks, path: impl Fn() -> String) -> Result<(), FileError> {
-    let (uid, gid) = (Uid::from_raw(looks.uid), Gid::from_raw(looks.gid));
-    unistd::fchown(&fd, Some(uid), Some(gid)).map_err(|source| system("chown", path(), source))?;
-    stat::fchmod(&fd, Mode::from_bits_truncate(looks.mode))
-        .map_err(|source| system("chmod", path(), source))
 }
 
 fn system(doing: &'static str, path: String, source: Errno) -> FileError {

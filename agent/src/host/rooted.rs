@@ -16,6 +16,7 @@ use super::{
 pub(super) struct Staged {
     dir: Result<Dir, String>,
     temps: Result<BTreeMap<String, String>, String>,
+    refused: BTreeMap<String, String>,
 }
 
 impl Staged {
@@ -39,7 +40,7 @@ impl Staged {
                 }
             }
         }
-        Self { dir, temps }
+        Self { dir, temps, refused: BTreeMap::new() }
     }
 
     pub(super) fn place(&self) -> Option<&Dir> {
@@ -52,6 +53,22 @@ impl Staged {
         if let Ok(dir) = &self.dir {
             discard(dir, &temps);
         }
+    }
+
+    /// Leaves one of the files as it is, and installs the others.
+    pub(super) fn refuse(&mut self, name: &str, reason: String) {
+        if let (Ok(dir), Ok(temps)) = (&self.dir, &mut self.temps)
+            && let Some(temp) = temps.remove(name)
+        {
+            // What stays is removed at the next start.
+            let _ = dir.remove(&temp);
+            self.refused.insert(name.to_owned(), reason);
+        }
+    }
+
+    /// Returns the files that are left as they are, each with the reason.
+    pub(super) fn refused(&self) -> &BTreeMap<String, String> {
+        &self.refused
     }
 
     /// Removes first, then installs; what goes must not wait for what comes.

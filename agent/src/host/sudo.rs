@@ -1,6 +1,7 @@
 //! Sudo files. A broken one silently loses rules (sudo 1.9.3 and later discard the rest of a line),
 //! so visudo checks all new texts at once before they get their names, and the whole configuration
-//! afterwards. Where that fails they are taken back; what was taken away stays away.
+//! afterwards. Where that fails they are taken back; what was taken away stays away. A host may have
+//! sudo, sudo-rs or both; one file that its checker does not understand keeps no other one out.
 
 use std::collections::BTreeMap;
 
@@ -19,16 +20,26 @@ const LOOKS: Looks = Looks { uid: 0, gid: 0, mode: 0o440 };
 pub(super) fn stage(root: &Dir, programs: Programs, files: &Files) -> Staged {
     let mut staged = Staged::write(root.need(sudoers::DIRECTORY), files, LOOKS);
     let Some(dir) = staged.place().cloned() else { return staged };
-    let news: String = files
+    let news: BTreeMap<&str, &str> = files
         .write
         .iter()
         .filter(|(name, text)| !only_narrows(&dir, name, text))
-        .map(|(_, text)| text.as_str())
+        .map(|(name, text)| (name.as_str(), text.as_str()))
         .collect();
-    if !news.is_empty()
-        && let Err(reason) = check(&dir, programs, &news)
-    {
+    let whole: String = news.values().copied().collect();
+    if whole.is_empty() {
+        return staged;
+    }
+    let Err(reason) = check(&dir, programs, &whole) else { return staged };
+    let alone = |(name, text): (&&str, &&str)| {
+        check(&dir, programs, text).err().map(|reason| ((*name).to_owned(), reason))
+    };
+    let refused: BTreeMap<String, String> = news.iter().filter_map(alone).collect();
+    if refused.is_empty() || refused.len() == news.len() {
         staged.spoil(&reason);
+    }
+    for (name, reason) in refused {
+        staged.refuse(&name, reason);
     }
     staged
 }
@@ -44,7 +55,7 @@ fn check(dir: &Dir, programs: Programs, text: &str) -> Result<(), String> {
         return Ok(());
     }
     let temp = dir.write_temp("check", LOOKS, text.as_bytes()).map_err(|error| chain(&error))?;
-    let ran = programs.run("visudo", &["-c", "-q", "-f", &dir.show(&temp.name)]);
+    let ran = visudo(programs, &["-c", "-f", &dir.show(&temp.name)]);
     let removed = dir.remove(&temp.name);
     match ran {
         Ran::Done => removed.map_err(|error| chain(&error)),
@@ -53,8 +64,36 @@ fn check(dir: &Dir, programs: Programs, text: &str) -> Result<(), String> {
     }
 }
 
+/// Has the checker of whichever sudo is there look at something: sudo's own, or that of sudo-rs where
+/// it stands alone under its own name.
+fn visudo(programs: Programs, arguments: &[&str]) -> Ran {
+    let found = ["visudo", "visudo-rs"].iter().find_map(|name| programs.status(name, arguments));
+    match found {
+        None => Ran::Missing,
+        Some(Ok((0, _))) => Ran::Done,
+        Some(Ok((status, output))) => {
+            // Below the fault both show the line that has it.
+            let fault = output.lines().find(|line| line.contains("error")).unwrap_or_default();
+            let shown: String = fault.chars().filter(|c| !c.is_control()).take(300).collect();
+            Ran::Failed(format!("status {status}: {shown}"))
+        }
+        Some(Err(reason)) => Ran::Failed(reason),
+    }
+}
+
 /// Installs the files and has visudo check the whole.
 pub(super) fn install(staged: Staged, programs: Programs, files: &Files) -> Report {
+    let refused = staged.refused().clone();
+    let mut files = files.clone();
+    files.write.retain(|name, _| !refused.contains_key(name));
+    let mut report = install_sound(staged, programs, &files);
+    report.failures.extend(refused.into_iter().map(|(name, reason)| {
+        (name.strip_prefix(sudoers::PREFIX).unwrap_or(&name).to_owned(), reason)
+    }));
+    report
+}
+
+fn install_sound(staged: Staged, programs: Programs, files: &Files) -> Report {
     let Some(dir) = staged.place().cloned() else {
         // Even where new rules cannot be written, old ones go.
         let removed = staged.install(files);
@@ -68,11 +107,11 @@ pub(super) fn install(staged: Staged, programs: Programs, files: &Files) -> Repo
     if report.whole.is_some() || files.write.is_empty() {
         return report;
     }
-    let Ran::Failed(reason) = programs.run("visudo", &["-c", "-q"]) else { return report };
+    let Ran::Failed(reason) = visudo(programs, &["-c"]) else { return report };
     if let Err(error) = put(&dir, &before) {
         return Report::failed(format!("{reason}; cannot restore: {}", chain(&error)));
     }
-    if matches!(programs.run("visudo", &["-c", "-q"]), Ran::Done) {
+    if matches!(visudo(programs, &["-c"]), Ran::Done) {
         return Report::failed(format!("visudo refuses the whole with these rules: {reason}"));
     }
     // It was broken before, and not by us.

@@ -1,7 +1,7 @@
 //! How much one receipt says, pure. A controller reads no receipt that is larger than an honest one,
 //! so what is more is told in several, and the longest text is cut.
 
-use muster_proto::receipt::{Finding, Outcome};
+use muster_proto::receipt::{Finding, FindingKind, Outcome};
 
 /// The most outcomes, and the most findings, of one receipt.
 const MOST: usize = 4_096;
@@ -38,13 +38,13 @@ pub(super) fn findings(findings: Vec<Finding>) -> Vec<Finding> {
         detail: cut(detail),
     });
     let fits = |finding: &Finding| {
-        bytes += finding.kind.len() + finding.subject.len() + finding.detail.len();
+        bytes += finding.kind.as_str().len() + finding.subject.len() + finding.detail.len();
         bytes <= MOST_BYTES
     };
     let mut shown: Vec<Finding> = cut.take(MOST).take_while(fits).collect();
     if shown.len() < all {
         shown.push(Finding {
-            kind: "more-findings".to_owned(),
+            kind: FindingKind::MoreFindings.into(),
             subject: "findings".to_owned(),
             detail: format!("{} more do not fit into one receipt", all - shown.len()),
         });
@@ -103,7 +103,7 @@ mod tests {
     fn findings_that_do_not_fit_are_counted() {
         let all = |count: usize| -> Vec<Finding> {
             let finding = |number: usize| Finding {
-                kind: "k".to_owned(),
+                kind: FindingKind::Conflict.into(),
                 subject: number.to_string(),
                 detail: String::new(),
             };

@@ -2,27 +2,19 @@
 //! that knows the order. A turn begins by reading the ledger and ends by dropping it, so that a host
 //! with a thousand accounts holds none of them in memory while nothing happens.
 
-use std::{collections::BTreeSet, fmt::Write, path::Path};
+use std::path::Path;
 
 use muster_proto::{
-    bundle::{self, Anchor, Bundle, BundleRefused, VerifiedBundle},
-    derive::{self, Circumstances, Freshness, Statements},
-    desired::{Account, DesiredState},
-    envelope::Document,
-    receipt::{Convergence, Finding, HostMode, Outcome, Trigger},
-    statement::Content,
-    time::Now,
+    desired::Account,
+    receipt::{Convergence, HostMode, Outcome, Trigger},
 };
 
-use super::{Agenda, Keeper, KeeperError, load_ledger};
+use super::{Agenda, Keeper, KeeperError, load_ledger, look::Look};
 use crate::{
     apply::{self, Reach},
-    clock::{Heard, Time},
-    ends::{self, NextDates},
-    host::{Host, chain, clocks},
-    ledger::{Ledger, MAX_ONLINE_REVOCATIONS},
-    observed::Scope,
-    plan::{self, Plan},
+    ends::NextDates,
+    host::{Host, clocks},
+    ledger::Ledger,
 };
 
 /// How many receipts are handed over in one turn.
@@ -34,13 +26,6 @@ pub(super) struct Turn<'a, H> {
     pub(super) ledger: Ledger,
     /// Whether the ledger says something that its file does not.
     pub(super) unsaved: bool,
-}
-
-/// What one look at the host came to.
-pub(super) struct Look {
-    pub(super) desired: DesiredState,
-    pub(super) plan: Plan,
-    pub(super) findings: BTreeSet<Finding>,
 }
 
 impl<'a, H: Host> Turn<'a, H> {
@@ -88,107 +73,6 @@ impl<'a, H: Host> Turn<'a, H> {
         if self.keeper.labels.reload(Path::new("/")) {
             self.tell_standing();
         }
-    }
-
-    pub(super) fn deliver(&mut self, bytes: &[u8]) -> Result<(), KeeperError> {
-        self.load_labels();
-        let known = self.ledger.known_ids();
-        let anchor = Anchor {
-            host: self.ledger.host,
-            trust: self.ledger.trust(),
-            floor: self.ledger.floor,
-            labels: &self.keeper.labels.labels,
-            known: &known,
-        };
-        match bundle::verify(bytes, &anchor) {
-            Ok(bundle) => self.take(bundle),
-            Err(refused) => {
-                self.refuse(&refused, bytes);
-                Ok(())
-            }
-        }
-    }
-
-    fn refuse(&mut self, refused: &BundleRefused, bytes: &[u8]) {
-        let refusal = chain(refused);
-        tracing::warn!(reason = %refusal, "bundle refused");
-        if let BundleRefused::Equivocation { .. } = refused
-            && let Ok(Bundle { link: Some(link), .. }) = Bundle::decode(bytes)
-        {
-            self.unsaved |= self.ledger.keep_evidence(link.encode());
-        }
-        let mut finding = Finding {
-            kind: "bundle-refused".to_owned(),
-            subject: "bundle".to_owned(),
-            detail: refusal.clone(),
-        };
-        let again = self.keeper.refusal == refusal;
-        self.keeper.refusal = refusal;
-        self.tell_standing();
-        if again {
-            return;
-        }
-        let Some(untold) = self.keeper.refusals.take(clocks::read().boot) else { return };
-        if untold > 0 {
-            let _ = write!(finding.detail, "; {untold} before it were refused and not reported");
-        }
-        let mut findings: Vec<Finding> = self.keeper.findings.iter().cloned().collect();
-        findings.push(finding);
-        self.report(Trigger::Bundle, Vec::new(), self.keeper.convergence, findings);
-    }
-
-    fn take(&mut self, mut bundle: VerifiedBundle) -> Result<(), KeeperError> {
-        let set_aside = std::mem::take(&mut bundle.set_aside);
-        let clocks = clocks::read();
-        if let Some(found) = &bundle.link {
-            self.keeper.clock.swear(found.link.time, clocks);
-        }
-        let mut too_far = false;
-        if let Some(checkpoint) = &bundle.checkpoint {
-            too_far = self.keeper.clock.hear(checkpoint.time, clocks) == Heard::TooFarAhead;
-            if !too_far {
-                self.heard(checkpoint.time);
-            }
-        }
-        if too_far {
-            tracing::warn!("checkpoint more than a day ahead of this host's clocks; ignored");
-        }
-        if let Some(acknowledgement) = &bundle.acknowledgement {
-            // What cannot be deleted now is when the next one comes.
-            if let Err(error) = self.keeper.spool.acknowledged(acknowledgement.number) {
-                tracing::warn!(error = %chain(&error), "cannot delete an acknowledged receipt");
-            }
-            self.keeper.damaged.retain(|number| *number > acknowledgement.number);
-        }
-        // A heartbeat says nothing of what was refused; a link that is believed does.
-        if !self.keeper.refusal.is_empty() && bundle.link.is_some() && set_aside.is_empty() {
-            self.keeper.refusal.clear();
-            self.tell_standing();
-        }
-        let news = bundle.link.is_some()
-            || !bundle.revocations.is_empty()
-            || !bundle.trust_roots.is_empty();
-        if !news {
-            return Ok(());
-        }
-        let keys = self.ledger.trust().machine_keys.clone();
-        let no_room_for = self.ledger.take(bundle);
-        if no_room_for > 0 {
-            tracing::error!(revocations = no_room_for, "no room for what the controller revokes");
-        }
-        if self.ledger.trust().machine_keys != keys {
-            self.keeper.clock.forget_said();
-        }
-        // If it cannot be written, what it takes away goes all the same.
-        let _ = self.save();
-        self.converge(Trigger::Bundle)?;
-        // One says it for all: whoever sends thousands shall not fill the spool with them.
-        if let Some(refused) = set_aside.first() {
-            self.refuse(refused, &[]);
-            return Ok(());
-        }
-        self.tell_standing();
-        Ok(())
     }
 
     /// Looks at the host and makes it as it should be. A start and a bundle are waited for and so
@@ -255,101 +139,6 @@ impl<'a, H: Host> Turn<'a, H> {
         self.ledger.ownership = applied.ownership;
         self.unsaved = true;
         (applied.outcomes, applied.convergence)
-    }
-
-    pub(super) fn look(&mut self, time: &Time) -> Result<Look, KeeperError> {
-        let known = self.ledger.known();
-        let share = ends::share(self.ledger.ownership.accounts.len());
-        let ends = ends::judge(&known, &self.keeper.ends, time, share);
-        let revocations = self.ledger.revocations();
-        let circumstances = Circumstances {
-            host: self.ledger.host,
-            labels: &self.keeper.labels.labels,
-            revocations: &revocations,
-            // What has ended is told by `ends`, which knows more than a date.
-            now: Now { latest: time.sure, earliest: time.now.earliest },
-        };
-        let freshness = self.ledger.floor_link().map_or(Freshness::Stale, |link| {
-            bundle::freshness(link, self.ledger.trust(), time.sure)
-        });
-        let refused = &self.keeper.config.policy.refused_roles;
-        let counting = |mut statements: Statements| {
-            statements.retain(|id, statement| {
-                let role = matches!(&statement.content, Content::Role(role) if refused.contains(&role.name));
-                !role && !ends.has_ended(id, statement)
-            });
-            statements
-        };
-        let grants = derive::believe(
-            &counting(self.ledger.proved()),
-            &counting(known),
-            &self.ledger.held,
-            freshness,
-            &circumstances,
-        );
-        let mut desired = DesiredState::assemble(&grants, &self.ledger.pins);
-        desired.note_ends(&self.ledger.known());
-        if self.ledger.held != grants {
-            self.ledger.held = grants;
-            self.unsaved = true;
-        }
-        let scope = Scope::of(&desired, &self.ledger.ownership, &self.keeper.config.policy);
-        let observed = self.keeper.host.observe(&scope)?;
-        let plan = plan::plan(
-            &observed,
-            &desired,
-            &self.ledger.ownership,
-            &self.keeper.config.policy.at(time),
-            time.sure,
-        );
-        let mut findings: BTreeSet<Finding> = plan.findings.iter().cloned().collect();
-        findings.extend(self.keeper.labels.findings.iter().cloned());
-        findings.extend(self.keeper.unusable.iter().map(|reason| Finding {
-            kind: "config".to_owned(),
-            subject: "agent.toml".to_owned(),
-            detail: format!("what holds is what stood there before: {reason}"),
-        }));
-        findings.extend(self.keeper.damaged.iter().map(|number| Finding {
-            kind: "receipt-damaged".to_owned(),
-            subject: number.to_string(),
-            detail: "it lies in the spool and cannot be read: nobody else will have it".to_owned(),
-        }));
-        findings.extend(self.unproved(&circumstances));
-        findings.extend(ends.findings(time));
-        findings.extend(self.no_room());
-        self.unsaved |= ends.ended != self.ledger.passed;
-        self.ledger.passed.clone_from(&ends.ended);
-        self.keeper.ends = ends;
-        Ok(Look { desired, plan, findings })
-    }
-
-    /// Says so if no more revocations of the controller's own key are kept here.
-    fn no_room(&self) -> Option<Finding> {
-        (self.ledger.online_revocations() >= MAX_ONLINE_REVOCATIONS).then(|| Finding {
-            kind: "revocations-full".to_owned(),
-            subject: "revocations".to_owned(),
-            detail: format!(
-                "the controller's own key has revoked {MAX_ONLINE_REVOCATIONS} things here: more \
-                 count only when an approver signs them"
-            ),
-        })
-    }
-
-    /// Returns the assignments that the present link proves without what they rest on: nothing new
-    /// comes of them, and somebody should ask why.
-    fn unproved(&self, circumstances: &Circumstances<'_>) -> Vec<Finding> {
-        let proved = self.ledger.proved();
-        let missing = proved.values().filter_map(|statement| {
-            let Content::Assignment(assignment) = &statement.content else { return None };
-            let whole =
-                proved.contains_key(&assignment.role) && proved.contains_key(&assignment.subject);
-            (!whole && assignment.hosts.matches(circumstances.labels)).then(|| Finding {
-                kind: "unproved".to_owned(),
-                subject: assignment.name.to_string(),
-                detail: "its role or subject is not shown under the newest link".to_owned(),
-            })
-        });
-        missing.collect()
     }
 }
 

@@ -2,11 +2,21 @@
 //! it becomes the new one. Only kept accounts have any: rules for a login that was refused would
 //! serve a stranger.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use muster_proto::{desired::DesiredState, receipt::Finding, statement::LoginMethod};
+use muster_proto::{
+    desired::DesiredState,
+    key::SshPublicKey,
+    name::Login,
+    receipt::{Finding, FindingKind},
+    statement::{LoginMethod, Restrictions, UserKey},
+};
 
 use crate::{
+    accepted_keys::KeyRefused,
     format::{
         ssh,
         sudoers::{self, Rules},
@@ -116,7 +126,7 @@ pub(super) fn sudo(
     for (role, own) in &desired.sudo {
         if policy.refused_roles.contains(role) {
             findings.push(finding(
-                "role-refused",
+                FindingKind::RoleRefused,
                 role,
                 "the host takes no sudo rule of this role",
             ));
@@ -134,22 +144,31 @@ pub(super) fn sudo(
     }
     for name in wanted.keys() {
         let role = SUDO_WORDS.subject(name);
-        findings.push(finding("unmet", role, "the host has no directory for sudo rules"));
+        findings.push(finding(
+            FindingKind::Unmet,
+            role,
+            "the host has no directory for sudo rules",
+        ));
     }
     TwoSteps::default()
 }
 
+type Keys = BTreeSet<(UserKey, Restrictions)>;
+
 /// Returns the key files, and the held accounts that lose a key.
 pub(super) fn keys<'a>(
     observed: &ObservedState,
+    policy: &HostPolicy,
     judged: &Judged<'a>,
+    findings: &mut Vec<Finding>,
 ) -> (TwoSteps, BTreeSet<&'a str>) {
     let mut wanted = BTreeMap::new();
     let mut losers = BTreeSet::new();
     for (login, kept) in &judged.kept {
         // An older sshd would refuse a line with an option that it does not know.
         let ends = kept.account.ends.filter(|_| observed.sshd_knows_utc);
-        let text = ssh::key_file(&kept.account.keys, ends);
+        let keys = accepted(login, &kept.account.keys, policy, findings);
+        let text = ssh::key_file(&keys, ends);
         let present = observed.keys.get(login.as_str());
         if present.is_some_and(|file| ssh::loses_a_key(&file.text, &text))
             && matches!(kept.standing, Standing::Held(..))
@@ -161,6 +180,31 @@ pub(super) fn keys<'a>(
         }
     }
     (two_steps(&observed.keys, wanted, ssh::common_keys), losers)
+}
+
+/// Returns the keys that the host takes, and tells of each other one why not.
+fn accepted<'a>(
+    login: &Login,
+    keys: &'a Keys,
+    policy: &HostPolicy,
+    findings: &mut Vec<Finding>,
+) -> Cow<'a, Keys> {
+    let judge = |(key, _): &'a (UserKey, Restrictions)| {
+        policy.accepted_keys.judge(&key.key).err().map(|why| (&key.key, why))
+    };
+    let refused: BTreeMap<&SshPublicKey, KeyRefused> = keys.iter().filter_map(judge).collect();
+    if refused.is_empty() {
+        return Cow::Borrowed(keys);
+    }
+    findings.extend(refused.iter().map(|(key, why)| {
+        finding(
+            FindingKind::KeyRefused,
+            login,
+            format!("{} is left out: {why}", key.shown_fingerprint()),
+        )
+    }));
+    let taken = keys.iter().filter(|(key, _)| !refused.contains_key(&key.key));
+    Cow::Owned(taken.cloned().collect())
 }
 
 /// The drop-in, taken down first and then made whole.
@@ -187,7 +231,7 @@ pub(super) fn drop_in(
         DropIn::NoPlace | DropIn::Absent if judged.kept.is_empty() => DropInSteps::default(),
         DropIn::NoPlace => {
             let detail = "sshd has no directory for our settings: our key files have no effect";
-            findings.push(finding("ineffective", "sshd", detail));
+            findings.push(finding(FindingKind::Ineffective, "sshd", detail));
             DropInSteps::default()
         }
         DropIn::Absent => DropInSteps { take: None, give: Some(whole) },

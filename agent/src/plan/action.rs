@@ -5,7 +5,12 @@ use std::{
     ops::RangeInclusive,
 };
 
-use muster_proto::{name::Login, receipt::Finding, statement::UserKind, time::Timestamp};
+use muster_proto::{
+    name::Login,
+    receipt::{Finding, FindingKind},
+    statement::UserKind,
+    time::Timestamp,
+};
 
 use crate::{format::Edit, ownership::Ownership};
 
@@ -209,9 +214,9 @@ pub(super) fn note(
 
 /// Makes a finding.
 pub(super) fn finding(
-    kind: &str,
+    kind: FindingKind,
     subject: &(impl ToString + ?Sized),
     detail: impl Into<String>,
 ) -> Finding {
-    Finding { kind: kind.to_owned(), subject: subject.to_string(), detail: detail.into() }
+    Finding { kind: kind.into(), subject: subject.to_string(), detail: detail.into() }
 }

@@ -7,7 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_proto::{
     desired::{Account, Clash, DesiredState},
     name::{Login, Uid},
-    receipt::Finding,
+    receipt::{
+        Finding,
+        FindingKind::{
+            self, AccountMissing, Conflict, KnownElsewhere, NoHome, Protected, UidOutOfRange,
+            UidShared, UnknownElsewhere,
+        },
+    },
 };
 
 use crate::{
@@ -117,26 +123,26 @@ pub(super) fn judge<'a>(
             continue;
         }
         if policy.protects(login.as_str()) {
-            judged.findings.push(finding("protected", login, "no longer desired, not locked"));
+            judged.findings.push(finding(Protected, login, "no longer desired, not locked"));
             continue;
         }
         let Some(entry) = observed.passwd.get(login.as_str()) else {
             // Its processes go on without it, and its number must not be somebody else's by now.
             let alone = numbers.logins.names(owned.uid.get()).next().is_none();
             let detail = format!("no longer desired, and uid {} has no passwd line", owned.uid);
-            judged.findings.push(finding("account-missing", login, detail));
+            judged.findings.push(finding(AccountMissing, login, detail));
             judged.leaving.insert(login, Leaving { owned, alone });
             continue;
         };
         if entry.number(passwd::UID) != Some(owned.uid.get()) {
             let detail = format!("no longer desired, its uid is not {} any more", owned.uid);
-            judged.findings.push(finding("conflict", login, detail));
+            judged.findings.push(finding(Conflict, login, detail));
             continue;
         }
         let alone = numbers.logins.names(owned.uid.get()).count() == 1;
         if !alone {
             let detail = format!("another login has uid {} too: no process is ended", owned.uid);
-            judged.findings.push(finding("uid-shared", login, detail));
+            judged.findings.push(finding(UidShared, login, detail));
         }
         judged.leaving.insert(login, Leaving { owned, alone });
     }
@@ -149,17 +155,19 @@ fn clash(clash: &Clash) -> Finding {
         Clash::Login(login) => {
             let detail =
                 "two users have this login, or its user's uid is not the one that it has here";
-            finding("clash", login, detail)
+            finding(FindingKind::Clash, login, detail)
         }
         Clash::Uid(uid, logins) => {
             let detail = list(logins.iter().map(Login::as_str).collect());
-            finding("clash", uid, format!("one uid for {detail}"))
+            finding(FindingKind::Clash, uid, format!("one uid for {detail}"))
         }
-        Clash::UnixGroup(name) => finding("clash", name, "one Unix group with two shapes"),
+        Clash::UnixGroup(name) => {
+            finding(FindingKind::Clash, name, "one Unix group with two shapes")
+        }
         Clash::Gid(gid, names) => {
             let detail =
                 list(names.iter().map(muster_proto::name::UnixGroupName::as_str).collect());
-            finding("clash", gid, format!("one gid for {detail}"))
+            finding(FindingKind::Clash, gid, format!("one gid for {detail}"))
         }
     }
 }
@@ -179,7 +187,7 @@ impl<'a> Judge<'a, '_> {
         owned: Option<&'a OwnedAccount>,
     ) -> Result<Kept<'a>, Finding> {
         if self.policy.protects(login.as_str()) {
-            return Err(finding("protected", login, "the host protects this account"));
+            return Err(finding(Protected, login, "the host protects this account"));
         }
         match (self.observed.passwd.get(login.as_str()), owned) {
             (None, owned) => self.creation(login, account, owned),
@@ -194,68 +202,68 @@ impl<'a> Judge<'a, '_> {
         account: &'a Account,
         owned: Option<&OwnedAccount>,
     ) -> Result<Kept<'a>, Finding> {
-        let refuse = |kind: &str, detail: String| Err(finding(kind, login, detail));
+        let refuse = |kind: FindingKind, detail: String| Err(finding(kind, login, detail));
         let uid = account.grant.uid;
         if let Some(owned) = owned {
             if owned.origin != Origin::Created || owned.uid != uid {
-                return refuse("conflict", format!("it had uid {} here and is gone", owned.uid));
+                return refuse(Conflict, format!("it had uid {} here and is gone", owned.uid));
             }
         } else if account.adopts.is_some() {
-            return refuse("conflict", "there is no such account to adopt".to_owned());
+            return refuse(Conflict, "there is no such account to adopt".to_owned());
         }
         if !self.policy.allows_uid(uid.get()) {
-            return refuse("uid-out-of-range", format!("this host does not give uid {uid}"));
+            return refuse(UidOutOfRange, format!("this host does not give uid {uid}"));
         }
         if let Some(other) = self.numbers.logins.names(uid.get()).next() {
-            return refuse("conflict", format!("uid {uid} is `{other}`'s"));
+            return refuse(Conflict, format!("uid {uid} is `{other}`'s"));
         }
         let mut ranges = self.observed.subordinate.iter();
         if let Some(range) = ranges.find(|range| range.contains(uid.get())) {
             let detail = format!("`{}` may run as {uid} by /etc/subuid or subgid", range.owner);
-            return refuse("conflict", detail);
+            return refuse(Conflict, detail);
         }
         let group = self.observed.group.get(login.as_str());
         let own_group = owned.is_some()
             && group.is_some_and(|group| group.number(group::GID) == Some(uid.get()));
         if group.is_some() && !own_group {
-            return refuse("conflict", "there is a Unix group of this name".to_owned());
+            return refuse(Conflict, "there is a Unix group of this name".to_owned());
         }
         if let Some(other) = self.numbers.groups.names(uid.get()).next()
             && !own_group
         {
-            return refuse("conflict", format!("gid {uid} is the Unix group `{other}`'s"));
+            return refuse(Conflict, format!("gid {uid} is the Unix group `{other}`'s"));
         }
         let claims = |group: &muster_proto::desired::UnixGroupGrant| {
             group.name.as_str() == login.as_str() || group.gid.get() == uid.get()
         };
         if let Some(group) = self.desired.unix_groups.values().find(|group| claims(group)) {
             let detail = format!("the Unix group `{}` has its name or number", group.name);
-            return refuse("conflict", detail);
+            return refuse(Conflict, detail);
         }
         if owned.is_none() && self.observed.shadow.get(login.as_str()).is_some() {
-            return refuse("conflict", "shadow has a line for it, passwd has none".to_owned());
+            return refuse(Conflict, "shadow has a line for it, passwd has none".to_owned());
         }
         match self.observed.elsewhere(login) {
             Elsewhere::Nobody => {}
             Elsewhere::Known(source) => {
-                return refuse("known-elsewhere", format!("another source answers: {source}"));
+                return refuse(KnownElsewhere, format!("another source answers: {source}"));
             }
             Elsewhere::Unknown(reason) => {
-                return refuse("unknown-elsewhere", format!("a source cannot be asked: {reason}"));
+                return refuse(UnknownElsewhere, format!("a source cannot be asked: {reason}"));
             }
         }
         match self.observed.homes.get(login) {
             Some(Home::Absent) => {}
             Some(Home::Directory(whose)) if owned.is_some() && *whose == uid.get() => {}
             Some(Home::Directory(whose)) => {
-                return refuse("conflict", format!("its home is there and is uid {whose}'s"));
+                return refuse(Conflict, format!("its home is there and is uid {whose}'s"));
             }
             Some(Home::Other) => {
-                return refuse("conflict", "where its home shall be is something else".to_owned());
+                return refuse(Conflict, "where its home shall be is something else".to_owned());
             }
             Some(Home::NoPlace) | None => {
                 let detail = "the directory of its home is missing, a link or not root's alone";
-                return refuse("no-home", detail.to_owned());
+                return refuse(NoHome, detail.to_owned());
             }
         }
         Ok(Kept { account, uid, gid: uid.get(), standing: Standing::New })
@@ -268,7 +276,7 @@ impl<'a> Judge<'a, '_> {
         entry: Entry<'a>,
     ) -> Result<Kept<'a>, Finding> {
         let found = entry.number(passwd::UID);
-        let refuse = |detail: String| Err(finding("conflict", login, detail));
+        let refuse = |detail: String| Err(finding(Conflict, login, detail));
         let shown = found.map_or_else(|| "no uid".to_owned(), |uid| format!("uid {uid}"));
         let Some(uid) = account.adopts else {
             return refuse(format!("an account with {shown} is there, and no adoption names it"));
@@ -308,7 +316,7 @@ fn held<'a>(
     entry: Entry<'a>,
     owned: &'a OwnedAccount,
 ) -> Result<Kept<'a>, Finding> {
-    let refuse = |detail: String| Err(finding("conflict", login, detail));
+    let refuse = |detail: String| Err(finding(Conflict, login, detail));
     if entry.number(passwd::UID) != Some(owned.uid.get()) {
         return refuse(format!("its uid is not {} any more", owned.uid));
     }

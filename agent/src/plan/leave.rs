@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use muster_proto::{
     desired::DesiredState,
     name::{Login, Uid},
+    receipt::FindingKind,
     time::Timestamp,
 };
 
@@ -133,19 +134,25 @@ impl Back {
         &self,
         observed: &ObservedState,
         policy: &HostPolicy,
-    ) -> Option<(&'static str, String)> {
+    ) -> Option<(FindingKind, String)> {
         let login = self.login.as_str();
         if policy.protects(login) {
-            return Some(("protected", "the host protects it: it is not given back".to_owned()));
+            return Some((
+                FindingKind::Protected,
+                "the host protects it: it is not given back".to_owned(),
+            ));
         }
         let found = observed.passwd.get(login).map(|entry| entry.number(passwd::UID));
         match found {
-            None => Some(("account-missing", "it is gone and cannot be given back".to_owned())),
+            None => Some((
+                FindingKind::AccountMissing,
+                "it is gone and cannot be given back".to_owned(),
+            )),
             Some(found) if found != Some(self.uid.get()) => {
-                Some(("conflict", format!("its uid is not {} any more", self.uid)))
+                Some((FindingKind::Conflict, format!("its uid is not {} any more", self.uid)))
             }
             Some(_) if observed.shadow.get(login).is_none() => {
-                Some(("conflict", "shadow has no line for it".to_owned()))
+                Some((FindingKind::Conflict, "shadow has no line for it".to_owned()))
             }
             Some(_) => None,
         }

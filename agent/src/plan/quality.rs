@@ -55,7 +55,7 @@ pub(super) fn quality(
     findings.extend(unmet.map(|(login, length)| {
         let why = check.why_not(*length);
         let detail = format!("new passwords of fewer than {length} characters are taken: {why}");
-        finding(FindingKind::PasswordPolicyUnmet.as_str(), login, detail)
+        finding(FindingKind::PasswordPolicyUnmet, login, detail)
     }));
     files
 }

@@ -8,7 +8,7 @@ use muster_proto::{
     desired::DesiredState,
     name::{Gid, Login, UnixGroupName},
     privilege::is_root_equivalent,
-    receipt::Finding,
+    receipt::{Finding, FindingKind},
     statement::{MemberList, UnixGroupMode},
 };
 
@@ -122,7 +122,11 @@ impl<'a> Membership<'a> {
             Some(gid) => {
                 self.created.insert(MARKER, gid);
             }
-            None => self.findings.push(finding("unmet", MARKER, "no gid from 100 to 999 is free")),
+            None => self.findings.push(finding(
+                FindingKind::Unmet,
+                MARKER,
+                "no gid from 100 to 999 is free",
+            )),
         }
     }
 
@@ -155,7 +159,7 @@ impl<'a> Membership<'a> {
                 }
             };
             self.owned.remove(name);
-            self.findings.push(finding("conflict", name, reason));
+            self.findings.push(finding(FindingKind::Conflict, name, reason));
         }
     }
 
@@ -191,7 +195,7 @@ impl<'a> Membership<'a> {
         for (name, count) in unmet {
             let detail =
                 format!("the host has no such Unix group; {count} accounts should be in it");
-            self.findings.push(finding("unmet", name, detail));
+            self.findings.push(finding(FindingKind::Unmet, name, detail));
         }
     }
 

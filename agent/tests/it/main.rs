@@ -18,6 +18,7 @@ mod dial;
 mod doctor;
 mod fake;
 mod fixed_point;
+mod keys;
 mod leaving;
 mod locking;
 mod odd;

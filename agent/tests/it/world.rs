@@ -11,6 +11,7 @@ use std::{
 };
 
 use muster_agent::{
+    accepted_keys::AcceptedKeys,
     apply::{Applied, Reach, apply},
     host::{Host, Linux, files::Faults},
     observed::{ObservedState, Scope},
@@ -73,6 +74,7 @@ pub fn policy() -> HostPolicy {
         uid_ranges: vec![1_000..=59_999],
         purge_after_days: None,
         refused_roles: BTreeSet::new(),
+        accepted_keys: AcceptedKeys::default(),
     }
 }
 

@@ -6,7 +6,9 @@ use crate::{
     id::{Digest, Id},
     link::LinkRef,
     name::{Line, Words},
-    receipt::{Convergence, Enrolment, Finding, HostMode, Outcome, Receipt, Standing, Trigger},
+    receipt::{
+        Convergence, Enrolment, Finding, FindingWord, HostMode, Outcome, Receipt, Standing, Trigger,
+    },
     selector::Labels,
     time::Timestamp,
     wire,
@@ -44,7 +46,10 @@ impl TryFrom<wire::Receipt> for Receipt {
             findings: wire
                 .findings
                 .into_iter()
-                .map(|f| Finding { kind: f.kind, subject: f.subject, detail: f.detail })
+                .map(|f| {
+                    let kind = FindingWord::heard(f.kind);
+                    Finding { kind, subject: f.subject, detail: f.detail }
+                })
                 .collect(),
         })
     }
@@ -88,7 +93,7 @@ impl From<&Receipt> for wire::Receipt {
             failure: outcome.failure.clone().unwrap_or_default(),
         });
         let findings = receipt.findings.iter().map(|finding| wire::Finding {
-            kind: finding.kind.clone(),
+            kind: finding.kind.to_string(),
             subject: finding.subject.clone(),
             detail: finding.detail.clone(),
         });

@@ -7,7 +7,7 @@ use muster_proto::{
     crypto::sha256,
     envelope::{Document, Signature},
     id::Digest,
-    receipt::{Finding, Outcome, Receipt},
+    receipt::{Finding, FindingKind, Outcome, Receipt},
     statement::{Content, Statement},
 };
 
@@ -88,7 +88,7 @@ fn outcome(login: &str, words: usize) -> Outcome {
 fn a_receipt_of_more_bytes_than_any_honest_one_is_not_read() {
     let world = World::new(Shape::One);
     let finding = |length| Finding {
-        kind: "conflict".to_owned(),
+        kind: FindingKind::Conflict.into(),
         subject: "ana".to_owned(),
         detail: "x".repeat(length),
     };
@@ -129,7 +129,7 @@ fn a_receipt_of_a_thousand_accounts_where_everything_failed_fits_twice() {
         let login = format!("{number:a>31}");
         receipt.outcomes.extend((0..5).map(|_| outcome(&login, 200)));
         receipt.findings.push(Finding {
-            kind: "conflict".to_owned(),
+            kind: FindingKind::Conflict.into(),
             subject: login,
             detail: "x".repeat(120),
         });

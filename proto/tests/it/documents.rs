@@ -15,7 +15,7 @@ use muster_proto::{
     name::{AbsolutePath, FullName, Login, Uid, UnixGroupName},
     note,
     options::KeyOptions,
-    receipt::{Convergence, Enrolment, Finding, HostMode, Outcome, Receipt, Trigger},
+    receipt::{Convergence, Enrolment, Finding, FindingWord, HostMode, Outcome, Receipt, Trigger},
     statement::{
         Content, Entry, HomeMode, LoginMethod, PasswordPolicy, SourceNetwork, Statement,
         UnixGroupMode, UserKind,
@@ -231,7 +231,7 @@ pub fn samples() -> Vec<Sample> {
         }],
         convergence: Convergence::Retrying,
         findings: vec![Finding {
-            kind: "drift".to_owned(),
+            kind: FindingWord::heard("drift".to_owned()),
             subject: "bob".to_owned(),
             detail: "a key by hand".to_owned(),
         }],

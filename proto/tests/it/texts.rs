@@ -2,7 +2,7 @@
 
 use muster_proto::{
     envelope::Verified,
-    key::{BadKey, SshPublicKey},
+    key::{BadKey, KeyType, SshPublicKey},
     token::{BadToken, JoinToken},
     trust::{BadTrustRoot, Duty, Refused, TrustRoot},
 };
@@ -52,6 +52,10 @@ fn only_keys_that_are_strong_and_plain_may_log_in() {
     let line = format!("sk-ssh-ed25519@openssh.com {}", base64(&hard.blob()));
     assert_eq!(SshPublicKey::parse(&line).unwrap().0, hard.public());
     assert!(SshPublicKey::from_blob(&rsa(2_048)).is_ok());
+    assert_eq!(SshPublicKey::from_blob(&rsa(4_096)).unwrap().rsa_bits(), Some(4_096));
+    assert_eq!((hard.public().key_type(), hard.public().rsa_bits()), (KeyType::SkEd25519, None));
+    let p521 = SshPublicKey::from_blob(&p521()).unwrap();
+    assert_eq!((p521.key_type(), p521.rsa_bits()), (KeyType::EcdsaP521, None));
     assert_eq!(SshPublicKey::from_blob(&rsa(1_024)), Err(BadKey::Weak(1_024)));
     assert!(matches!(SshPublicKey::from_blob(&rsa(16_384)), Err(BadKey::Weak(_) | BadKey::Form)));
     for (line, expected) in [

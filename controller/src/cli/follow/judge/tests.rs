@@ -6,7 +6,7 @@ use muster_proto::{
     crypto::{MachineKey, sha256},
     envelope::Envelope,
     link::LinkRef,
-    receipt::Trigger,
+    receipt::{FindingKind, FindingWord, Trigger},
     time::Timestamp,
 };
 
@@ -172,14 +172,14 @@ fn what_a_finding_leaves_undone_keeps_a_host_from_being_done() {
     ];
     for (kind, subject, expected) in cases {
         let mut receipt = receipt(&host);
-        let (kind, subject) = (kind.to_owned(), subject.to_owned());
+        let (kind, subject) = (FindingWord::heard(kind.to_owned()), subject.to_owned());
         receipt.findings = vec![Finding { kind, subject, detail: "why".to_owned() }];
         let line = judge(&shown(&host, &[receipt]), &Acquaintances::default());
         assert_eq!(line.state, expected, "{line:?}");
     }
     // Where nobody is locked, nobody's jobs are in question.
     let mut receipt = receipt(&host);
-    let (kind, subject) = ("jobs-unseen".to_owned(), "/var/spool/cron".to_owned());
+    let (kind, subject) = (FindingKind::JobsUnseen.into(), "/var/spool/cron".to_owned());
     receipt.findings = vec![Finding { kind, subject, detail: "why".to_owned() }];
     let asked = Asked { locks: BTreeSet::new(), ..asked() };
     let acquaintances = Acquaintances::default();

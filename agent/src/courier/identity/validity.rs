@@ -10,7 +10,8 @@ use rustls::{
     server::{VerifierBuilderError, WebPkiClientVerifier},
 };
 
-use super::{CourierError, Identity};
+use super::Identity;
+use crate::courier::CourierError;
 
 /// Why no controller lets the courier in, whatever the time.
 #[derive(Debug, thiserror::Error)]

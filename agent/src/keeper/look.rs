@@ -1,0 +1,127 @@
+//! One look: what the ledger and the host's own labels and clocks come to, what the host is like, and
+//! the plan from one to the other. Nothing is changed but what is remembered of dates.
+
+use std::collections::BTreeSet;
+
+use muster_proto::{
+    bundle,
+    derive::{self, Circumstances, Freshness, Statements},
+    desired::DesiredState,
+    receipt::{Finding, FindingKind},
+    statement::Content,
+    time::Now,
+};
+
+use super::{KeeperError, turn::Turn};
+use crate::{
+    clock::Time,
+    ends,
+    host::Host,
+    ledger::MAX_ONLINE_REVOCATIONS,
+    observed::Scope,
+    plan::{self, Plan},
+};
+
+/// What one look at the host came to.
+pub(super) struct Look {
+    pub(super) desired: DesiredState,
+    pub(super) plan: Plan,
+    pub(super) findings: BTreeSet<Finding>,
+}
+
+impl<H: Host> Turn<'_, H> {
+    pub(super) fn look(&mut self, time: &Time) -> Result<Look, KeeperError> {
+        let known = self.ledger.known();
+        let share = ends::share(self.ledger.ownership.accounts.len());
+        let ends = ends::judge(&known, &self.keeper.ends, time, share);
+        let revocations = self.ledger.revocations();
+        let circumstances = Circumstances {
+            host: self.ledger.host,
+            labels: &self.keeper.labels.labels,
+            revocations: &revocations,
+            // What has ended is told by `ends`, which knows more than a date.
+            now: Now { latest: time.sure, earliest: time.now.earliest },
+        };
+        let freshness = self.ledger.floor_link().map_or(Freshness::Stale, |link| {
+            bundle::freshness(link, self.ledger.trust(), time.sure)
+        });
+        let refused = &self.keeper.config.policy.refused_roles;
+        let counting = |mut statements: Statements| {
+            statements.retain(|id, statement| {
+                let role = matches!(&statement.content, Content::Role(role) if refused.contains(&role.name));
+                !role && !ends.has_ended(id, statement)
+            });
+            statements
+        };
+        let grants = derive::believe(
+            &counting(self.ledger.proved()),
+            &counting(known),
+            &self.ledger.held,
+            freshness,
+            &circumstances,
+        );
+        let mut desired = DesiredState::assemble(&grants, &self.ledger.pins);
+        desired.note_ends(&self.ledger.known());
+        if self.ledger.held != grants {
+            self.ledger.held = grants;
+            self.unsaved = true;
+        }
+        let scope = Scope::of(&desired, &self.ledger.ownership, &self.keeper.config.policy);
+        let observed = self.keeper.host.observe(&scope)?;
+        let plan = plan::plan(
+            &observed,
+            &desired,
+            &self.ledger.ownership,
+            &self.keeper.config.policy.at(time),
+            time.sure,
+        );
+        let mut findings: BTreeSet<Finding> = plan.findings.iter().cloned().collect();
+        findings.extend(self.keeper.labels.findings.iter().cloned());
+        findings.extend(self.keeper.unusable.iter().map(|reason| Finding {
+            kind: FindingKind::Config.into(),
+            subject: "agent.toml".to_owned(),
+            detail: format!("what holds is what stood there before: {reason}"),
+        }));
+        findings.extend(self.keeper.damaged.iter().map(|number| Finding {
+            kind: FindingKind::ReceiptDamaged.into(),
+            subject: number.to_string(),
+            detail: "it lies in the spool and cannot be read: nobody else will have it".to_owned(),
+        }));
+        findings.extend(self.unproved(&circumstances));
+        findings.extend(ends.findings(time));
+        findings.extend(self.no_room());
+        self.unsaved |= ends.ended != self.ledger.passed;
+        self.ledger.passed.clone_from(&ends.ended);
+        self.keeper.ends = ends;
+        Ok(Look { desired, plan, findings })
+    }
+
+    /// Says so if no more revocations of the controller's own key are kept here.
+    fn no_room(&self) -> Option<Finding> {
+        (self.ledger.online_revocations() >= MAX_ONLINE_REVOCATIONS).then(|| Finding {
+            kind: FindingKind::RevocationsFull.into(),
+            subject: "revocations".to_owned(),
+            detail: format!(
+                "the controller's own key has revoked {MAX_ONLINE_REVOCATIONS} things here: more \
+                 count only when an approver signs them"
+            ),
+        })
+    }
+
+    /// Returns the assignments that the present link proves without what they rest on: nothing new
+    /// comes of them, and somebody should ask why.
+    fn unproved(&self, circumstances: &Circumstances<'_>) -> Vec<Finding> {
+        let proved = self.ledger.proved();
+        let missing = proved.values().filter_map(|statement| {
+            let Content::Assignment(assignment) = &statement.content else { return None };
+            let whole =
+                proved.contains_key(&assignment.role) && proved.contains_key(&assignment.subject);
+            (!whole && assignment.hosts.matches(circumstances.labels)).then(|| Finding {
+                kind: FindingKind::Unproved.into(),
+                subject: assignment.name.to_string(),
+                detail: "its role or subject is not shown under the newest link".to_owned(),
+            })
+        });
+        missing.collect()
+    }
+}

@@ -1,0 +1,31 @@
+//! Files of a host that a test changes for a while.
+
+use muster_tests::Host;
+
+/// A file of a host that gets back what it had, however a test ends.
+pub(crate) struct Kept<'a> {
+    host: &'a Host,
+    path: &'static str,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Kept<'a> {
+    pub(crate) fn of(host: &'a Host, path: &'static str) -> Self {
+        Self { host, path, bytes: host.read(path).unwrap() }
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.bytes).unwrap()
+    }
+
+    pub(crate) fn replace(&self, text: &str) {
+        self.host.write(self.path, text.as_bytes(), 0o644).unwrap();
+    }
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        // The first failure is the one to tell.
+        let _ = self.host.write(self.path, &self.bytes, 0o644);
+    }
+}

@@ -10,7 +10,7 @@ mod record;
 mod turn;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError},
@@ -18,6 +18,7 @@ use std::{
 
 use muster_proto::{
     crypto::{BadMachineKey, MachineKey},
+    drift::Drift,
     receipt::{Convergence, Finding, Outcome, Trigger},
 };
 
@@ -26,12 +27,14 @@ use crate::{
     clock::Clock,
     config::{BadConfig, Config},
     door::{Courier, Event},
+    drift::{What, memory::Rounds},
     ends::{Ends, NextDates},
     host::{
         Host, ObserveError, clocks,
         notify::Manager,
         state::{self, StateError},
         timer::Timer,
+        watch::Watch,
     },
     labels::HostLabels,
     leave,
@@ -108,6 +111,14 @@ pub struct Keeper<H> {
     unwritable: Option<String>,
     /// What was done and could not be put into a receipt yet.
     untold: Vec<Outcome>,
+    /// Drift of which that is so.
+    untold_drift: Vec<Drift>,
+    /// Repairs that may have to be made again.
+    rounds: BTreeMap<What, Rounds>,
+    /// What is watched between two looks; nothing where the kernel does not let it.
+    watch: Option<Watch>,
+    /// What is not watched, and why.
+    unwatched: Vec<(String, String)>,
 }
 
 /// Reads the ledger, or says that this host has none.
@@ -153,7 +164,21 @@ impl<H: Host> Keeper<H> {
             unwritten: None,
             unwritable: None,
             untold: Vec::new(),
+            untold_drift: Vec::new(),
+            rounds: BTreeMap::new(),
+            watch: None,
+            unwatched: Vec::new(),
         })
+    }
+
+    /// Has changes told by a watch.
+    pub fn watch(&mut self, watch: Watch) {
+        self.watch = Some(watch);
+    }
+
+    /// Says in each report why changes are found only by the scan now and then.
+    pub fn cannot_watch(&mut self, reason: String) {
+        self.unwatched = vec![("/".to_owned(), reason)];
     }
 
     /// Works until the door closes for good. The manager hears before and after each piece of work
@@ -186,6 +211,9 @@ impl<H: Host> Keeper<H> {
                     turn.load_labels();
                     turn.converge(trigger)
                 })?,
+                Work::Event(Event::Changed) => {
+                    self.turn(|turn| turn.converge(Trigger::Change))?;
+                }
                 Work::Event(Event::Configured(read)) => {
                     manager.reloading();
                     self.configure(*read);

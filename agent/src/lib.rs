@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod courier;
 pub mod door;
+pub mod drift;
 pub mod ends;
 pub mod format;
 pub mod host;

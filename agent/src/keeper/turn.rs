@@ -6,9 +6,11 @@ use std::{collections::BTreeSet, fmt::Write, path::Path};
 
 use muster_proto::{
     bundle::{self, Anchor, Bundle, BundleRefused, VerifiedBundle},
+    crypto::sha256,
     derive::{self, Circumstances, Freshness, Statements},
     desired::{Account, DesiredState},
     envelope::Document,
+    id::Digest,
     receipt::{Convergence, Finding, HostMode, Outcome, Trigger},
     statement::Content,
     time::Now,
@@ -18,6 +20,7 @@ use super::{Agenda, Keeper, KeeperError, load_ledger};
 use crate::{
     apply::{self, Reach},
     clock::{Heard, Time},
+    drift::{self, Difference, Touch, difference, memory::Looked, ungranted::ungranted},
     ends::{self, NextDates},
     host::{Host, chain, clocks},
     ledger::{Ledger, MAX_ONLINE_REVOCATIONS},
@@ -41,6 +44,9 @@ pub(super) struct Look {
     pub(super) desired: DesiredState,
     pub(super) plan: Plan,
     pub(super) findings: BTreeSet<Finding>,
+    /// What the plan would put right, and what of Muster's it would not.
+    differences: Vec<Difference>,
+    ungranted: Vec<Difference>,
 }
 
 impl<'a, H: Host> Turn<'a, H> {
@@ -48,12 +54,14 @@ impl<'a, H: Host> Turn<'a, H> {
     pub(super) fn begin(keeper: &'a mut Keeper<H>) -> Result<Self, KeeperError> {
         let unwritten = keeper.unwritten.take();
         let unsaved = unwritten.is_some();
-        let ledger = unwritten.map_or_else(|| load_ledger(&keeper.directory), Ok)?;
+        let mut ledger = unwritten.map_or_else(|| load_ledger(&keeper.directory), Ok)?;
+        ledger.drift.rounds = std::mem::take(&mut keeper.rounds);
         Ok(Self { keeper, ledger, unsaved })
     }
 
     /// Writes down what is not written down yet, and remembers what cannot be.
     pub(super) fn end(mut self) {
+        self.keeper.rounds = std::mem::take(&mut self.ledger.drift.rounds);
         if self.unsaved && self.save().is_err() {
             self.keeper.unwritten = Some(self.ledger);
         }
@@ -134,7 +142,7 @@ impl<'a, H: Host> Turn<'a, H> {
         }
         let mut findings: Vec<Finding> = self.keeper.findings.iter().cloned().collect();
         findings.push(finding);
-        self.report(Trigger::Bundle, Vec::new(), self.keeper.convergence, findings);
+        self.report(Trigger::Bundle, Vec::new(), self.keeper.convergence, findings, Vec::new());
     }
 
     fn take(&mut self, mut bundle: VerifiedBundle) -> Result<(), KeeperError> {
@@ -193,14 +201,25 @@ impl<'a, H: Host> Turn<'a, H> {
     pub(super) fn converge(&mut self, trigger: Trigger) -> Result<(), KeeperError> {
         let clocks = clocks::read();
         let time = self.keeper.clock.read(clocks);
+        let touches = self.touches();
         let mut look = self.look(&time)?;
+        let at = drift::memory::Circumstances {
+            wanted: self.wanted(&look.desired),
+            mode: self.keeper.config.policy.mode,
+            touches: &touches,
+            now: clocks.wall,
+            boot: clocks.boot,
+        };
+        let mut looked = Looked { before: look.differences.clone(), ..Looked::default() };
         let dates = NextDates::after(self.ledger.statements(), time.now);
         let unsure = !self.keeper.ends.waiting.is_empty();
         let mut outcomes = Vec::new();
         let mut convergence = Convergence::Done;
         if !look.plan.is_empty() {
             convergence = Convergence::Observed;
-            if self.keeper.config.policy.mode == HostMode::Enforce {
+            if self.ledger.drift.is_contested(&looked.before, &at) {
+                convergence = Convergence::Retrying;
+            } else if self.keeper.config.policy.mode == HostMode::Enforce {
                 (outcomes, convergence) = self.apply(&look);
                 look = self.look(&time)?;
                 if !look.plan.is_empty() {
@@ -208,6 +227,11 @@ impl<'a, H: Host> Turn<'a, H> {
                 }
             }
         }
+        looked.after = std::mem::take(&mut look.differences);
+        looked.ungranted = std::mem::take(&mut look.ungranted);
+        let memory = self.ledger.drift.clone();
+        let drift = self.ledger.drift.take(&looked, &at);
+        self.unsaved |= self.ledger.drift != memory;
         // Counted from the end: what takes long must leave time for others.
         self.keeper.agenda = Agenda { looked: clocks::read().boot, dates, unsure };
         self.keeper.convergence = convergence;
@@ -219,16 +243,31 @@ impl<'a, H: Host> Turn<'a, H> {
             outcomes.iter().cloned().partition(|outcome| outcome.failure.is_some());
         let changed = look.findings != self.keeper.findings
             || !done.is_empty()
+            || !drift.is_empty()
             || failed != self.keeper.failed;
         self.keeper.findings.clone_from(&look.findings);
         self.keeper.failed = failed;
         let is_awaited = matches!(trigger, Trigger::Start | Trigger::Bundle);
-        let owed = !self.ledger.unreported.is_empty() || !self.keeper.untold.is_empty();
+        let owed = !self.ledger.unreported.is_empty()
+            || !self.keeper.untold.is_empty()
+            || !self.keeper.untold_drift.is_empty();
         if changed || is_awaited || owed {
             let findings = look.findings.into_iter().collect();
-            self.report(trigger, outcomes, convergence, findings);
+            self.report(trigger, outcomes, convergence, findings, drift);
         }
         Ok(())
+    }
+
+    /// Watches what is there by now, and returns who has been at what since the last time.
+    fn touches(&mut self) -> Vec<Touch> {
+        let Some(watch) = &mut self.keeper.watch else { return Vec::new() };
+        self.keeper.unwatched = watch.mark();
+        watch.touches()
+    }
+
+    /// Returns what is wanted here in one digest: while it stays the same, what differs is drift.
+    fn wanted(&self, desired: &DesiredState) -> Digest {
+        sha256(&[format!("{desired:?}\n{:?}", self.keeper.config.policy).as_bytes()])
     }
 
     /// Does a plan. What it will own is saved before anything is done, so that a crash in between
@@ -311,13 +350,20 @@ impl<'a, H: Host> Turn<'a, H> {
             subject: number.to_string(),
             detail: "it lies in the spool and cannot be read: nobody else will have it".to_owned(),
         }));
+        findings.extend(self.keeper.unwatched.iter().map(|(path, why)| Finding {
+            kind: "unwatched".to_owned(),
+            subject: path.clone(),
+            detail: format!("changes are found by the scan now and then only: {why}"),
+        }));
         findings.extend(self.unproved(&circumstances));
         findings.extend(ends.findings(time));
         findings.extend(self.no_room());
         self.unsaved |= ends.ended != self.ledger.passed;
         self.ledger.passed.clone_from(&ends.ended);
         self.keeper.ends = ends;
-        Ok(Look { desired, plan, findings })
+        let differences = difference::differences(&observed, &self.ledger.ownership, &plan);
+        let ungranted = ungranted(&observed, &self.ledger.ownership);
+        Ok(Look { desired, plan, findings, differences, ungranted })
     }
 
     /// Says so if no more revocations of the controller's own key are kept here.

@@ -11,6 +11,7 @@ mod access;
 mod adopting;
 mod answers;
 mod controller;
+mod drifting;
 mod existing;
 mod fields;
 mod fleet_hosts;

@@ -28,6 +28,8 @@ pub enum Event {
     Watch(u64),
     /// It brings a bundle.
     Deliver(Vec<u8>),
+    /// Somebody has changed something that is watched.
+    Changed,
     /// The configuration was read anew.
     Configured(Box<Result<Config, BadConfig>>),
 }

@@ -4,7 +4,9 @@
 //! following links.
 
 mod accounts;
+pub mod capability;
 pub mod clocks;
+mod culprit;
 pub mod examine;
 pub mod files;
 pub mod hangup;
@@ -31,8 +33,9 @@ pub mod state;
 mod sudo;
 pub mod timer;
 pub mod units;
+pub mod watch;
 
-use std::{collections::BTreeMap, error::Error, path::Path, sync::Arc};
+use std::{collections::BTreeMap, error::Error, io, path::Path, sync::Arc};
 
 use self::{
     files::{Dir, Faults, FileError},
@@ -117,6 +120,12 @@ impl Linux {
     /// Opens the machine only to look at it: another process may be half-way through a change.
     pub fn open_to_look() -> Result<Self, FileError> {
         Self::over(Path::new("/"), Programs::System, Arc::new(Faults::none()))
+    }
+
+    /// Makes ready to watch the machine. It takes `CAP_SYS_ADMIN` to be told who did something.
+    pub fn watch() -> io::Result<watch::Watch> {
+        let root = Dir::open(Path::new("/"), Arc::new(Faults::none())).map_err(io::Error::other)?;
+        watch::Watch::open(root)
     }
 
     /// Opens another root, where no program is run and a fault can be made to happen.

@@ -12,7 +12,7 @@ mod record;
 mod turn;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError},
@@ -20,6 +20,7 @@ use std::{
 
 use muster_proto::{
     crypto::{BadMachineKey, MachineKey},
+    drift::Drift,
     receipt::{Convergence, Finding, FindingKind, Outcome, Trigger},
     time::Timestamp,
 };
@@ -29,12 +30,14 @@ use crate::{
     clock::Clock,
     config::{BadConfig, Config},
     door::{Courier, Event},
+    drift::{What, memory::Rounds},
     ends::{Ends, NextDates},
     host::{
         Host, ObserveError, clocks,
         notify::Manager,
         state::{self, StateError},
         timer::Timer,
+        watch::Watch,
     },
     labels::HostLabels,
     leave,
@@ -113,6 +116,14 @@ pub struct Keeper<H> {
     untold: Vec<Outcome>,
     /// When the newest checkpoint was made that this keeper has had.
     heard: Timestamp,
+    /// Drift of which that is so.
+    untold_drift: Vec<Drift>,
+    /// Repairs that may have to be made again.
+    rounds: BTreeMap<What, Rounds>,
+    /// What is watched between two looks; nothing where the kernel does not let it.
+    watch: Option<Watch>,
+    /// What is not watched, and why.
+    unwatched: Vec<(String, String)>,
 }
 
 /// Reads the ledger, or says that this host has none.
@@ -159,7 +170,21 @@ impl<H: Host> Keeper<H> {
             unwritable: None,
             untold: Vec::new(),
             heard: Timestamp::default(),
+            untold_drift: Vec::new(),
+            rounds: BTreeMap::new(),
+            watch: None,
+            unwatched: Vec::new(),
         })
+    }
+
+    /// Has changes told by a watch.
+    pub fn watch(&mut self, watch: Watch) {
+        self.watch = Some(watch);
+    }
+
+    /// Says in each report why changes are found only by the scan now and then.
+    pub fn cannot_watch(&mut self, reason: String) {
+        self.unwatched = vec![("/".to_owned(), reason)];
     }
 
     /// Works until the door closes for good. The manager hears before and after each piece of work
@@ -192,6 +217,9 @@ impl<H: Host> Keeper<H> {
                     turn.load_labels();
                     turn.converge(trigger)
                 })?,
+                Work::Event(Event::Changed) => {
+                    self.turn(|turn| turn.converge(Trigger::Change))?;
+                }
                 Work::Event(Event::Configured(read)) => {
                     manager.reloading();
                     self.configure(*read);

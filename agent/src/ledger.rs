@@ -2,6 +2,7 @@
 //! signed time. One file, replaced whole; a state directory without it is not version zero but an
 //! error, since an agent that forgot would give again what was taken.
 
+mod drift;
 mod file;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,7 @@ use muster_proto::{
     trust::{Refused, TrustRoot},
 };
 
-use crate::{clock::Remembered, ends::Ended, ownership::Ownership};
+use crate::{clock::Remembered, drift::memory::Memory, ends::Ended, ownership::Ownership};
 
 /// Everything that the keeper remembers.
 #[derive(Clone, Debug)]
@@ -56,6 +57,8 @@ pub struct Ledger {
     /// Revocations that no receipt names yet: whoever waits for one must hear of it, though the
     /// keeper was stopped in between.
     pub unreported: BTreeSet<Id>,
+    /// What is told of drift already.
+    pub drift: Memory,
 }
 
 /// How many contradicting links are kept.
@@ -148,6 +151,7 @@ impl Ledger {
             evidence: Vec::new(),
             ended: BTreeMap::new(),
             unreported: BTreeSet::new(),
+            drift: Memory::default(),
         })
     }
 

@@ -14,6 +14,7 @@ pub mod config;
 pub mod courier;
 pub mod doctor;
 pub mod door;
+pub mod drift;
 pub mod ends;
 pub mod format;
 pub mod host;

@@ -15,7 +15,7 @@ use muster_agent::{
     doctor::{self, listing},
     door,
     host::{
-        self, Linux, clocks,
+        self, Linux, capability, clocks,
         examine::{self, Places},
         hangup,
         notify::Manager,
@@ -334,13 +334,27 @@ fn keep(cli: &Cli) -> Result<()> {
         bail!("the keeper must run as root");
     }
     let config = load_config(cli)?;
+    // Before there is any other thread, which would keep what is given up.
+    let watch = Linux::watch().context("cannot watch the account files");
+    capability::give_up_administration().context("cannot give up CAP_SYS_ADMIN")?;
     let account = peer::account(join::COURIER_ACCOUNT)?;
     let account = account.ok_or(join::JoinError::NoAccount)?;
     let host = Linux::open(config.policy.home_base.as_str())?;
     let mut keeper = Keeper::open(config, &cli.state.join("keeper"), host)?;
     // Nothing piles up in memory: a courier that brings more than is taken has to wait.
     let (sender, receiver) = mpsc::sync_channel(1);
-    let (waker, configurer) = (sender.clone(), sender.clone());
+    let (waker, configurer, watcher) = (sender.clone(), sender.clone(), sender.clone());
+    match watch.and_then(|watch| {
+        watch.start(move || watcher.send(door::Event::Changed).is_ok())?;
+        Ok(watch)
+    }) {
+        Ok(watch) => keeper.watch(watch),
+        Err(error) => {
+            let reason = host::chain(error.as_ref());
+            tracing::warn!(error = %reason, "changes are found by the scan now and then only");
+            keeper.cannot_watch(reason);
+        }
+    }
     // A full queue wakes the keeper as well.
     let wake =
         move || !matches!(waker.try_send(door::Event::Time), Err(TrySendError::Disconnected(_)));

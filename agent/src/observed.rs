@@ -6,7 +6,7 @@ use std::{
     ops::RangeInclusive,
 };
 
-use muster_proto::{desired::DesiredState, name::Login};
+use muster_proto::{desired::DesiredState, id::Digest, name::Login};
 
 use crate::{
     format::{Table, pwquality::Check, subid},
@@ -69,6 +69,8 @@ pub struct ObservedState {
     pub keys: BTreeMap<String, RootFile>,
     /// Our sudo files, by name; absent where there is no `/etc/sudoers.d`.
     pub sudo: Option<BTreeMap<String, RootFile>>,
+    /// The digests of sudo files that are not ours, by name; `sudoers` is `/etc/sudoers`.
+    pub foreign_sudo: BTreeMap<String, Digest>,
     /// The drop-in.
     pub drop_in: DropIn,
     /// Our drop-in for libpwquality, by its name.

@@ -109,6 +109,7 @@ mod tests {
             outcomes: Vec::new(),
             convergence: Convergence::Done,
             findings: Vec::new(),
+            drift: Vec::new(),
         }
     }
 

@@ -15,6 +15,7 @@ pub mod backup;
 pub mod change;
 mod cure;
 pub mod doctor;
+pub mod drift;
 pub mod follow;
 pub mod host;
 pub mod init;
@@ -103,6 +104,9 @@ enum Verb {
     /// Say who has access where, how, by what and until when, and who becomes root.
     #[command(subcommand)]
     Access(access::AccessVerb),
+    /// Say what hosts have come to be without any change. Exit code 3 if anything differs now.
+    #[command(subcommand)]
+    Drift(drift::DriftVerb),
     /// Take a user out everywhere: revoked at once, then removed.
     #[command(after_help = EXIT_CODES)]
     Offboard(offboard::OffboardArgs),
@@ -253,6 +257,7 @@ fn run(cli: Cli) -> Result<End> {
                 object::run(common, muster_proto::id::Kind::Assignment, &verb).await
             }
             Verb::Access(verb) => access::run(common, &verb).await,
+            Verb::Drift(verb) => drift::run(common, &verb).await,
             Verb::Offboard(args) => offboard::run(common, &args).await,
             Verb::Revoke(args) => revoke::run(common, &args).await,
             Verb::Host(verb) => host::run(common, &verb).await,

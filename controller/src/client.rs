@@ -1,5 +1,7 @@
 //! The operator's side of the operators' socket: domain types in and out, the wire only in here.
 
+mod drift;
+
 use std::path::{Path, PathBuf};
 
 use hyper_util::rt::TokioIo;
@@ -24,6 +26,8 @@ use crate::{
     host::{Decision, Measure, Verdict},
     preview::HostLabels,
 };
+
+pub use drift::{DriftWanted, Drifted};
 
 /// A connection to the controller.
 #[derive(Clone, Debug)]
@@ -262,6 +266,12 @@ impl Client {
         let request = wire::ReceiptsRequest { host: host.as_bytes().to_vec(), limit };
         let reply = self.inner.receipts(request).await?.into_inner();
         reply.receipts.into_iter().map(envelope).collect()
+    }
+
+    /// Asks where drift is told.
+    pub async fn drift(&mut self, wanted: &DriftWanted) -> Result<Drifted, ClientError> {
+        let reply = self.inner.drift(wanted.request()).await?.into_inner();
+        Drifted::read(reply)
     }
 
     /// Follows a link and revocations onto hosts.

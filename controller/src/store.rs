@@ -6,6 +6,7 @@
 mod certificates;
 mod copy;
 mod decisions;
+mod drift;
 mod fleet;
 mod history;
 mod hosts;
@@ -37,6 +38,7 @@ use crate::audit::{self, Frontier};
 
 pub use certificates::CertificateRefused;
 pub use copy::Damage;
+pub use drift::{DriftPage, DriftQuery, FoundDrift};
 pub use fleet::SentTo;
 pub use receipts::{FoundBreak, StoredReceipt, show_break};
 pub use tokens::{NewHost, Token, TokenRefused};

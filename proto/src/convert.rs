@@ -4,6 +4,7 @@
 
 mod bound;
 mod bundle;
+mod drift;
 mod grant;
 mod link;
 mod receipt;

@@ -18,6 +18,7 @@ pub mod crypto;
 pub mod derive;
 pub mod desired;
 pub mod directory;
+pub mod drift;
 pub mod envelope;
 pub mod id;
 pub mod key;

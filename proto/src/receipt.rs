@@ -8,6 +8,7 @@ pub use self::finding::{Finding, FindingKind, FindingWord, Shortfall};
 
 use crate::{
     crypto::MachinePublicKey,
+    drift::Drift,
     id::{Digest, HostId, Id},
     link::LinkRef,
     name::Line,
@@ -44,6 +45,8 @@ pub struct Receipt {
     pub convergence: Convergence,
     /// What was refused, found or could not be met.
     pub findings: Vec<Finding>,
+    /// What had come to differ without a bundle, and what became of it.
+    pub drift: Vec<Drift>,
 }
 
 /// Where a host stands, in its own unsigned words.
@@ -83,6 +86,8 @@ pub enum Trigger {
     Start,
     /// The scan now and then.
     Scan,
+    /// Somebody changed something that is watched.
+    Change,
 }
 
 /// What is left to do.

@@ -12,6 +12,7 @@ mod adopting;
 mod answers;
 mod controller;
 mod doctor;
+mod drifting;
 mod existing;
 mod fields;
 mod fleet_hosts;

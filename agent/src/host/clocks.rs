@@ -18,6 +18,15 @@ pub fn read() -> Clocks {
     }
 }
 
+/// Returns the time since some moment of this boot, for how long something takes.
+pub fn monotonic() -> Duration {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC);
+    time.map_or(Duration::ZERO, |time| {
+        let part = |part: i64| u64::try_from(part).unwrap_or_default();
+        Duration::from_secs(part(time.tv_sec())) + Duration::from_nanos(part(time.tv_nsec()))
+    })
+}
+
 /// Waits a moment after a connection could not be taken: what has run out, such as descriptors, is
 /// not there again at once, and asking without a pause would keep a processor busy.
 #[expect(clippy::disallowed_methods, reason = "a failing accept must not spin")]

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use muster_proto::name::Login;
+use muster_proto::{crypto::sha256, id::Digest, name::Login};
 use nix::sys::stat::FileStat;
 
 use crate::{
@@ -52,6 +52,7 @@ pub(super) fn observe(
         homes: homes(root, scope, &passwd),
         keys: root_files(root, ssh::KEYS_DIRECTORY, "", 0o644)?.unwrap_or_default(),
         sudo: root_files(root, sudoers::DIRECTORY, sudoers::PREFIX, 0o440)?,
+        foreign_sudo: foreign_sudo(root, &etc)?,
         drop_in: drop_in(root)?,
         password_policy: root_files(root, pwquality::DIRECTORY, pwquality::FILE, 0o644)?
             .unwrap_or_default(),
@@ -158,6 +159,32 @@ fn root_file(dir: &Dir, name: &str, mode: u32) -> Result<Option<RootFile>, FileE
         Err(FileError::Unsafe { .. }) => Ok(Some(RootFile { text: Vec::new(), sound: false })),
         Err(error) => Err(error),
     }
+}
+
+/// What sudo reads besides our files: it skips names with a dot or a `~` at their end.
+fn foreign_sudo(root: &Dir, etc: &Dir) -> Result<BTreeMap<String, Digest>, FileError> {
+    let mut found = BTreeMap::new();
+    let mut add = |dir: &Dir, name: String| -> Result<(), FileError> {
+        let content = match dir.read(&name) {
+            Ok(Some((text, _))) => sha256(&[&text]),
+            Ok(None) => return Ok(()),
+            // A link or another kind of file: sudo may follow it, root here does not.
+            Err(FileError::Unsafe { problem, .. }) => sha256(&[problem.as_bytes()]),
+            Err(error) => return Err(error),
+        };
+        found.insert(name, content);
+        Ok(())
+    };
+    add(etc, "sudoers".to_owned())?;
+    if let Some(dir) = root.walk(sudoers::DIRECTORY)? {
+        let is_read = |name: &String| {
+            !name.starts_with(sudoers::PREFIX) && !name.contains('.') && !name.ends_with('~')
+        };
+        for name in dir.names()?.into_iter().filter(is_read) {
+            add(&dir, name)?;
+        }
+    }
+    Ok(found)
 }
 
 fn drop_in(root: &Dir) -> Result<DropIn, FileError> {

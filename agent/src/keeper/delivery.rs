@@ -59,7 +59,7 @@ impl<H: Host> Turn<'_, H> {
         }
         let mut findings: Vec<Finding> = self.keeper.findings.iter().cloned().collect();
         findings.push(finding);
-        self.report(Trigger::Bundle, Vec::new(), self.keeper.convergence, findings);
+        self.report(Trigger::Bundle, Vec::new(), self.keeper.convergence, findings, Vec::new());
     }
 
     fn take(&mut self, mut bundle: VerifiedBundle) -> Result<(), KeeperError> {

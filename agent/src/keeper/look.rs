@@ -15,6 +15,7 @@ use muster_proto::{
 use super::{KeeperError, turn::Turn};
 use crate::{
     clock::Time,
+    drift::{Difference, difference::differences, ungranted::ungranted},
     ends,
     host::Host,
     ledger::MAX_ONLINE_REVOCATIONS,
@@ -27,6 +28,10 @@ pub(super) struct Look {
     pub(super) desired: DesiredState,
     pub(super) plan: Plan,
     pub(super) findings: BTreeSet<Finding>,
+    /// What the plan would put right, and what of Muster's it would not.
+    pub(super) differences: Vec<Difference>,
+    /// What nobody granted.
+    pub(super) ungranted: Vec<Difference>,
 }
 
 impl<H: Host> Turn<'_, H> {
@@ -87,13 +92,20 @@ impl<H: Host> Turn<'_, H> {
             subject: number.to_string(),
             detail: "it lies in the spool and cannot be read: nobody else will have it".to_owned(),
         }));
+        findings.extend(self.keeper.unwatched.iter().map(|(path, why)| Finding {
+            kind: FindingKind::Unwatched.into(),
+            subject: path.clone(),
+            detail: format!("changes are found by the scan now and then only: {why}"),
+        }));
         findings.extend(self.unproved(&circumstances));
         findings.extend(ends.findings(time));
         findings.extend(self.no_room());
         self.unsaved |= ends.ended != self.ledger.passed;
         self.ledger.passed.clone_from(&ends.ended);
         self.keeper.ends = ends;
-        Ok(Look { desired, plan, findings })
+        let differences = differences(&observed, &self.ledger.ownership, &plan);
+        let ungranted = ungranted(&observed, &self.ledger.ownership);
+        Ok(Look { desired, plan, findings, differences, ungranted })
     }
 
     /// Says so if no more revocations of the controller's own key are kept here.

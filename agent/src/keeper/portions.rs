@@ -1,7 +1,12 @@
 //! How much one receipt says, pure. A controller reads no receipt that is larger than an honest one,
 //! so what is more is told in several, and the longest text is cut.
 
-use muster_proto::receipt::{Finding, FindingKind, Outcome};
+use std::collections::VecDeque;
+
+use muster_proto::{
+    drift::Drift,
+    receipt::{Finding, FindingKind, Outcome},
+};
 
 /// The most outcomes, and the most findings, of one receipt.
 const MOST: usize = 4_096;
@@ -50,6 +55,30 @@ pub(super) fn findings(findings: Vec<Finding>) -> Vec<Finding> {
         });
     }
     shown
+}
+
+/// Parts drift, what is still to be told first, into what one receipt holds.
+pub(super) fn drift(untold: Vec<Drift>, new: Vec<Drift>) -> VecDeque<Vec<Drift>> {
+    let mut parts = VecDeque::new();
+    let (mut part, mut bytes) = (Vec::new(), 0);
+    for drift in untold.into_iter().chain(new) {
+        let drift = Drift {
+            subject: cut(drift.subject),
+            expected: cut(drift.expected),
+            found: cut(drift.found),
+            ..drift
+        };
+        let texts = [&drift.kind, &drift.subject, &drift.place, &drift.expected, &drift.found];
+        let size = texts.into_iter().map(String::len).sum::<usize>();
+        if part.len() == MOST || bytes + size > MOST_BYTES {
+            parts.push_back(std::mem::take(&mut part));
+            bytes = 0;
+        }
+        bytes += size;
+        part.push(drift);
+    }
+    parts.push_back(part);
+    parts
 }
 
 fn cut(text: String) -> String {

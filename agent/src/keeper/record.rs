@@ -5,6 +5,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use muster_proto::{
+    drift::Drift,
     id::Id,
     receipt::{Convergence, Finding, Outcome, Receipt, Standing, Trigger},
     time::Timestamp,
@@ -32,7 +33,9 @@ impl<H: Host> Turn<'_, H> {
         outcomes: Vec<Outcome>,
         convergence: Convergence,
         findings: Vec<Finding>,
+        drift: Vec<Drift>,
     ) {
+        let mut drifts = portions::drift(std::mem::take(&mut self.keeper.untold_drift), drift);
         let mut told = std::mem::take(&mut self.keeper.untold);
         // What is tried again while nothing can be written is one thing to tell.
         for outcome in outcomes {
@@ -51,11 +54,19 @@ impl<H: Host> Turn<'_, H> {
                 part,
                 Convergence::Retrying,
                 Vec::new(),
+                drifts.pop_front().unwrap_or_default(),
             ));
+        }
+        while drifts.len() > 1 {
+            let part = drifts.pop_front().unwrap_or_default();
+            let nothing = BTreeSet::new();
+            let retrying = Convergence::Retrying;
+            self.tell(trigger, nothing, Vec::new(), retrying, Vec::new(), part);
         }
         let revocations = std::mem::take(&mut self.ledger.unreported);
         let findings = portions::findings(findings);
-        let left = self.tell(trigger, revocations, last, convergence, findings);
+        let drift = drifts.pop_front().unwrap_or_default();
+        let left = self.tell(trigger, revocations, last, convergence, findings, drift);
         self.keeper.untold = [untold, left].concat();
     }
 
@@ -81,6 +92,7 @@ impl<H: Host> Turn<'_, H> {
         outcomes: Vec<Outcome>,
         convergence: Convergence,
         findings: Vec<Finding>,
+        drift: Vec<Drift>,
     ) -> Vec<Outcome> {
         let (number, previous) =
             self.ledger.receipt.map_or((1, None), |(number, digest)| (number + 1, Some(digest)));
@@ -98,12 +110,14 @@ impl<H: Host> Turn<'_, H> {
             outcomes,
             convergence,
             findings,
+            drift,
         };
         if let Ok(envelope) = self.spool(&receipt) {
             self.tell_receipt(number, &envelope);
             return Vec::new();
         }
         self.ledger.unreported.extend(receipt.revocations);
+        self.keeper.untold_drift.extend(receipt.drift);
         receipt.outcomes
     }
 

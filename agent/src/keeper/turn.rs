@@ -5,13 +5,16 @@
 use std::path::Path;
 
 use muster_proto::{
-    desired::Account,
+    crypto::sha256,
+    desired::{Account, DesiredState},
+    id::Digest,
     receipt::{Convergence, HostMode, Outcome, Trigger},
 };
 
 use super::{Agenda, Keeper, KeeperError, load_ledger, look::Look};
 use crate::{
     apply::{self, Reach},
+    drift::{self, Touch, memory::Looked},
     ends::NextDates,
     host::{Host, clocks},
     ledger::Ledger,
@@ -33,12 +36,14 @@ impl<'a, H: Host> Turn<'a, H> {
     pub(super) fn begin(keeper: &'a mut Keeper<H>) -> Result<Self, KeeperError> {
         let unwritten = keeper.unwritten.take();
         let unsaved = unwritten.is_some();
-        let ledger = unwritten.map_or_else(|| load_ledger(&keeper.directory), Ok)?;
+        let mut ledger = unwritten.map_or_else(|| load_ledger(&keeper.directory), Ok)?;
+        ledger.drift.rounds = std::mem::take(&mut keeper.rounds);
         Ok(Self { keeper, ledger, unsaved })
     }
 
     /// Writes down what is not written down yet, and remembers what cannot be.
     pub(super) fn end(mut self) {
+        self.keeper.rounds = std::mem::take(&mut self.ledger.drift.rounds);
         if self.unsaved && self.save().is_err() {
             self.keeper.unwritten = Some(self.ledger);
         }
@@ -80,14 +85,25 @@ impl<'a, H: Host> Turn<'a, H> {
     pub(super) fn converge(&mut self, trigger: Trigger) -> Result<(), KeeperError> {
         let clocks = clocks::read();
         let time = self.keeper.clock.read(clocks);
+        let touches = self.touches();
         let mut look = self.look(&time)?;
+        let at = drift::memory::Circumstances {
+            wanted: self.wanted(&look.desired),
+            mode: self.keeper.config.policy.mode,
+            touches: &touches,
+            now: clocks.wall,
+            boot: clocks.boot,
+        };
+        let mut looked = Looked { before: look.differences.clone(), ..Looked::default() };
         let dates = NextDates::after(self.ledger.statements(), time.now);
         let unsure = !self.keeper.ends.waiting.is_empty();
         let mut outcomes = Vec::new();
         let mut convergence = Convergence::Done;
         if !look.plan.is_empty() {
             convergence = Convergence::Observed;
-            if self.keeper.config.policy.mode == HostMode::Enforce {
+            if self.ledger.drift.is_contested(&looked.before, &at) {
+                convergence = Convergence::Retrying;
+            } else if self.keeper.config.policy.mode == HostMode::Enforce {
                 (outcomes, convergence) = self.apply(&look);
                 look = self.look(&time)?;
                 if !look.plan.is_empty() {
@@ -95,6 +111,11 @@ impl<'a, H: Host> Turn<'a, H> {
                 }
             }
         }
+        looked.after = std::mem::take(&mut look.differences);
+        looked.ungranted = std::mem::take(&mut look.ungranted);
+        let memory = self.ledger.drift.clone();
+        let drift = self.ledger.drift.take(&looked, &at);
+        self.unsaved |= self.ledger.drift != memory;
         // Counted from the end: what takes long must leave time for others.
         self.keeper.agenda = Agenda { looked: clocks::read().boot, dates, unsure };
         self.keeper.convergence = convergence;
@@ -106,16 +127,31 @@ impl<'a, H: Host> Turn<'a, H> {
             outcomes.iter().cloned().partition(|outcome| outcome.failure.is_some());
         let changed = look.findings != self.keeper.findings
             || !done.is_empty()
+            || !drift.is_empty()
             || failed != self.keeper.failed;
         self.keeper.findings.clone_from(&look.findings);
         self.keeper.failed = failed;
         let is_awaited = matches!(trigger, Trigger::Start | Trigger::Bundle);
-        let owed = !self.ledger.unreported.is_empty() || !self.keeper.untold.is_empty();
+        let owed = !self.ledger.unreported.is_empty()
+            || !self.keeper.untold.is_empty()
+            || !self.keeper.untold_drift.is_empty();
         if changed || is_awaited || owed {
             let findings = look.findings.into_iter().collect();
-            self.report(trigger, outcomes, convergence, findings);
+            self.report(trigger, outcomes, convergence, findings, drift);
         }
         Ok(())
+    }
+
+    /// Watches what is there by now, and returns who has been at what since the last time.
+    fn touches(&mut self) -> Vec<Touch> {
+        let Some(watch) = &mut self.keeper.watch else { return Vec::new() };
+        self.keeper.unwatched = watch.mark();
+        watch.touches()
+    }
+
+    /// Returns what is wanted here in one digest: while it stays the same, what differs is drift.
+    fn wanted(&self, desired: &DesiredState) -> Digest {
+        sha256(&[format!("{desired:?}\n{:?}", self.keeper.config.policy).as_bytes()])
     }
 
     /// Does a plan. What it will own is saved before anything is done, so that a crash in between

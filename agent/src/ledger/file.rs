@@ -15,7 +15,7 @@ use muster_proto::{
 };
 use prost::Message;
 
-use super::{BadLedger, Kept, Known, Ledger, Signer};
+use super::{BadLedger, Kept, Known, Ledger, Signer, drift::FileDrift};
 use crate::{
     clock::Remembered,
     format::OldLine,
@@ -71,6 +71,8 @@ struct File {
     unreported: Vec<Vec<u8>>,
     #[prost(bytes = "vec", repeated, tag = "23")]
     online_revocations: Vec<Vec<u8>>,
+    #[prost(message, optional, tag = "24")]
+    drift: Option<FileDrift>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -237,6 +239,7 @@ impl Ledger {
         ledger.evidence = file.evidence;
         ledger.ended = revisions(&file.ended)?;
         ledger.passed = revisions(&file.passed)?;
+        ledger.drift = file.drift.unwrap_or_default().memory()?;
         for id in &file.unreported {
             ledger.unreported.insert(Id::parse(id)?);
         }
@@ -288,6 +291,7 @@ impl Ledger {
             said_time: self.time.said.0,
             passed: file_revisions(&self.passed),
             unreported: self.unreported.iter().map(|id| id.as_bytes().to_vec()).collect(),
+            drift: Some(FileDrift::from(&self.drift)),
         }
         .encode_to_vec()
     }

@@ -31,6 +31,7 @@ fn the_oldest_receipt_goes_when_there_is_one_more_than_the_spool_holds() {
             outcomes: Vec::new(),
             convergence: Convergence::Done,
             findings: Vec::new(),
+            drift: Vec::new(),
         };
         spool.store(&receipt, &key).unwrap();
     };

@@ -1,6 +1,7 @@
 //! The operators' service, over the Unix socket. What decides anything on a host is signed on the
 //! operator's side; here it is checked again, stored and passed on.
 
+mod drift;
 mod hosts;
 
 use std::pin::Pin;
@@ -175,6 +176,14 @@ impl Operators for OperatorsApi {
         let receipts = receipts.map_err(|error| internal(&error))?;
         let receipts = receipts.iter().map(wire::Envelope::from).collect();
         Ok(Response::new(wire::ReceiptsReply { receipts }))
+    }
+
+    async fn drift(
+        &self,
+        request: Request<wire::DriftRequest>,
+    ) -> Result<Response<wire::DriftReply>, Status> {
+        let reply = drift::find(self.0.fleet.store(), request.into_inner()).await?;
+        Ok(Response::new(reply))
     }
 
     type FollowStream = Streamed<wire::HostProgress>;

@@ -167,6 +167,7 @@ impl Fleet {
             digest,
             floor: receipt.floor.map(|floor| floor.number),
             envelope: envelope.clone(),
+            drift: receipt.drift.clone(),
         });
         Ok(Some(receipt.into_inner()))
     }

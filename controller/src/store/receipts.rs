@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use muster_proto::{
+    drift::Drift,
     envelope::{Document, Envelope},
     id::{Digest, HostId},
 };
@@ -28,6 +29,8 @@ pub struct StoredReceipt {
     pub floor: Option<u64>,
     /// As it came.
     pub envelope: Envelope,
+    /// What it tells of drift.
+    pub drift: Vec<Drift>,
 }
 
 /// A receipt that does not fit, and what the log says of it.
@@ -108,6 +111,7 @@ impl Store {
             .execute(&mut *change.tx)
             .await
             .map_err(failed("store a receipt"))?;
+            change.insert_drift(host, receipt.number, &receipt.drift).await?;
         }
         change.commit().await
     }

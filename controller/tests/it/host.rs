@@ -152,6 +152,7 @@ impl Host {
             outcomes: Vec::new(),
             convergence: Convergence::Done,
             findings: Vec::new(),
+            drift: Vec::new(),
         };
         self.receipts = Some((number, receipt.digest()));
         Envelope::sign(&receipt, &self.key)

@@ -181,7 +181,13 @@ async fn hosts_come_back_as_they_were() {
     let receipts: Vec<StoredReceipt> = (1..=3)
         .map(|number| {
             let envelope = host.receipt();
-            StoredReceipt { number, digest: envelope.digest(), floor: Some(1), envelope }
+            StoredReceipt {
+                number,
+                digest: envelope.digest(),
+                floor: Some(1),
+                envelope,
+                drift: Vec::new(),
+            }
         })
         .collect();
     store.add_receipts(host.id(), &receipts[..2], &[]).await.unwrap();

@@ -3,6 +3,7 @@
 use super::{Fault, digest_bytes, known, some_digest};
 use crate::{
     crypto::MachinePublicKey,
+    drift::Drift,
     id::{Digest, Id},
     link::LinkRef,
     name::{Line, Words},
@@ -33,6 +34,7 @@ impl TryFrom<wire::Receipt> for Receipt {
                 wire::Trigger::Time => Trigger::Time,
                 wire::Trigger::Start => Trigger::Start,
                 wire::Trigger::Scan => Trigger::Scan,
+                wire::Trigger::Change => Trigger::Change,
                 wire::Trigger::Unspecified => return Err(Fault::Missing("trigger")),
             },
             revocations: revocations?,
@@ -51,6 +53,7 @@ impl TryFrom<wire::Receipt> for Receipt {
                     Finding { kind, subject: f.subject, detail: f.detail }
                 })
                 .collect(),
+            drift: wire.drift.into_iter().map(Drift::try_from).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -111,6 +114,7 @@ impl From<&Receipt> for wire::Receipt {
                 Trigger::Time => wire::Trigger::Time,
                 Trigger::Start => wire::Trigger::Start,
                 Trigger::Scan => wire::Trigger::Scan,
+                Trigger::Change => wire::Trigger::Change,
             }
             .into(),
             revocations: receipt.revocations.iter().map(|id| id.as_bytes().to_vec()).collect(),
@@ -122,6 +126,7 @@ impl From<&Receipt> for wire::Receipt {
             }
             .into(),
             findings: findings.collect(),
+            drift: receipt.drift.iter().map(wire::Drift::from).collect(),
         }
     }
 }

@@ -7,6 +7,7 @@ use muster_proto::{
     bundle::Bundle,
     crypto::{pae, sha256},
     desired::{AccountGrant, Entitlement, Grant, UnixGroupGrant},
+    drift::{Culprit, Drift, Response, Severity},
     envelope::{Document, Envelope},
     id::Kind,
     link::{
@@ -166,6 +167,27 @@ fn grants(statements: &[Statement]) -> Vec<Sample> {
     kinds.into_iter().map(|(name, e)| sample(&format!("held-grant-{name}"), &grant(e))).collect()
 }
 
+fn drift() -> Drift {
+    Drift {
+        kind: "account-changed".to_owned(),
+        subject: "bob".to_owned(),
+        place: "shell".to_owned(),
+        expected: "/bin/bash".to_owned(),
+        found: "/bin/sh".to_owned(),
+        since: START,
+        severity: Severity::Low,
+        response: Response::Repaired,
+        rounds: 1,
+        culprit: Some(Culprit {
+            pid: 42,
+            program: "usermod".to_owned(),
+            command: "usermod -s /bin/sh bob".to_owned(),
+            login: "ops".to_owned(),
+            unit: "session-3.scope".to_owned(),
+        }),
+    }
+}
+
 pub fn samples() -> Vec<Sample> {
     let mut world = staffed(Shape::Two);
     let host = Host::new(&world, "db1");
@@ -235,8 +257,11 @@ pub fn samples() -> Vec<Sample> {
             subject: "bob".to_owned(),
             detail: "a key by hand".to_owned(),
         }],
+        drift: Vec::new(),
     };
     found.push(sample("receipt", &receipt));
+    let drifted = Receipt { trigger: Trigger::Change, drift: vec![drift()], ..receipt };
+    found.push(sample("receipt-drift", &drifted));
     let enrolment = Enrolment {
         lineage,
         keeper_key: machine("db1").public(),

@@ -70,6 +70,7 @@ pub fn receipt(world: &World, host: Digest) -> Receipt {
         outcomes: Vec::new(),
         convergence: Convergence::Done,
         findings: Vec::new(),
+        drift: Vec::new(),
     }
 }
 

@@ -17,7 +17,7 @@ while :; do
     exec systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$2" \
       --machine="$1" --hostname="$1" --network-namespace-path="/run/netns/$1" \
       --link-journal=no --resolv-conf=off --timezone=off --console=read-only \
-      --capability=CAP_BPF --system-call-filter=bpf
+      --capability=CAP_BPF --system-call-filter="bpf fanotify_init fanotify_mark"
   ) || status=$?
   # What systemd-nspawn says when the host wants to be started again.
   [ "$status" -eq 133 ] || exit "$status"

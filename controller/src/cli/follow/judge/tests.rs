@@ -53,6 +53,7 @@ fn receipt(key: &MachineKey) -> Receipt {
         outcomes: Vec::new(),
         convergence: Convergence::Done,
         findings: Vec::new(),
+        drift: Vec::new(),
     }
 }
 

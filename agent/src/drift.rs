@@ -1,0 +1,109 @@
+//! Drift: what a host has come to be without any bundle. Pure. What differs is read off the plan that
+//! would put it right ([`difference`]), so that what is told and what is repaired are one thing; what
+//! nobody granted is read off the account files ([`ungranted`]); [`memory`] knows what was told
+//! already, and which repair somebody undoes each time.
+
+pub mod difference;
+pub mod memory;
+pub mod ungranted;
+
+use muster_proto::drift::{Culprit, DriftKind, Severity};
+
+/// A difference, whoever made it and whatever is done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Which one it is.
+    pub what: What,
+    /// What was expected.
+    pub expected: String,
+    /// What was found.
+    pub found: String,
+    /// How grave it is.
+    pub severity: Severity,
+}
+
+/// Which difference: there is one of each on a host at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct What {
+    /// Its word.
+    pub kind: DriftKind,
+    /// The login, Unix group, role or file concerned.
+    pub subject: String,
+    /// Which field of it, which Unix group or which file; empty where there is only one.
+    pub place: String,
+}
+
+/// A place that is watched. Where something differs says in which of them somebody was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// The account files, sudoers and nsswitch.conf.
+    Etc,
+    /// sudo's directory.
+    Sudoers,
+    /// sshd's configuration.
+    Ssh,
+    /// The drop-ins of that.
+    SshDropIns,
+    /// Muster's key files.
+    Keys,
+    /// Crontabs.
+    Crontabs,
+    /// At jobs.
+    AtJobs,
+    /// Who lingers.
+    Linger,
+}
+
+/// Somebody was at a file that is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Touch {
+    /// Where.
+    pub place: Place,
+    /// The file's name there.
+    pub name: String,
+    /// Who, as far as it is known.
+    pub culprit: Option<Culprit>,
+}
+
+impl What {
+    /// Names a difference.
+    pub fn new(kind: DriftKind, subject: impl Into<String>, place: impl Into<String>) -> Self {
+        Self { kind, subject: subject.into(), place: place.into() }
+    }
+
+    /// Says whether whoever was there may have made it.
+    fn is_touched(&self, touch: &Touch) -> bool {
+        let Touch { place, name, .. } = touch;
+        match self.kind {
+            DriftKind::AccountChanged
+            | DriftKind::AccountMissing
+            | DriftKind::AccountNew
+            | DriftKind::AccountUnlocked
+            | DriftKind::UidZero => {
+                *place == Place::Etc && matches!(name.as_str(), "passwd" | "shadow")
+            }
+            DriftKind::MemberAdded | DriftKind::MemberMissing | DriftKind::UnixGroupChanged => {
+                *place == Place::Etc && matches!(name.as_str(), "group" | "gshadow" | "passwd")
+            }
+            DriftKind::JobsBack => match place {
+                Place::Crontabs | Place::Linger => *name == self.subject,
+                Place::AtJobs => true,
+                _ => false,
+            },
+            DriftKind::KeysChanged => *place == Place::Keys && *name == self.subject,
+            DriftKind::Sshd => matches!(place, Place::Ssh | Place::SshDropIns),
+            DriftKind::SudoChanged => *place == Place::Sudoers && name.ends_with(&self.subject),
+            DriftKind::SudoForeign => {
+                (*place == Place::Sudoers && *name == self.subject)
+                    || (*place == Place::Etc && name == "sudoers" && self.subject == "sudoers")
+            }
+            DriftKind::HomeMissing | DriftKind::PasswordPolicy | DriftKind::Running => false,
+        }
+    }
+
+    /// Returns who was the last at what it concerns, if anybody is known to have been.
+    pub fn culprit<'a>(&self, touches: impl IntoIterator<Item = &'a Touch>) -> Option<&'a Culprit> {
+        let touched = touches.into_iter().filter(|touch| self.is_touched(touch));
+        touched.last().and_then(|touch| touch.culprit.as_ref())
+    }
+}

@@ -1,0 +1,189 @@
+use super::*;
+
+const WANTED: &[u8] = b"wanted";
+
+fn found(subject: &str, found: &str) -> Difference {
+    Difference {
+        what: What::new(DriftKind::AccountChanged, subject, "shell"),
+        expected: "/bin/bash".to_owned(),
+        found: found.to_owned(),
+        severity: Severity::Medium,
+    }
+}
+
+fn foreign(found: &str) -> Difference {
+    Difference {
+        what: What::new(DriftKind::SudoForeign, "extra", ""),
+        expected: String::new(),
+        found: found.to_owned(),
+        severity: Severity::Critical,
+    }
+}
+
+struct Host {
+    memory: Memory,
+    wanted: Digest,
+    mode: HostMode,
+    boot: u64,
+}
+
+impl Host {
+    /// One that has been looked at once and was as it should be.
+    fn settled(mode: HostMode) -> Self {
+        let mut host =
+            Self { memory: Memory::default(), wanted: sha256(&[WANTED]), mode, boot: 1_000 };
+        assert_eq!(host.look(&[], &[]), [""; 0]);
+        host
+    }
+
+    fn at<'a>(&self, touches: &'a [Touch]) -> Circumstances<'a> {
+        let (wanted, mode, boot) = (self.wanted, self.mode, self.boot);
+        Circumstances { wanted, mode, touches, now: Timestamp(boot), boot }
+    }
+
+    fn take(&mut self, looked: &Looked, touches: &[Touch]) -> Vec<Drift> {
+        let (mut memory, at) = (self.memory.clone(), self.at(touches));
+        let told = memory.take(looked, &at);
+        self.memory = memory;
+        self.boot += 1;
+        told
+    }
+
+    /// A look that found some differences and left some.
+    fn look(&mut self, before: &[Difference], after: &[Difference]) -> Vec<String> {
+        let looked =
+            Looked { before: before.to_vec(), after: after.to_vec(), ungranted: Vec::new() };
+        words(&self.take(&looked, &[]))
+    }
+
+    fn see(&mut self, ungranted: &[Difference]) -> Vec<String> {
+        let looked = Looked { ungranted: ungranted.to_vec(), ..Looked::default() };
+        words(&self.take(&looked, &[]))
+    }
+}
+
+fn words(told: &[Drift]) -> Vec<String> {
+    let words = |one: &Drift| {
+        let Drift { subject, found, since, rounds, .. } = one;
+        format!("{subject} {found} {} since {} round {rounds}", one.response.as_str(), since.0)
+    };
+    told.iter().map(words).collect()
+}
+
+#[test]
+fn what_is_put_right_is_told_once_with_each_time_that_it_comes_again() {
+    let mut host = Host::settled(HostMode::Enforce);
+    let changed = [found("ana", "/bin/sh")];
+    assert_eq!(host.look(&changed, &[]), ["ana /bin/sh repaired since 1001 round 1"]);
+    assert_eq!(host.look(&[], &[]), [""; 0]);
+    assert_eq!(host.look(&changed, &[]), ["ana /bin/sh repaired since 1003 round 2"]);
+}
+
+#[test]
+fn what_is_only_observed_is_told_when_it_comes_when_it_is_another_and_when_it_goes() {
+    let mut host = Host::settled(HostMode::Observe);
+    let (one, two) = ([found("ana", "/bin/sh")], [found("ana", "/bin/zsh")]);
+    assert_eq!(host.look(&one, &one), ["ana /bin/sh reported since 1001 round 0"]);
+    assert_eq!(host.look(&one, &one), [""; 0]);
+    assert_eq!(host.look(&two, &two), ["ana /bin/zsh reported since 1001 round 0"]);
+    assert_eq!(host.look(&[], &[]), ["ana /bin/zsh gone since 1001 round 0"]);
+    assert_eq!(host.look(&[], &[]), [""; 0]);
+}
+
+#[test]
+fn what_a_bundle_leaves_undone_is_no_drift_until_it_is_another() {
+    let mut host = Host::settled(HostMode::Observe);
+    host.wanted = sha256(&[b"something else"]);
+    let left = [found("ana", "/bin/sh")];
+    assert_eq!(host.look(&left, &left), [""; 0]);
+    assert_eq!(host.look(&left, &left), [""; 0]);
+    let other = [found("ana", "/bin/zsh")];
+    assert_eq!(host.look(&other, &other), ["ana /bin/zsh reported since 1003 round 0"]);
+    // Once it has gone, its return is drift.
+    let mut host = Host::settled(HostMode::Observe);
+    host.wanted = sha256(&[b"something else"]);
+    assert_eq!(host.look(&left, &left), [""; 0]);
+    assert_eq!(host.look(&[], &[]), [""; 0]);
+    assert_eq!(host.look(&left, &left), ["ana /bin/sh reported since 1003 round 0"]);
+}
+
+#[test]
+fn what_differs_while_a_bundle_comes_stays_told_and_is_not_told_again() {
+    let mut host = Host::settled(HostMode::Enforce);
+    let changed = [found("ana", "/bin/sh")];
+    assert_eq!(host.look(&changed, &changed), ["ana /bin/sh failed since 1001 round 0"]);
+    host.wanted = sha256(&[b"something else"]);
+    assert_eq!(host.look(&changed, &changed), [""; 0]);
+    assert_eq!(host.look(&changed, &[]), ["ana /bin/sh repaired since 1001 round 1"]);
+}
+
+#[test]
+fn whoever_undoes_each_repair_is_told_as_a_fight_and_left_alone_for_a_while() {
+    let mut host = Host::settled(HostMode::Enforce);
+    let changed = [found("ana", "/bin/sh")];
+    for round in 1..=MOST_ROUNDS {
+        assert!(!host.memory.is_contested(&changed, &host.at(&[])), "round {round}");
+        assert_eq!(host.look(&changed, &[]).len(), 1);
+    }
+    let last = host.boot - 1;
+    assert!(host.memory.is_contested(&changed, &host.at(&[])));
+    let told = host.look(&changed, &changed);
+    assert_eq!(told, ["ana /bin/sh contested since 1004 round 3"]);
+    assert_eq!(host.look(&changed, &changed), [""; 0]);
+    // Something else is put right all the same, and this with it.
+    let more = [changed[0].clone(), found("bob", "/bin/sh")];
+    assert!(!host.memory.is_contested(&more, &host.at(&[])));
+    host.boot = last + CALM_SECONDS;
+    assert!(host.memory.is_contested(&changed, &host.at(&[])));
+    host.boot += 1;
+    assert!(!host.memory.is_contested(&changed, &host.at(&[])));
+    // It is the same fight if it comes again soon, and another one if not.
+    assert_eq!(host.look(&changed, &[]), ["ana /bin/sh repaired since 1004 round 4"]);
+    assert!(host.memory.is_contested(&changed, &host.at(&[])));
+    host.boot += CALM_SECONDS + 1;
+    let now = host.boot;
+    assert_eq!(host.look(&changed, &[]), [format!("ana /bin/sh repaired since {now} round 1")]);
+}
+
+#[test]
+fn what_nobody_granted_is_told_unless_it_was_there_at_the_first_look() {
+    let mut host = Host::settled(HostMode::Enforce);
+    let mut old = Memory::default();
+    let looked = Looked { ungranted: vec![foreign("1")], ..Looked::default() };
+    assert_eq!(old.take(&looked, &host.at(&[])), []);
+    host.memory = old;
+    assert_eq!(host.see(&[foreign("1")]), [""; 0]);
+    // Another content is another thing.
+    assert_eq!(host.see(&[foreign("2")]), ["extra 2 reported since 1002 round 0"]);
+    assert_eq!(host.see(&[foreign("2")]), [""; 0]);
+    assert_eq!(host.see(&[]), ["extra 2 gone since 1002 round 0"]);
+    assert_eq!(host.see(&[foreign("1")]), ["extra 1 reported since 1005 round 0"]);
+}
+
+#[test]
+fn the_last_who_was_there_did_it() {
+    let mut host = Host::settled(HostMode::Observe);
+    let touch = |place, name: &str, pid| Touch {
+        place,
+        name: name.to_owned(),
+        culprit: Some(Culprit { pid, ..Culprit::default() }),
+    };
+    let touches = [
+        touch(super::super::Place::Etc, "passwd", 1),
+        touch(super::super::Place::Etc, "passwd", 2),
+        touch(super::super::Place::Etc, "group", 3),
+        touch(super::super::Place::Keys, "ana", 4),
+    ];
+    let looked = Looked {
+        before: vec![found("ana", "x")],
+        after: vec![found("ana", "x")],
+        ungranted: Vec::new(),
+    };
+    let told = host.take(&looked, &touches);
+    assert_eq!(told[0].culprit.as_ref().map(|culprit| culprit.pid), Some(2));
+    // Who was there and is not known is not somebody else.
+    let mut host = Host::settled(HostMode::Observe);
+    let unknown = Touch { culprit: None, ..touches[0].clone() };
+    let told = host.take(&looked, &[touches[0].clone(), unknown]);
+    assert_eq!(told[0].culprit, None);
+}

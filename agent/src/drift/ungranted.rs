@@ -1,0 +1,119 @@
+//! What nobody granted, read off a host's own files: accounts that are not Muster's and can log in,
+//! others with uid 0, members of Unix groups that are as good as root, sudo files of others. Muster
+//! owns none of it and so only tells it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_proto::{
+    drift::{DriftKind, Severity},
+    name::Login,
+    privilege::root_equivalence,
+};
+
+use super::{Difference, What};
+use crate::{
+    format::{
+        Entry, group, passwd,
+        shadow::{self, Password},
+    },
+    observed::ObservedState,
+    ownership::Ownership,
+};
+
+/// Returns what is on a host that no statement gave.
+pub fn ungranted(observed: &ObservedState, ownership: &Ownership) -> Vec<Difference> {
+    let ours: BTreeSet<&str> = ownership.accounts.keys().map(Login::as_str).collect();
+    let mut found = Vec::new();
+    for entry in observed.passwd.entries() {
+        let Some(login) = entry.text(0) else { continue };
+        found.extend(uid_zero(login, entry));
+        if !ours.contains(login) && can_log_in(entry) {
+            found.push(account(observed, login, entry));
+        }
+    }
+    found.extend(members(observed, ownership));
+    found.extend(observed.foreign_sudo.iter().map(|(name, content)| Difference {
+        what: What::new(DriftKind::SudoForeign, name, ""),
+        expected: String::new(),
+        found: format!("content {}", content.short()),
+        severity: Severity::Critical,
+    }));
+    found
+}
+
+fn uid_zero(login: &str, entry: Entry<'_>) -> Option<Difference> {
+    let another = login != "root" && entry.number(passwd::UID) == Some(0);
+    another.then(|| Difference {
+        what: What::new(DriftKind::UidZero, login, ""),
+        expected: "root alone has uid 0".to_owned(),
+        found: "uid 0".to_owned(),
+        severity: Severity::Critical,
+    })
+}
+
+/// Somebody may get in whose account has a shell that takes commands. Whether he has a key or a
+/// password is told, and may change the next moment.
+fn can_log_in(entry: Entry<'_>) -> bool {
+    let shell = entry.text(passwd::SHELL).unwrap_or_default();
+    let name = shell.rsplit('/').next().unwrap_or_default();
+    !matches!(name, "nologin" | "false" | "true" | "sync" | "shutdown" | "halt")
+}
+
+fn account(observed: &ObservedState, login: &str, entry: Entry<'_>) -> Difference {
+    let password = match observed.shadow.get(login) {
+        None => "no line in shadow",
+        Some(line) => match Password::of(line.field(shadow::PASSWORD)) {
+            Password::Locked => "locked password",
+            Password::Impossible => "no password",
+            Password::Empty => "an empty password",
+            Password::Set => "a password",
+        },
+    };
+    let text = |field| String::from_utf8_lossy(entry.field(field)).into_owned();
+    Difference {
+        what: What::new(DriftKind::AccountNew, login, ""),
+        expected: "no such account".to_owned(),
+        found: format!("uid {}, {}, {password}", text(passwd::UID), text(passwd::SHELL)),
+        severity: Severity::High,
+    }
+}
+
+/// Whoever is in a Unix group that is as good as root without Muster having put him there. What
+/// Muster owns is put right by the plan, and told with it.
+fn members(observed: &ObservedState, ownership: &Ownership) -> Vec<Difference> {
+    let mut by_gid: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
+    for entry in observed.passwd.entries() {
+        if let (Some(login), Some(gid)) = (entry.text(0), entry.number(passwd::GID)) {
+            by_gid.entry(gid).or_default().push(login);
+        }
+    }
+    let mut found = Vec::new();
+    for entry in observed.group.entries() {
+        let Some(name) = entry.text(0) else { continue };
+        let Some(why) = root_equivalence(name) else { continue };
+        let gid = entry.number(group::GID);
+        let primary = gid.and_then(|gid| by_gid.get(&gid)).into_iter().flatten().copied();
+        // A system account has its own Unix group, which is no gain.
+        let primary = primary.filter(|login| *login != name);
+        for login in group::members(entry).chain(primary) {
+            if login == "root" || is_given(ownership, login, name) {
+                continue;
+            }
+            found.push(Difference {
+                what: What::new(DriftKind::MemberAdded, login, name),
+                expected: "no member".to_owned(),
+                found: format!("a member, who {why}"),
+                severity: Severity::Critical,
+            });
+        }
+    }
+    found
+}
+
+fn is_given(ownership: &Ownership, login: &str, unix_group: &str) -> bool {
+    let own = ownership.accounts.iter().find(|(own, _)| own.as_str() == login);
+    own.is_some_and(|(_, own)| own.given.iter().any(|given| given.as_str() == unix_group))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+use muster_proto::{
+    crypto::sha256,
+    name::{Uid, UnixGroupName},
+    statement::{UnixGroupMode, UserKind},
+};
+
+use super::*;
+use crate::{
+    format::Table,
+    ownership::{Origin, OwnedAccount},
+};
+
+fn table(text: &str) -> Table {
+    Table::parse(text.as_bytes().to_vec()).unwrap()
+}
+
+#[test]
+fn all_that_nobody_granted_is_found_and_what_was_granted_is_not() {
+    let observed = ObservedState {
+        passwd: table(
+            "root:x:0:0::/root:/bin/bash\ntoor:x:0:0::/root:/usr/sbin/nologin\n\
+             sys:x:3:3::/:/usr/sbin/nologin\nana:x:2001:2001::/home/ana:/bin/bash\n\
+             bob:x:2002:27::/home/bob:/bin/sh\nempty:x:2003:2003::/:\n",
+        ),
+        shadow: table("bob:$y$x:1::::::\n"),
+        group: table("root:x:0:\nsys:x:3:\nsudo:x:27:ana\ndocker:x:99:ana,bob\nusers:x:100:bob\n"),
+        foreign_sudo: BTreeMap::from([("extra".to_owned(), sha256(&[b"x"]))]),
+        ..ObservedState::default()
+    };
+    let given = UnixGroupName::parse("docker").unwrap();
+    let ana = OwnedAccount {
+        uid: Uid::parse(2_001).unwrap(),
+        origin: Origin::Created,
+        kind: UserKind::Person,
+        mode: UnixGroupMode::AtLeast,
+        given: BTreeSet::from([given]),
+        sessions_owed: false,
+        locked_at: None,
+    };
+    let accounts = BTreeMap::from([(Login::parse("ana").unwrap(), ana)]);
+    let ownership = Ownership { accounts, ..Ownership::default() };
+    let found: BTreeSet<String> = ungranted(&observed, &ownership)
+        .iter()
+        .map(|one| {
+            let What { kind, subject, place } = &one.what;
+            format!("{} {subject} {place}", kind.as_str())
+        })
+        .collect();
+    let expected = [
+        "account-new bob ",
+        "account-new empty ",
+        "account-new root ",
+        "member-added ana sudo",
+        "member-added bob docker",
+        "member-added bob sudo",
+        "member-added toor root",
+        "sudo-foreign extra ",
+        "uid-zero toor ",
+    ];
+    assert_eq!(found, expected.map(str::to_owned).into());
+}
+
+#[test]
+fn a_new_account_is_told_with_the_ways_that_it_has_in() {
+    let observed = |shadow: &str| ObservedState {
+        passwd: table("bob:x:2002:2002::/home/bob:/bin/sh\n"),
+        shadow: table(shadow),
+        ..ObservedState::default()
+    };
+    for (shadow, word) in [
+        ("", "no line in shadow"),
+        ("bob:!:1\n", "locked password"),
+        ("bob:*:1\n", "no password"),
+        ("bob::1\n", "an empty password"),
+        ("bob:$y$x:1\n", "a password"),
+    ] {
+        let found = ungranted(&observed(shadow), &Ownership::default());
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].found, format!("uid 2002, /bin/sh, {word}"));
+    }
+}

@@ -1,0 +1,338 @@
+//! Watches what decides about access, and says who was at it (`fanotify(7)`). One group of marks for
+//! each place, so that an event tells its place by where it comes from and no file handle has to be
+//! resolved. Marks are on directories: whoever replaces a file makes a new one.
+//!
+//! A group that tells which process it was can be made only with `CAP_SYS_ADMIN`, so all are made at
+//! the start and the capability is given up right after. Marks need none.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags},
+    unistd::read,
+};
+
+use super::{
+    clocks, culprit,
+    files::{Dir, LEFTOVER},
+};
+use crate::drift::{Place, Touch};
+
+/// The directories of each place. Where one is on a system of another kind it is missing.
+const PLACES: &[(Place, &[&str])] = &[
+    (Place::Etc, &["etc"]),
+    (Place::Sudoers, &["etc/sudoers.d"]),
+    (Place::Ssh, &["etc/ssh"]),
+    (Place::SshDropIns, &["etc/ssh/sshd_config.d"]),
+    (Place::Keys, &["etc/ssh/muster-keys"]),
+    (Place::Crontabs, &["var/spool/cron/crontabs", "var/spool/cron/tabs", "var/spool/cron"]),
+    (Place::AtJobs, &["var/spool/cron/atjobs", "var/spool/at"]),
+    (Place::Linger, &["var/lib/systemd/linger"]),
+];
+
+/// Files of `/etc` itself that decide about access.
+const ETC: &[&str] =
+    &["passwd", "shadow", "group", "gshadow", "subuid", "subgid", "sudoers", "nsswitch.conf"];
+
+/// Touches that wait to be judged; of more than these the oldest are forgotten, and what they did is
+/// found by looking.
+const MOST_TOUCHES: usize = 1_024;
+
+/// For so long nobody has to have touched anything until the host is looked at: who changes an
+/// account writes several files.
+const QUIET: Duration = Duration::from_millis(40);
+
+/// But no longer than this is waited for that.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// So many looks are taken at once, and then one in each [`PACE`]: users can touch their crontabs as
+/// often as they like.
+const BURST: u32 = 20;
+
+/// How often the host is looked at when somebody never comes to rest.
+const PACE: Duration = Duration::from_secs(2);
+
+/// Bytes of stack for the thread that waits.
+const STACK: usize = 256 << 10;
+
+/// `FAN_REPORT_DFID_NAME`: events name the entry of the directory.
+const REPORT_NAMES: u32 = 0x0000_0c00;
+
+/// What is watched.
+#[derive(Debug)]
+pub struct Watch {
+    root: Dir,
+    groups: Arc<Vec<(Place, Fanotify)>>,
+    marked: BTreeMap<&'static str, (u64, u64)>,
+    touches: Arc<Mutex<VecDeque<Touch>>>,
+}
+
+impl Watch {
+    /// Makes the groups for a root; nothing is watched until [`Watch::mark`].
+    pub fn open(root: Dir) -> io::Result<Self> {
+        let flags = InitFlags::FAN_CLOEXEC | InitFlags::FAN_NONBLOCK | InitFlags::FAN_CLASS_NOTIF;
+        let flags = flags | InitFlags::from_bits_retain(REPORT_NAMES);
+        let group = |(place, _): &(Place, _)| -> io::Result<(Place, Fanotify)> {
+            Ok((*place, Fanotify::init(flags, EventFFlags::O_RDONLY)?))
+        };
+        let groups = PLACES.iter().map(group).collect::<io::Result<_>>()?;
+        let touches = Arc::new(Mutex::new(VecDeque::new()));
+        Ok(Self { root, groups: Arc::new(groups), marked: BTreeMap::new(), touches })
+    }
+
+    /// Begins to wait; `wake` is called when somebody has been at something and has come to rest, and
+    /// says whether anybody still listens.
+    pub fn start(&self, mut wake: impl FnMut() -> bool + Send + 'static) -> io::Result<()> {
+        let (groups, touches) = (Arc::clone(&self.groups), Arc::clone(&self.touches));
+        thread::Builder::new().name("watch".to_owned()).stack_size(STACK).spawn(move || {
+            let mut known = culprit::Known::default();
+            let mut pace = Pace::default();
+            while wait(&groups, None) {
+                let begun = clocks::monotonic();
+                if !take(&groups, &touches, &mut known) {
+                    continue;
+                }
+                let patience = pace.patience(begun);
+                loop {
+                    let waited = clocks::monotonic().saturating_sub(begun);
+                    if waited >= patience.most {
+                        break;
+                    }
+                    if wait(&groups, Some(QUIET)) {
+                        take(&groups, &touches, &mut known);
+                    } else if waited >= patience.least {
+                        break;
+                    }
+                }
+                if !wake() {
+                    return;
+                }
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Watches the directories that are there, also those that have taken the place of others.
+    /// Returns which of them cannot be watched, and why.
+    pub fn mark(&mut self) -> Vec<(String, String)> {
+        let mut unwatched = Vec::new();
+        for (place, paths) in PLACES {
+            let Some((_, group)) = self.groups.iter().find(|(own, _)| own == place) else {
+                continue;
+            };
+            for path in *paths {
+                match mark(group, &self.root, path, self.marked.get(path).copied()) {
+                    Ok(Some(marked)) => {
+                        self.marked.insert(path, marked);
+                    }
+                    Ok(None) => {
+                        self.marked.remove(path);
+                    }
+                    Err(why) => unwatched.push((format!("/{path}"), why)),
+                }
+            }
+        }
+        unwatched
+    }
+
+    /// Returns who has been at what since the last time.
+    pub fn touches(&self) -> Vec<Touch> {
+        let mut touches = self.touches.lock().unwrap_or_else(PoisonError::into_inner);
+        touches.drain(..).collect()
+    }
+}
+
+/// How many more looks may be taken at once.
+#[derive(Debug, Default)]
+struct Pace {
+    taken: u32,
+    /// Since boot, up to which looks were given back.
+    given: Duration,
+}
+
+impl Pace {
+    /// Takes a look, and returns how long to wait at most for quiet before it. Without a look left it
+    /// is waited all that time, quiet or not.
+    fn patience(&mut self, now: Duration) -> Patience {
+        while self.taken > 0 && now.saturating_sub(self.given) >= PACE {
+            self.taken -= 1;
+            self.given += PACE;
+        }
+        if self.taken == 0 {
+            self.given = now;
+        }
+        if self.taken < BURST {
+            self.taken += 1;
+            return Patience { least: Duration::ZERO, most: PATIENCE };
+        }
+        Patience { least: PACE, most: PACE }
+    }
+}
+
+/// How long somebody is waited for.
+#[derive(Debug, PartialEq, Eq)]
+struct Patience {
+    least: Duration,
+    most: Duration,
+}
+
+/// What happens to the entries of a directory, and to the directory itself.
+fn mask() -> MaskFlags {
+    MaskFlags::FAN_MODIFY
+        | MaskFlags::FAN_ATTRIB
+        | MaskFlags::FAN_CREATE
+        | MaskFlags::FAN_DELETE
+        | MaskFlags::FAN_MOVED_FROM
+        | MaskFlags::FAN_MOVED_TO
+        | MaskFlags::FAN_EVENT_ON_CHILD
+        | MaskFlags::FAN_ONDIR
+}
+
+/// Marks a directory unless it is the one that is marked; nothing if it is not there.
+fn mark(
+    group: &Fanotify,
+    root: &Dir,
+    path: &str,
+    marked: Option<(u64, u64)>,
+) -> Result<Option<(u64, u64)>, String> {
+    let in_words = |error: &dyn std::error::Error| super::chain(error);
+    let Some(dir) = root.walk(path).map_err(|error| in_words(&error))? else { return Ok(None) };
+    let found = dir.stat_self().map_err(|error| in_words(&error))?;
+    let found = (found.st_dev, found.st_ino);
+    if marked != Some(found) {
+        let flags = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_ONLYDIR;
+        let none: Option<&str> = None;
+        group.mark(flags, mask(), dir.as_fd(), none).map_err(|error| in_words(&error))?;
+    }
+    Ok(Some(found))
+}
+
+/// Waits until there is something to read; not if the time runs out before.
+fn wait(groups: &[(Place, Fanotify)], patience: Option<Duration>) -> bool {
+    let mut all: Vec<PollFd<'_>> =
+        groups.iter().map(|(_, group)| PollFd::new(group.as_fd(), PollFlags::POLLIN)).collect();
+    let timeout = patience.map_or(PollTimeout::NONE, |patience| {
+        PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO)
+    });
+    loop {
+        match poll(&mut all, timeout) {
+            Ok(ready) => return ready > 0,
+            Err(Errno::EINTR) => {}
+            Err(error) => {
+                tracing::error!(error = %error, "nothing is watched any more");
+                return false;
+            }
+        }
+    }
+}
+
+/// Reads all events there are, and says whether one of them matters.
+fn take(
+    groups: &[(Place, Fanotify)],
+    touches: &Mutex<VecDeque<Touch>>,
+    known: &mut culprit::Known,
+) -> bool {
+    let mut any = false;
+    for (place, group) in groups {
+        while let Some(events) = read_some(group.as_fd()) {
+            for event in Events(&events) {
+                if event.pid == std::process::id() || !matters(*place, &event) {
+                    continue;
+                }
+                any = true;
+                let culprit = known.of(event.pid);
+                let mut touches = touches.lock().unwrap_or_else(PoisonError::into_inner);
+                if touches.len() == MOST_TOUCHES {
+                    touches.pop_front();
+                }
+                let name = event.name.to_owned();
+                touches.push_back(Touch { place: *place, name, culprit });
+            }
+        }
+    }
+    any
+}
+
+fn matters(place: Place, event: &Event<'_>) -> bool {
+    if event.name.starts_with(LEFTOVER) {
+        return false;
+    }
+    // Events were lost: what they were is found by looking.
+    let lost = event.mask & MaskFlags::FAN_Q_OVERFLOW.bits() != 0;
+    lost || match place {
+        Place::Etc => ETC.contains(&event.name),
+        Place::Ssh => event.name == "sshd_config",
+        _ => true,
+    }
+}
+
+fn read_some(group: BorrowedFd<'_>) -> Option<Vec<u8>> {
+    let mut buffer = vec![0; 4_096];
+    let length = read(group, &mut buffer).ok().filter(|length| *length > 0)?;
+    buffer.truncate(length);
+    Some(buffer)
+}
+
+/// One event: of `struct fanotify_event_metadata` and the record of the name behind it.
+#[derive(Debug, PartialEq, Eq)]
+struct Event<'a> {
+    mask: u64,
+    pid: u32,
+    /// Empty where the directory itself is meant.
+    name: &'a str,
+}
+
+/// Events as the kernel writes them, one behind the other.
+struct Events<'a>(&'a [u8]);
+
+/// The bytes of `struct fanotify_event_metadata`.
+const METADATA: usize = 24;
+/// The bytes in a record before the file handle's own: its head, the file system, size and type.
+const BEFORE_HANDLE: usize = 20;
+/// The kind of record that has a directory and a name.
+const DFID_NAME: u8 = 2;
+
+impl<'a> Iterator for Events<'a> {
+    type Item = Event<'a>;
+
+    fn next(&mut self) -> Option<Event<'a>> {
+        let length = usize::try_from(number(self.0, 0)?).ok().filter(|len| *len >= METADATA)?;
+        let (event, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        let mask = u64::from_ne_bytes(event.get(8..16)?.try_into().ok()?);
+        let pid = number(event, 20)?;
+        Some(Event { mask, pid, name: name(event.get(METADATA..)?).unwrap_or_default() })
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// Returns the name in the first record that has one.
+fn name(mut records: &[u8]) -> Option<&str> {
+    loop {
+        let kind = *records.first()?;
+        let length = u16::from_ne_bytes(records.get(2..4)?.try_into().ok()?);
+        let (record, rest) = records.split_at_checked(usize::from(length).max(4))?;
+        if kind == DFID_NAME {
+            let handle = usize::try_from(number(record, 12)?).ok()?;
+            let name = record.get(BEFORE_HANDLE.checked_add(handle)?..)?;
+            let name = name.split(|byte| *byte == 0).next()?;
+            return std::str::from_utf8(name).ok().filter(|name| *name != ".");
+        }
+        records = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests;

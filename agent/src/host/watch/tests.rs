@@ -1,0 +1,125 @@
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "others do what is watched"
+)]
+
+use std::{
+    fs,
+    process::Command,
+    sync::{Arc, mpsc},
+};
+
+use super::*;
+use crate::host::files::Faults;
+
+/// A root with the places that the tests touch, on a file system that can be watched, and a watch
+/// over it.
+struct Root {
+    directory: tempfile::TempDir,
+    watch: Watch,
+    woken: mpsc::Receiver<()>,
+}
+
+fn root() -> Root {
+    let directory = tempfile::tempdir().unwrap();
+    for place in ["etc/sudoers.d", "etc/ssh", "var/spool/cron/crontabs"] {
+        fs::create_dir_all(directory.path().join(place)).unwrap();
+    }
+    fs::write(directory.path().join("etc/passwd"), "").unwrap();
+    let over = Dir::open(directory.path(), Arc::new(Faults::none())).unwrap();
+    let mut watch = Watch::open(over).expect("this test needs root");
+    let (sender, woken) = mpsc::channel();
+    watch.start(move || sender.send(()).is_ok()).unwrap();
+    assert_eq!(watch.mark(), []);
+    Root { directory, watch, woken }
+}
+
+impl Root {
+    fn shell(&self, command: &str) -> u32 {
+        let mut child = Command::new("sh")
+            .args(["-c", command])
+            .current_dir(self.directory.path())
+            .spawn()
+            .unwrap();
+        assert!(child.wait().unwrap().success());
+        child.id()
+    }
+
+    fn touched(&self) -> Vec<(Place, String, u32)> {
+        self.woken.recv_timeout(Duration::from_secs(10)).expect("it wakes");
+        let touches = self.watch.touches();
+        let pid = |touch: &Touch| touch.culprit.as_ref().map_or(0, |culprit| culprit.pid);
+        touches.iter().map(|touch| (touch.place, touch.name.clone(), pid(touch))).collect()
+    }
+}
+
+#[test]
+fn it_tells_which_file_was_touched_and_by_whom() {
+    let root = root();
+    let pid = root.shell("echo x >> etc/passwd");
+    let passwd = (Place::Etc, "passwd".to_owned(), pid);
+    assert!(root.touched().contains(&passwd));
+    let pid = root.shell("echo x > etc/sudoers.d/extra");
+    assert!(root.touched().contains(&(Place::Sudoers, "extra".to_owned(), pid)));
+}
+
+#[test]
+fn what_does_not_decide_about_access_and_what_it_does_itself_wake_nobody() {
+    let root = root();
+    fs::write(root.directory.path().join("etc/passwd"), "x").unwrap();
+    root.shell("echo x > etc/motd; echo x > etc/ssh/moduli; echo x > etc/sudoers.d/.muster-x");
+    let pid = root.shell("echo x > var/spool/cron/crontabs/alice");
+    let touched = root.touched();
+    assert!(touched.iter().all(|(place, name, by)| {
+        (*place, name.as_str(), *by) == (Place::Crontabs, "alice", pid)
+    }));
+}
+
+#[test]
+fn a_directory_that_has_taken_the_place_of_another_is_watched_once_it_is_marked() {
+    let mut root = root();
+    root.shell("mv etc/sudoers.d old; mkdir etc/sudoers.d");
+    assert_eq!(root.watch.mark(), []);
+    let pid = root.shell("echo x > etc/sudoers.d/extra");
+    let mut touched = root.touched();
+    while !touched.contains(&(Place::Sudoers, "extra".to_owned(), pid)) {
+        touched = root.touched();
+    }
+}
+
+#[test]
+fn events_that_the_kernel_cuts_short_are_none() {
+    let mut event = [0_u8; METADATA];
+    event[0] = 24;
+    event[20] = 7;
+    let all = |bytes: &[u8]| Events(bytes).map(|event| event.pid).collect::<Vec<_>>();
+    assert_eq!(all(&event), [7]);
+    assert_eq!(all(&[event, event].concat()), [7, 7]);
+    for length in 0..METADATA {
+        assert_eq!(all(&event[..length]), [0_u32; 0]);
+    }
+    event[0] = 23;
+    assert_eq!(all(&event), [0_u32; 0]);
+}
+
+#[test]
+fn whoever_never_comes_to_rest_is_looked_at_at_a_pace() {
+    let mut pace = Pace::default();
+    let now = Duration::from_secs(1_000);
+    let at_once = Patience { least: Duration::ZERO, most: PATIENCE };
+    let paced = Patience { least: PACE, most: PACE };
+    for _ in 0..BURST {
+        assert_eq!(pace.patience(now), at_once);
+    }
+    assert_eq!(pace.patience(now), paced);
+    assert_eq!(pace.patience(now + PACE.mul_f32(0.9)), paced);
+    assert_eq!(pace.patience(now + PACE), at_once);
+    assert_eq!(pace.patience(now + PACE), paced);
+    // A quiet day gives no more than a burst.
+    let later = now + Duration::from_hours(24);
+    for _ in 0..BURST {
+        assert_eq!(pace.patience(later), at_once);
+    }
+    assert_eq!(pace.patience(later), paced);
+}

@@ -1,0 +1,297 @@
+//! `muster drift list|show`: what hosts have come to be without any change. The controller says in
+//! which receipts that is told; what is printed is read from receipts that were verified here with
+//! each host's own key.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+use muster_proto::{
+    drift::{Culprit, Drift, Severity},
+    receipt::Receipt,
+    trust::verify_by_host,
+};
+use serde::Serialize;
+
+use super::{
+    End, Globals, host,
+    output::{self, Format, Rows, count},
+    session::Session,
+};
+use crate::client::{DriftWanted, Drifted, Host};
+
+/// What to ask about drift.
+#[derive(Clone, Debug, Subcommand)]
+pub enum DriftVerb {
+    /// List what differs now, gravest first, and how many hosts pass.
+    List(ListArgs),
+    /// Show all that is known of what a host told, newest first.
+    Show {
+        /// Its name or id.
+        host: String,
+        /// So many at most.
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+}
+
+/// Which drift to list.
+#[derive(Clone, Debug, Args)]
+pub struct ListArgs {
+    /// Only of this host, by name or id.
+    #[arg(long)]
+    host: Option<String>,
+    /// Only what is at least as grave.
+    #[arg(long, value_enum)]
+    severity: Option<Least>,
+    /// Only of this kind, such as `sudo-foreign`.
+    #[arg(long, default_value = "")]
+    kind: String,
+    /// Only about this login, Unix group, role or file.
+    #[arg(long, default_value = "")]
+    subject: String,
+    /// Also what has been put right or has gone.
+    #[arg(long)]
+    all: bool,
+    /// Stay, and print what comes.
+    #[arg(long, conflicts_with = "all")]
+    watch: bool,
+}
+
+/// How grave something has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Least {
+    /// Everything.
+    Low,
+    /// Somebody can do less than was granted, or more.
+    Medium,
+    /// Somebody can do more than was granted.
+    High,
+    /// Somebody may become root.
+    Critical,
+}
+
+impl From<Least> for Severity {
+    fn from(least: Least) -> Self {
+        match least {
+            Least::Low => Self::Low,
+            Least::Medium => Self::Medium,
+            Least::High => Self::High,
+            Least::Critical => Self::Critical,
+        }
+    }
+}
+
+/// The most that is asked for at once.
+const MOST: u32 = 1_000;
+/// So many hosts with drift are named before the list.
+const NAMED: usize = 20;
+/// How often what comes is asked for.
+const WATCHED: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Serialize)]
+struct DriftLine {
+    host: String,
+    host_id: String,
+    receipt: u64,
+    severity: &'static str,
+    kind: String,
+    subject: String,
+    place: String,
+    expected: String,
+    found: String,
+    since: String,
+    /// When the host told it.
+    told: String,
+    response: &'static str,
+    rounds: u32,
+    open: bool,
+    by: Option<ByLine>,
+}
+
+/// Who did it; what is empty the kernel did not tell.
+#[derive(Debug, Serialize)]
+struct ByLine {
+    pid: u32,
+    program: String,
+    command: String,
+    login: String,
+    unit: String,
+}
+
+impl From<&Culprit> for ByLine {
+    fn from(culprit: &Culprit) -> Self {
+        let Culprit { pid, program, command, login, unit } = culprit.clone();
+        Self { pid, program, command, login, unit }
+    }
+}
+
+impl Rows for DriftLine {
+    fn head() -> &'static [&'static str] {
+        &["HOST", "SEVERITY", "WHAT", "EXPECTED", "FOUND", "SINCE", "BY", "RESPONSE"]
+    }
+
+    fn row(&self) -> Vec<String> {
+        let what = [&self.kind, &self.subject, &self.place];
+        let what: Vec<&str> = what.into_iter().map(String::as_str).collect();
+        vec![
+            self.host.clone(),
+            self.severity.to_owned(),
+            what.join(" ").trim_end().to_owned(),
+            self.expected.clone(),
+            self.found.clone(),
+            self.since.clone(),
+            self.by.as_ref().map_or_else(|| "unknown".to_owned(), ByLine::in_words),
+            self.response.to_owned(),
+        ]
+    }
+}
+
+impl ByLine {
+    fn in_words(&self) -> String {
+        if self.program.is_empty() {
+            return format!("process {}, gone", self.pid);
+        }
+        let login = Some(&self.login).filter(|login| !login.is_empty());
+        let login = login.map(|login| format!("{login} by ")).unwrap_or_default();
+        let unit = Some(&self.unit).filter(|unit| !unit.is_empty());
+        let unit = unit.map(|unit| format!(" in {unit}")).unwrap_or_default();
+        format!("{login}{}{unit}", self.program)
+    }
+}
+
+/// Runs the verb.
+pub async fn run(common: &Globals, verb: &DriftVerb) -> Result<End> {
+    let mut session = common.session().await?;
+    match verb {
+        DriftVerb::List(args) => list(common, &mut session, args).await,
+        DriftVerb::Show { host, limit } => {
+            let host = host::find(&mut session, host).await?;
+            let id = Some(host.labels.id);
+            let wanted = DriftWanted { host: id, limit: *limit, ..DriftWanted::default() };
+            let drifted = session.client.drift(&wanted).await?;
+            output::value(common.output, &lines(&drifted, &[host]))
+        }
+    }
+}
+
+async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Result<End> {
+    let host = match &args.host {
+        Some(host) => Some(host::find(session, host).await?.labels.id),
+        None => None,
+    };
+    let mut wanted = DriftWanted {
+        host,
+        open: !args.all,
+        least: args.severity.map(Severity::from),
+        kind: args.kind.clone(),
+        subject: args.subject.clone(),
+        after: None,
+        limit: MOST,
+    };
+    let hosts = session.client.hosts().await?;
+    let drifted = session.client.drift(&wanted).await?;
+    let mut found = lines(&drifted, &hosts);
+    if !args.all {
+        found.sort_by(|a, b| gravest(a).cmp(&gravest(b)));
+    }
+    if common.output == Format::Table {
+        output::say(&summary(&hosts, &drifted.hosts));
+        if found.is_empty() && !args.watch {
+            return Ok(End::Done);
+        }
+    }
+    output::list(common.output, &found)?;
+    if u32::try_from(drifted.found.len()).is_ok_and(|found| found >= MOST) {
+        output::say(&format!("there may be more than these {MOST}: narrow it down"));
+    }
+    if !args.watch {
+        return Ok(if found.is_empty() { End::Done } else { End::Differences });
+    }
+    wanted.open = false;
+    let mut after = drifted.newest;
+    loop {
+        tokio::time::sleep(WATCHED).await;
+        let page = DriftWanted { after: Some(after), ..wanted.clone() };
+        let drifted = session.client.drift(&page).await?;
+        if let Some(last) = drifted.found.last() {
+            after = last.place;
+            let hosts = session.client.hosts().await?;
+            for line in lines(&drifted, &hosts) {
+                output::lines(&[line.row().join("  ")])?;
+            }
+        }
+    }
+}
+
+fn gravest(line: &DriftLine) -> (std::cmp::Reverse<usize>, &str, &str, &str) {
+    let order = ["low", "medium", "high", "critical"];
+    let grave = order.iter().position(|word| *word == line.severity).unwrap_or_default();
+    (std::cmp::Reverse(grave), &line.host, &line.subject, &line.kind)
+}
+
+/// Says how many hosts pass, and which do not, in a few lines however many there are.
+fn summary(hosts: &[Host], drifted: &BTreeSet<muster_proto::id::HostId>) -> String {
+    let joined: Vec<&Host> = hosts.iter().filter(|host| !host.pending).collect();
+    let failing: Vec<&str> = joined
+        .iter()
+        .filter(|host| drifted.contains(&host.labels.id))
+        .map(|host| host.labels.hostname.as_str())
+        .collect();
+    let all = count(joined.len(), "host", "hosts");
+    let passing = joined.len() - failing.len();
+    if failing.is_empty() {
+        return format!("{passing} of {all} pass");
+    }
+    let (shown, rest) = failing.split_at(failing.len().min(NAMED));
+    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+    format!("{passing} of {all} pass; drift on {}{more}", shown.join(", "))
+}
+
+/// Reads the items from the receipts that tell them. What cannot be believed is said, never shown.
+fn lines(drifted: &Drifted, hosts: &[Host]) -> Vec<DriftLine> {
+    let hosts: BTreeMap<_, &Host> = hosts.iter().map(|host| (host.labels.id, host)).collect();
+    let mut read: BTreeMap<_, Option<Receipt>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for place in &drifted.found {
+        let Some(host) = hosts.get(&place.host) else { continue };
+        let receipt = read.entry((place.host, place.receipt)).or_insert_with(|| {
+            let envelope = drifted.receipts.get(&(place.host, place.receipt))?;
+            match verify_by_host::<Receipt>(envelope, host.keeper_key) {
+                Ok(receipt) => Some(receipt.into_inner()),
+                Err(error) => {
+                    let name = &host.labels.hostname;
+                    output::say(&format!("a receipt of {name} is not believed: {error}"));
+                    None
+                }
+            }
+        });
+        let Some(receipt) = receipt else { continue };
+        let item = usize::try_from(place.item).ok().and_then(|item| receipt.drift.get(item));
+        found.extend(item.map(|drift| line(host, receipt, drift, place.open)));
+    }
+    found
+}
+
+fn line(host: &Host, receipt: &Receipt, drift: &Drift, open: bool) -> DriftLine {
+    DriftLine {
+        host: host.labels.hostname.clone(),
+        host_id: host.labels.id.to_string(),
+        receipt: receipt.number,
+        severity: drift.severity.as_str(),
+        kind: drift.kind.clone(),
+        subject: drift.subject.clone(),
+        place: drift.place.clone(),
+        expected: drift.expected.clone(),
+        found: drift.found.clone(),
+        since: drift.since.to_string(),
+        told: receipt.time.to_string(),
+        response: drift.response.as_str(),
+        rounds: drift.rounds,
+        open,
+        by: drift.culprit.as_ref().map(ByLine::from),
+    }
+}

@@ -1,0 +1,90 @@
+//! Where drift is told, from the wire.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_proto::{drift::Severity, envelope::Envelope, id::HostId, wire};
+
+use super::{ClientError, digest, envelope};
+
+/// What drift to ask for.
+#[derive(Clone, Debug, Default)]
+pub struct DriftWanted {
+    /// Of this host; nothing: of all.
+    pub host: Option<HostId>,
+    /// Only what is still there.
+    pub open: bool,
+    /// Only what is at least as grave.
+    pub least: Option<Severity>,
+    /// Only of this kind; empty: of all.
+    pub kind: String,
+    /// Only about this; empty: about everything.
+    pub subject: String,
+    /// Only what was told after this place, oldest first; nothing: the newest, newest first.
+    pub after: Option<u64>,
+    /// So many at most.
+    pub limit: u32,
+}
+
+/// Where drift is told.
+#[derive(Clone, Debug, Default)]
+pub struct Drifted {
+    /// The places, in the order that was asked for.
+    pub found: Vec<Told>,
+    /// The receipts, yet to be verified.
+    pub receipts: BTreeMap<(HostId, u64), Envelope>,
+    /// Hosts with drift that is still there.
+    pub hosts: BTreeSet<HostId>,
+    /// The newest place there is.
+    pub newest: u64,
+}
+
+/// Where one item is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Counts what was told, over all hosts.
+    pub place: u64,
+    /// By which host.
+    pub host: HostId,
+    /// In which of its receipts.
+    pub receipt: u64,
+    /// Which of the items there, from 0.
+    pub item: u32,
+    /// Whether it is still there.
+    pub open: bool,
+}
+
+impl DriftWanted {
+    pub(super) fn request(&self) -> wire::DriftRequest {
+        wire::DriftRequest {
+            host: self.host.map(|host| host.as_bytes().to_vec()).unwrap_or_default(),
+            open: self.open,
+            least: self.least.map_or(wire::Severity::Unspecified, wire::Severity::from).into(),
+            kind: self.kind.clone(),
+            subject: self.subject.clone(),
+            after: self.after,
+            limit: self.limit,
+        }
+    }
+}
+
+impl Drifted {
+    pub(super) fn read(reply: wire::DriftReply) -> Result<Self, ClientError> {
+        let place = |found: wire::DriftPlace| -> Result<Told, ClientError> {
+            let host = digest(&found.host)?;
+            let wire::DriftPlace { place, receipt, item, open, .. } = found;
+            Ok(Told { place, host, receipt, item, open })
+        };
+        let receipt = |told: wire::DriftReceipt| -> Result<_, ClientError> {
+            let host = digest(&told.host)?;
+            let receipt = told.receipt.ok_or(ClientError::Answer("a receipt"))?;
+            Ok(((host, told.number), envelope(receipt)?))
+        };
+        let hosts: Result<_, _> = reply.hosts.iter().map(|host| digest(host)).collect();
+        Ok(Self {
+            found: reply.found.into_iter().map(place).collect::<Result<_, _>>()?,
+            receipts: reply.receipts.into_iter().map(receipt).collect::<Result<_, _>>()?,
+            hosts: hosts?,
+            newest: reply.newest,
+        })
+    }
+}

@@ -1,0 +1,184 @@
+//! Where drift is told. Whoever wants to know what a host said reads its receipt; here is only what
+//! it takes to find that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_proto::{
+    drift::{Drift, Severity},
+    envelope::Envelope,
+    id::HostId,
+};
+
+use super::{Change, Store, StoreError, digest, envelope, failed, signed, unsigned};
+
+/// The most bytes of receipts that one page holds.
+const MOST_BYTES: usize = 2 << 20;
+
+/// What drift to look for.
+#[derive(Clone, Debug, Default)]
+pub struct DriftQuery {
+    /// Of this host; nothing: of all.
+    pub host: Option<HostId>,
+    /// Only what is still there.
+    pub open: bool,
+    /// Only what is at least as grave.
+    pub least: Option<Severity>,
+    /// Only of this kind; empty: of all.
+    pub kind: String,
+    /// Only about this; empty: about everything.
+    pub subject: String,
+    /// Only what was told after this place, oldest first; nothing: the newest, newest first.
+    pub after: Option<u64>,
+    /// So many at most.
+    pub limit: u32,
+}
+
+/// Where something is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundDrift {
+    /// Counts what was told, over all hosts.
+    pub place: u64,
+    /// By which host.
+    pub host: HostId,
+    /// In which of its receipts.
+    pub receipt: u64,
+    /// Which of the items there, from 0.
+    pub item: u32,
+    /// Whether it is still there.
+    pub open: bool,
+}
+
+/// A page of what was found.
+#[derive(Clone, Debug, Default)]
+pub struct DriftPage {
+    /// Where it is told.
+    pub found: Vec<FoundDrift>,
+    /// The receipts that tell it.
+    pub receipts: BTreeMap<(HostId, u64), Envelope>,
+}
+
+fn number(severity: Severity) -> i64 {
+    match severity {
+        Severity::Low => 1,
+        Severity::Medium => 2,
+        Severity::High => 3,
+        Severity::Critical => 4,
+    }
+}
+
+impl Change<'_> {
+    /// Notes where a receipt tells drift. What it says of one thing takes the place of what was said
+    /// of it before.
+    pub(super) async fn insert_drift(
+        &mut self,
+        host: HostId,
+        receipt: u64,
+        told: &[Drift],
+    ) -> Result<(), StoreError> {
+        for (item, drift) in told.iter().enumerate() {
+            sqlx::query(
+                "UPDATE drift SET open = 0
+                 WHERE open = 1 AND host = $1 AND kind = $2 AND subject = $3 AND part = $4",
+            )
+            .bind(host.as_bytes().to_vec())
+            .bind(&drift.kind)
+            .bind(&drift.subject)
+            .bind(&drift.place)
+            .execute(&mut *self.tx)
+            .await
+            .map_err(failed("close drift that was told before"))?;
+            sqlx::query(
+                "INSERT INTO drift (host, receipt, item, kind, subject, part, severity, open)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            )
+            .bind(host.as_bytes().to_vec())
+            .bind(signed(receipt))
+            .bind(i64::try_from(item).unwrap_or(i64::MAX))
+            .bind(&drift.kind)
+            .bind(&drift.subject)
+            .bind(&drift.place)
+            .bind(number(drift.severity))
+            .bind(i64::from(drift.response.is_open()))
+            .execute(&mut *self.tx)
+            .await
+            .map_err(failed("store drift"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Returns drift, and the receipts that tell it: fewer than asked for if those are large.
+    pub async fn drift(&self, query: &DriftQuery) -> Result<DriftPage, StoreError> {
+        let order = if query.after.is_some() { "place" } else { "place DESC" };
+        let sql = format!(
+            "SELECT place, host, receipt, item, open FROM drift
+             WHERE ($1 IS NULL OR host = $1) AND open >= $2 AND severity >= $3
+                 AND ($4 = '' OR kind = $4) AND ($5 = '' OR subject = $5) AND place > $6
+             ORDER BY {order} LIMIT $7"
+        );
+        let rows: Vec<(i64, Vec<u8>, i64, i64, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(query.host.map(|host| host.as_bytes().to_vec()))
+            .bind(i64::from(query.open))
+            .bind(query.least.map_or(0, number))
+            .bind(&query.kind)
+            .bind(&query.subject)
+            .bind(signed(query.after.unwrap_or_default()))
+            .bind(i64::from(query.limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed("look for drift"))?;
+        let mut page = DriftPage::default();
+        let mut bytes = 0;
+        for (place, host, receipt, item, open) in rows {
+            let (host, receipt) = (digest(&host, "host")?, unsigned(receipt));
+            if !page.receipts.contains_key(&(host, receipt)) {
+                let Some(found) = self.receipt(host, receipt).await? else { continue };
+                bytes += found.len();
+                if bytes > MOST_BYTES && !page.found.is_empty() {
+                    break;
+                }
+                page.receipts.insert((host, receipt), envelope(&found, "receipt")?);
+            }
+            let item = u32::try_from(item).unwrap_or(u32::MAX);
+            page.found.push(FoundDrift {
+                place: unsigned(place),
+                host,
+                receipt,
+                item,
+                open: open == 1,
+            });
+        }
+        Ok(page)
+    }
+
+    /// Returns the place of what was told last, 0 before the first.
+    pub async fn newest_drift(&self) -> Result<u64, StoreError> {
+        let newest: Option<i64> = sqlx::query_scalar("SELECT max(place) FROM drift")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(failed("look for the newest drift"))?;
+        Ok(newest.map_or(0, unsigned))
+    }
+
+    /// Returns which hosts have drift that is still there.
+    pub async fn drifted_hosts(&self) -> Result<BTreeSet<HostId>, StoreError> {
+        let rows: Vec<(Vec<u8>,)> =
+            sqlx::query_as("SELECT DISTINCT host FROM drift WHERE open = 1")
+                .fetch_all(&self.readers)
+                .await
+                .map_err(failed("look for hosts with drift"))?;
+        rows.iter().map(|(host,)| digest(host, "host")).collect()
+    }
+
+    async fn receipt(&self, host: HostId, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let row: Option<(Vec<u8>,)> =
+            sqlx::query_as("SELECT envelope FROM receipts WHERE host = $1 AND number = $2")
+                .bind(host.as_bytes().to_vec())
+                .bind(signed(number))
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(failed("read a receipt"))?;
+        Ok(row.map(|(bytes,)| bytes))
+    }
+}

@@ -15,6 +15,7 @@ pub mod backup;
 pub mod change;
 mod cure;
 pub mod doctor;
+pub mod folds;
 pub mod follow;
 pub mod host;
 pub mod init;

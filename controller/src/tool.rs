@@ -31,7 +31,8 @@ use muster_proto::{
 pub struct Tool {
     directory: PathBuf,
     chain: Chain,
-    revocations: usize,
+    /// In the order of arrival.
+    revocations: Vec<Verified<Revocation>>,
 }
 
 /// Why the store cannot be used or cannot grow.
@@ -170,9 +171,9 @@ impl Tool {
             let envelope = read_envelope(&path)?;
             chain.follow(&envelope).map_err(|cause| trust_root(version, cause))?;
         }
-        let revocations = files(&directory.join("revocations"))?;
-        for path in &revocations {
-            chain.keep(&read_envelope(path)?).map_err(ToolError::Revocation)?;
+        let mut revocations = Vec::new();
+        for path in files(&directory.join("revocations"))? {
+            revocations.push(chain.keep(&read_envelope(&path)?).map_err(ToolError::Revocation)?);
         }
         for path in files(&directory.join("links"))? {
             let bytes = read(&path)?;
@@ -183,7 +184,7 @@ impl Tool {
                 .extend(&published.link, &published.body, &published.proposals, far)
                 .map_err(|cause| ToolError::Link { kept: path, cause })?;
         }
-        Ok(Self { directory: directory.to_owned(), chain, revocations: revocations.len() })
+        Ok(Self { directory: directory.to_owned(), chain, revocations })
     }
 
     /// Returns everything up to the newest link that this operator has verified.
@@ -193,7 +194,12 @@ impl Tool {
 
     /// Returns how many revocations are kept.
     pub fn revocations(&self) -> usize {
-        self.revocations
+        self.revocations.len()
+    }
+
+    /// Returns the revocations that are kept, each with who signed it, in the order of arrival.
+    pub fn verified_revocations(&self) -> &[Verified<Revocation>] {
+        &self.revocations
     }
 
     /// Takes the next trust root.
@@ -235,9 +241,9 @@ impl Tool {
         let revocation = next.keep(envelope).map_err(ToolError::Revocation)?;
         let kept = self.chain.revocations().contains(&revocation);
         if !kept || self.chain.is_approved(&revocation) != next.is_approved(&revocation) {
-            self.revocations += 1;
-            let file = format!("{}-{}", name(self.revocations as u64), revocation.id);
+            let file = format!("{}-{}", name(self.revocations.len() as u64 + 1), revocation.id);
             write(&self.directory.join("revocations").join(file), &envelope.encode())?;
+            self.revocations.push(revocation.clone());
             self.chain = next;
         }
         Ok(revocation)

@@ -17,7 +17,7 @@ use super::{
     follow::{self, Asked, Wait},
     hint,
     output::{self, Format},
-    plan,
+    plan::{self, Planned},
     resume::{self, Resumed},
     session::{Published, Session},
     usage,
@@ -70,7 +70,7 @@ pub async fn run(common: &Globals, args: &OffboardArgs) -> Result<End> {
     let hosts = plan::hosts(&mut session).await?;
     let effects = plan::effects(&session, &removal.statements, &hosts);
     if common.output == Format::Table {
-        plan::show(common.output, &removal, &effects, session.tool.chain(), &[])?;
+        plan::show(common.output, &Planned::new(&session, &removal, &effects, &[]))?;
     }
     if args.dry_run {
         return Ok(End::Differences);

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use anyhow::Result;
 use clap::Args;
 use muster_proto::{
-    chain::{Chain, Loss},
+    chain::Loss,
     derive::Statements,
     id::Id,
     name::Login,
@@ -14,7 +14,9 @@ use muster_proto::{
 use serde::Serialize;
 
 use super::{
-    End, Globals, cure, hint,
+    End, Globals, cure,
+    folds::{self, FoldView, Grounds},
+    hint,
     losses::{self, LossView},
     output::{self, Format, count},
     session::{self, Session},
@@ -48,12 +50,27 @@ pub struct PlanArgs {
     files: Files,
 }
 
+/// All that a plan shows.
+#[derive(Clone, Debug)]
+pub struct Planned<'a> {
+    /// What files change.
+    pub resolved: &'a Resolved,
+    /// What that does on the hosts.
+    pub effects: &'a [Effect],
+    /// What the link carries along: what was revoked since the one before.
+    pub folds: Vec<Statement>,
+    /// What that rests on.
+    pub grounds: Grounds<'a>,
+}
+
 /// A plan as programs see it.
 #[derive(Debug, Serialize)]
 struct PlanView {
     changes: Vec<ChangeView>,
     /// What the controller took away and no approver confirmed.
     losses: Vec<LossView>,
+    /// What was revoked since the last change and becomes part of the directory with the next.
+    folds: Vec<FoldView>,
     hosts: Vec<EffectView>,
     /// Host effects rest on labels that hosts reported; they are not proof.
     rests_on: &'static str,
@@ -121,7 +138,7 @@ pub async fn run(common: &Globals, args: &PlanArgs) -> Result<End> {
     let resolved = resolve(&args.files, &session, &hosts)?;
     let effects = effects(&session, &resolved.statements, &hosts);
     let confirmed = losses::confirmed(&args.files.confirm_revocation, session.tool.chain())?;
-    show(common.output, &resolved, &effects, session.tool.chain(), &confirmed)?;
+    show(common.output, &Planned::new(&session, &resolved, &effects, &confirmed))?;
     let nothing = resolved.statements.is_empty() && confirmed.is_empty();
     Ok(if nothing { End::Done } else { End::Differences })
 }
@@ -146,33 +163,37 @@ pub fn effects(session: &Session, changed: &[Statement], hosts: &[HostLabels]) -
     preview::preview(chain.statements(), &after, (revocations, revocations), hosts, session.now())
 }
 
+impl<'a> Planned<'a> {
+    /// What files change, with what a link made of it would carry along.
+    pub fn new(
+        session: &'a Session,
+        resolved: &'a Resolved,
+        effects: &'a [Effect],
+        confirmed: &'a [Loss],
+    ) -> Self {
+        let (chain, kept) = (session.tool.chain(), session.tool.verified_revocations());
+        let changed = resolved.statements.iter().map(|statement| statement.id).collect();
+        let folds = chain.folds(&changed, confirmed);
+        Self { resolved, effects, folds, grounds: Grounds { chain, kept, confirmed } }
+    }
+}
+
 /// Shows a plan: for people as text, for programs as one value.
-pub fn show(
-    format: Format,
-    resolved: &Resolved,
-    effects: &[Effect],
-    chain: &Chain,
-    confirmed: &[Loss],
-) -> Result<End> {
-    let view = view(resolved, effects, chain, confirmed);
+pub fn show(format: Format, planned: &Planned<'_>) -> Result<End> {
     match format {
-        Format::Table => output::lines(&lines(&view)),
-        Format::Json | Format::Yaml => output::value(format, &view),
+        Format::Table => output::lines(&text(planned)),
+        Format::Json | Format::Yaml => output::value(format, &view(planned)),
     }
 }
 
 /// Returns a plan as people read it.
-pub fn text(
-    resolved: &Resolved,
-    effects: &[Effect],
-    chain: &Chain,
-    confirmed: &[Loss],
-) -> Vec<String> {
-    lines(&view(resolved, effects, chain, confirmed))
+pub fn text(planned: &Planned<'_>) -> Vec<String> {
+    lines(&view(planned))
 }
 
-fn view(resolved: &Resolved, effects: &[Effect], chain: &Chain, confirmed: &[Loss]) -> PlanView {
-    let mut statements = chain.statements().clone();
+fn view(planned: &Planned<'_>) -> PlanView {
+    let Planned { resolved, effects, folds, grounds } = planned;
+    let mut statements = grounds.chain.statements().clone();
     for statement in &resolved.statements {
         if statement.content.name().is_some() {
             statements.insert(statement.id, statement.clone());
@@ -181,7 +202,8 @@ fn view(resolved: &Resolved, effects: &[Effect], chain: &Chain, confirmed: &[Los
     let differences = resolved.differences.iter();
     PlanView {
         changes: differences.map(|difference| change(difference, &statements)).collect(),
-        losses: losses::views(chain, confirmed),
+        losses: losses::views(grounds.chain, grounds.confirmed),
+        folds: folds::views(folds, grounds),
         hosts: effects.iter().map(effect).collect(),
         rests_on: "labels that the hosts reported themselves; this is no proof",
     }
@@ -232,10 +254,21 @@ fn effect(effect: &Effect) -> EffectView {
     }
 }
 
+/// Over what a change carries along.
+const CARRIED: &str = "Revoked since the last change, and carried into the directory by this one:";
+/// Over what no change carries yet.
+const WAITING: &str = "Revoked since the last change; the next one carries it into the directory:";
+
 fn lines(view: &PlanView) -> Vec<String> {
     let mut lines: Vec<String> = view.losses.iter().flat_map(LossView::lines).collect();
+    let folds = view.folds.iter().flat_map(FoldView::lines);
     if view.changes.is_empty() {
         lines.push("Nothing to change: the directory is as declared.".to_owned());
+        if !view.folds.is_empty() {
+            let is_made = view.losses.iter().any(LossView::is_confirmed);
+            lines.push(if is_made { CARRIED } else { WAITING }.to_owned());
+        }
+        lines.extend(folds);
         return lines;
     }
     for change in &view.changes {
@@ -247,6 +280,10 @@ fn lines(view: &PlanView) -> Vec<String> {
         lines.push(format!("{sign} {} {} {}", change.action, change.kind, change.name));
         lines.extend(change.details.iter().map(|detail| format!("      {detail}")));
     }
+    if !view.folds.is_empty() {
+        lines.extend([String::new(), CARRIED.to_owned()]);
+    }
+    lines.extend(folds);
     lines.push(String::new());
     if view.hosts.is_empty() {
         lines.push("No host changes.".to_owned());

@@ -191,10 +191,7 @@ fn pick(hosts: &[Host], wanted: &str) -> Result<Host> {
         host.labels.hostname == wanted
             || (wanted.len() >= 8 && host.labels.id.to_string().starts_with(wanted))
     };
-    let mut found: Vec<&Host> = hosts.iter().filter(fits).collect();
-    if found.iter().any(|host| !host.pending) {
-        found.retain(|host| !host.pending);
-    }
+    let found: Vec<&Host> = hosts.iter().filter(fits).collect();
     match found.as_slice() {
         [one] => Ok((*one).clone()),
         [] => Err(hint(
@@ -202,10 +199,22 @@ fn pick(hosts: &[Host], wanted: &str) -> Result<Host> {
             "`muster host list` shows which there are",
         )),
         several => Err(hint(
-            usage(anyhow::anyhow!("{} hosts are called `{wanted}`", several.len())),
-            "name one by the first 8 digits of its id or more, as in `muster host list --output json`",
+            usage(anyhow::anyhow!(
+                "{} hosts are called `{wanted}`: {}",
+                several.len(),
+                ids(several)
+            )),
+            "name one by its id, or by the first 8 digits of it or more",
         )),
     }
+}
+
+fn ids(hosts: &[&Host]) -> String {
+    let id = |host: &&Host| {
+        let pending = if host.pending { " (pending)" } else { "" };
+        format!("{}{pending}", host.labels.id)
+    };
+    hosts.iter().map(id).collect::<Vec<_>>().join(", ")
 }
 
 fn line(host: &Host, newest: u64) -> HostLine {
@@ -290,5 +299,13 @@ mod tests {
         assert_eq!(found("web").unwrap(), Digest::new([4; 32]));
         assert!(found(&id[..8]).unwrap_err().to_string().contains("hosts are called"));
         assert!(found("nobody").is_err());
+    }
+
+    #[test]
+    fn of_two_hosts_of_one_name_none_is_picked_and_both_ids_are_told() {
+        let waiting = Host { pending: true, ..host(2, "db1") };
+        let error = pick(&[host(1, "db1"), waiting], "db1").unwrap_err().to_string();
+        let (one, two) = (Digest::new([1; 32]), Digest::new([2; 32]));
+        assert_eq!(error, format!("2 hosts are called `db1`: {one}, {two} (pending)"));
     }
 }

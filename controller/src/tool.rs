@@ -21,16 +21,19 @@ use muster_proto::{
     convert::Malformed,
     envelope::{Document, Envelope, Verified},
     id::Digest,
-    link::{Link, PublishedLink, Revocation},
+    link::{Link, LinkBody, PublishedLink, Revocation},
     time::Timestamp,
     trust::Refused,
 };
+
+use crate::history::History;
 
 /// The operator's store, opened: its chain is verified.
 #[derive(Debug)]
 pub struct Tool {
     directory: PathBuf,
     chain: Chain,
+    history: History,
     /// In the order of arrival.
     revocations: Vec<Verified<Revocation>>,
 }
@@ -175,21 +178,29 @@ impl Tool {
         for path in files(&directory.join("revocations"))? {
             revocations.push(chain.keep(&read_envelope(&path)?).map_err(ToolError::Revocation)?);
         }
+        let mut history = History::default();
         for path in files(&directory.join("links"))? {
             let bytes = read(&path)?;
-            let published = PublishedLink::decode(&bytes)
-                .map_err(|cause| ToolError::Damaged { path: path.clone(), cause })?;
+            let damaged = |cause| ToolError::Damaged { path: path.clone(), cause };
+            let published = PublishedLink::decode(&bytes).map_err(damaged)?;
+            let body = LinkBody::decode(&published.body).map_err(damaged)?;
+            history.pass(chain.statements(), &body);
             let far = Timestamp(u64::MAX);
             chain
                 .extend(&published.link, &published.body, &published.proposals, far)
                 .map_err(|cause| ToolError::Link { kept: path, cause })?;
         }
-        Ok(Self { directory: directory.to_owned(), chain, revocations })
+        Ok(Self { directory: directory.to_owned(), chain, history, revocations })
     }
 
     /// Returns everything up to the newest link that this operator has verified.
     pub fn chain(&self) -> &Chain {
         &self.chain
+    }
+
+    /// Returns what things were called that have gone.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// Returns how many revocations are kept.
@@ -219,7 +230,11 @@ impl Tool {
         let mut next = self.chain.clone();
         match next.extend(&published.link, &published.body, &published.proposals, now) {
             Ok(link) => {
-                write(&self.directory.join("links").join(name(number)), &published.encode())?;
+                let path = self.directory.join("links").join(name(number));
+                write(&path, &published.encode())?;
+                let body = LinkBody::decode(&published.body);
+                let body = body.map_err(|cause| ToolError::Damaged { path, cause })?;
+                self.history.pass(self.chain.statements(), &body);
                 self.chain = next;
                 Ok(link)
             }

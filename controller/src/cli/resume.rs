@@ -78,14 +78,15 @@ fn of(loss: &Loss, folds: &[Statement]) -> bool {
 
 /// The statements of a candidate as a plan shows them.
 fn resolved(session: &Session, statements: Vec<Statement>) -> Resolved {
-    let known = session.tool.chain().statements();
+    let (known, history) = (session.tool.chain().statements(), session.tool.history());
     let difference = |statement: &Statement| {
         let old = known.get(&statement.id);
         let before = old.map(|old| old.content.clone());
         let was = old.map(|old| old.reinstates.clone()).unwrap_or_default();
         let reinstates = statement.reinstates.difference(&was).copied().collect();
         let named = [Some(&statement.content), before.as_ref()];
-        let name = named.into_iter().flatten().find_map(Content::name).unwrap_or("(gone)");
+        let name = named.into_iter().flatten().find_map(Content::name);
+        let name = name.or_else(|| history.name(&statement.id)).unwrap_or("(gone)");
         let (kind, name) = (statement.content.kind(), name.to_owned());
         Difference { kind, name, before, after: statement.content.clone(), reinstates }
     };

@@ -23,7 +23,11 @@ use super::{
     usage,
 };
 use crate::{
-    declare::{self, Difference, Resolved, resolve::Ground},
+    declare::{
+        self, Difference, Resolved,
+        note::Note,
+        resolve::{Ground, Named},
+    },
     describe,
     preview::{self, Effect, HostLabels},
 };
@@ -34,8 +38,9 @@ pub struct Files {
     /// Files, directories of `.yaml` files, or `-` for standard input.
     #[arg(short, long = "file", required = true, value_name = "PATH", num_args = 1..)]
     pub file: Vec<PathBuf>,
-    /// Somebody who was offboarded or revoked and comes back; may be given several times.
-    #[arg(long, value_name = "LOGIN")]
+    /// What comes back though it was revoked: a user by login, anything else by the revocation's id,
+    /// which the error that refuses it names; may be given several times.
+    #[arg(long, value_name = "LOGIN|ID")]
     pub reinstate: Vec<String>,
     /// A revocation of the controller's own that the change shall keep, or `all` that are shown;
     /// may be given several times. What is not confirmed stays open.
@@ -66,6 +71,8 @@ pub struct Planned<'a> {
 /// A plan as programs see it.
 #[derive(Debug, Serialize)]
 struct PlanView {
+    /// What may not be meant.
+    notes: Vec<String>,
     changes: Vec<ChangeView>,
     /// What the controller took away and no approver confirmed.
     losses: Vec<LossView>,
@@ -102,8 +109,9 @@ pub fn resolve(files: &Files, session: &Session, hosts: &[HostLabels]) -> Result
         let cure = cure::of_file(&wrong);
         hint(usage(wrong), cure)
     })?;
-    let logins: Result<BTreeSet<Login>, _> =
-        files.reinstate.iter().map(|login| Login::parse(login)).collect();
+    let chain = session.tool.chain();
+    let named: Result<BTreeSet<Named>, _> =
+        files.reinstate.iter().map(|word| Named::parse(word, chain)).collect();
     let mut failed = None;
     let mut new_id = || match session::new_id() {
         Ok(id) => id,
@@ -113,21 +121,27 @@ pub fn resolve(files: &Files, session: &Session, hosts: &[HostLabels]) -> Result
         }
     };
     let mut ground = Ground {
-        chain: session.tool.chain(),
+        chain,
+        history: session.tool.history(),
         hosts,
-        reinstate: &logins.map_err(|wrong| {
+        reinstate: &named.map_err(|wrong| {
             let wrong = anyhow::Error::from(wrong).context("--reinstate");
             hint(usage(wrong), "`muster user list` shows who was offboarded or revoked")
         })?,
         new_id: &mut new_id,
+        now: session::now(),
     };
     let resolved = declare::resolve(&declared, &mut ground).map_err(|wrong| {
         let cure = cure::of_declaration(&wrong.error);
         hint(usage(wrong), cure)
     });
-    match failed {
-        Some(error) => Err(error),
-        None => resolved,
+    let resolved = match failed {
+        Some(error) => return Err(error),
+        None => resolved?,
+    };
+    match resolved.useless.first() {
+        Some(named) => Err(cure::of_useless(named, chain)),
+        None => Ok(resolved),
     }
 }
 
@@ -201,6 +215,7 @@ fn view(planned: &Planned<'_>) -> PlanView {
     }
     let differences = resolved.differences.iter();
     PlanView {
+        notes: resolved.notes.iter().map(Note::to_string).collect(),
         changes: differences.map(|difference| change(difference, &statements)).collect(),
         losses: losses::views(grounds.chain, grounds.confirmed),
         folds: folds::views(folds, grounds),
@@ -261,6 +276,7 @@ const WAITING: &str = "Revoked since the last change; the next one carries it in
 
 fn lines(view: &PlanView) -> Vec<String> {
     let mut lines: Vec<String> = view.losses.iter().flat_map(LossView::lines).collect();
+    lines.extend(view.notes.iter().map(|note| format!("note: {note}")));
     let folds = view.folds.iter().flat_map(FoldView::lines);
     if view.changes.is_empty() {
         lines.push("Nothing to change: the directory is as declared.".to_owned());

@@ -92,7 +92,7 @@ fn resolved(session: &Session, statements: Vec<Statement>) -> Resolved {
     };
     let mut differences: Vec<Difference> = statements.iter().map(difference).collect();
     differences.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-    Resolved { statements, differences }
+    Resolved { statements, differences, ..Resolved::default() }
 }
 
 impl Resumed {

@@ -8,7 +8,12 @@ use muster_controller::{
         folds::Grounds,
         plan::{self, Planned},
     },
-    declare::{Resolved, read::parse, resolve, resolve::Ground},
+    declare::{
+        Resolved,
+        read::parse,
+        resolve,
+        resolve::{Ground, Named},
+    },
     preview::{Effect, HostLabels, preview, reaches_root},
 };
 use muster_proto::{
@@ -57,10 +62,16 @@ fn resolved(world: &World, yaml: &str, reinstate: &[&str]) -> Resolved {
         made += 1;
         id(&format!("{} {made}", world.links.len()))
     };
-    let reinstate = reinstate.iter().map(|login| Login::parse(login).unwrap()).collect();
-    let hosts = &hosts();
-    let mut ground =
-        Ground { chain: &world.chain, reinstate: &reinstate, hosts, new_id: &mut new_id };
+    let chain = &world.chain;
+    let reinstate = reinstate.iter().map(|word| Named::parse(word, chain).unwrap()).collect();
+    let mut ground = Ground {
+        chain,
+        history: &world.history,
+        reinstate: &reinstate,
+        hosts: &hosts(),
+        new_id: &mut new_id,
+        now: world.time,
+    };
     resolve(&parse(yaml, "x.yaml".as_ref()).unwrap(), &mut ground).unwrap()
 }
 

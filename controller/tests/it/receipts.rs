@@ -6,7 +6,6 @@ use std::time::Duration;
 use muster_controller::{config::Config, fleet::LOOK_BACK, setup, store::Store};
 use muster_proto::{
     bundle::VerifiedBundle,
-    envelope::{Envelope, Verified},
     id::Kind,
     link::{Acknowledgement, Target},
     wire,
@@ -15,13 +14,12 @@ use muster_proto::{
 use crate::{
     host::Host,
     net::{Running, Session, config, soon, wall},
-    server::{grant, until, wired},
+    server::{grant, listed, report, until, wired},
     world::{NOW, World, id},
 };
 
 async fn shown(server: &Running) -> wire::Host {
-    let mut operator = server.operator().await;
-    operator.hosts(wire::HostsRequest {}).await.unwrap().into_inner().hosts.remove(0)
+    listed(server).await.remove(0)
 }
 
 /// The stored receipts, oldest first.
@@ -31,12 +29,6 @@ async fn stored(server: &Running, host: &Host) -> Vec<wire::Envelope> {
     let mut receipts = operator.receipts(request).await.unwrap().into_inner().receipts;
     receipts.reverse();
     receipts
-}
-
-async fn report(session: &mut Session, host: &mut Host) -> (Envelope, Verified<Acknowledgement>) {
-    let receipt = session.report(host).await;
-    let answer = until(session, host, |bundle| bundle.acknowledgement.is_some()).await;
-    (receipt, answer.acknowledgement.unwrap())
 }
 
 async fn arrived(server: &Running, host: &Host, link: u64) -> bool {

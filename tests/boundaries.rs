@@ -97,7 +97,7 @@ const FENCES: &[Fence] = &[
             "agent/src/channel.rs",
             "agent/src/api",
             "controller/src/api",
-            "controller/src/client.rs",
+            "controller/src/client",
         ],
         reason: "wire types are turned into what they mean at the edge and go no further",
     },

@@ -230,6 +230,8 @@ impl Ledger {
                 if by_approver {
                     kept.signer = signer;
                 }
+                // Whoever sends it again has not heard that it is kept.
+                self.unreported.insert(id);
                 continue;
             }
             if signer == Signer::Online {

@@ -26,6 +26,7 @@ use tower::layer::util::{Identity, Stack};
 use crate::{
     enrol::{Ca, tls::Bans},
     fleet::Fleet,
+    told::told,
 };
 
 use self::{agents::AgentsApi, caller::GateLayer, operators::OperatorsApi, sizes::Bounded};
@@ -79,20 +80,6 @@ fn server(gate: GateLayer) -> Server<Stack<GateLayer, Identity>> {
         .http2_keepalive_timeout(Some(ALIVE))
         .timeout(TIMEOUT)
         .layer(gate)
-}
-
-/// Returns an error and its causes in one line.
-pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Something failed here that is no business of the caller's.

@@ -16,6 +16,7 @@ pub mod change;
 mod cure;
 pub mod doctor;
 pub mod drift;
+pub mod folds;
 pub mod follow;
 pub mod host;
 pub mod init;

@@ -5,12 +5,13 @@
 pub mod dates;
 pub mod fault;
 pub mod file;
+pub mod note;
 pub mod read;
 pub mod resolve;
 pub mod schema;
 pub mod text;
 
-pub use fault::{Flaw, Misdeclared, ResolveError};
+pub use fault::{Ended, Flaw, Misdeclared, ResolveError};
 pub use file::Declared;
 pub use read::{ReadError, read};
 pub use resolve::{Difference, Resolved, resolve};

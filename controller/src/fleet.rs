@@ -170,10 +170,9 @@ impl Fleet {
     pub async fn behind(&self) -> BTreeSet<HostId> {
         let current = self.current();
         let members = self.members.lock().await;
-        let behind = members.iter().filter(|(_, member)| {
-            let unconfirmed = member.sent.revocations.values().any(|confirmed| !confirmed);
-            !member.host.is_pending() && (unconfirmed || !member.is_current(&current))
-        });
+        let behind = members
+            .iter()
+            .filter(|(_, member)| !member.host.is_pending() && !member.is_current(&current));
         behind.map(|(id, _)| *id).collect()
     }
 

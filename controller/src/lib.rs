@@ -20,6 +20,7 @@ pub mod describe;
 pub mod doctor;
 pub mod enrol;
 pub mod fleet;
+pub mod history;
 pub mod host;
 pub mod preview;
 pub mod publish;

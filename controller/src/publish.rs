@@ -37,7 +37,7 @@ pub struct HostView<'a> {
     pub floor: Option<LinkRef>,
     /// What it was sent before.
     pub sent: &'a SentStatements,
-    /// The revocations that it was sent before.
+    /// The revocations that it was sent before, or has confirmed.
     pub revocations: &'a BTreeSet<Id>,
     /// Whether it has just refused a bundle.
     pub mood: Mood,
@@ -110,11 +110,7 @@ fn revocations(
     host: &HostView<'_>,
     wanted: &BTreeSet<Id>,
 ) -> Option<(BTreeSet<Id>, Bundle)> {
-    let has =
-        |id: &Id| *id == Id::Host(host.host) || wanted.contains(id) || host.sent.contains_key(id);
-    let due = current.revocations.iter().filter(|(revocation, _)| {
-        !host.revocations.contains(&revocation.id) && targets(current, revocation).iter().any(has)
-    });
+    let due = due(current, host, wanted);
     let (ids, envelopes): (BTreeSet<Id>, Vec<Envelope>) =
         due.map(|(revocation, envelope)| (revocation.id, envelope.clone())).unzip();
     if envelopes.is_empty() {
@@ -125,6 +121,20 @@ fn revocations(
     bundle.trust_roots = trust_roots(current, host);
     bundle.revocations = envelopes;
     Some((ids, bundle))
+}
+
+/// Returns the revocations that concern a host and that it is not known to have. One of something
+/// that has gone from it since, and it has confirmed that, does not concern it any more.
+fn due<'a>(
+    current: &'a Current,
+    host: &HostView<'a>,
+    wanted: &'a BTreeSet<Id>,
+) -> impl Iterator<Item = &'a (Revocation, Envelope)> {
+    let HostView { host, sent, revocations, .. } = *host;
+    let has = move |id: &Id| *id == Id::Host(host) || wanted.contains(id) || sent.contains_key(id);
+    current.revocations.iter().filter(move |(revocation, _)| {
+        !revocations.contains(&revocation.id) && targets(current, revocation).iter().any(has)
+    })
 }
 
 fn trust_roots(current: &Current, host: &HostView<'_>) -> Vec<Envelope> {
@@ -167,11 +177,13 @@ fn link(
     Some(link)
 }
 
-/// Says whether a host has confirmed all that concerns it.
+/// Says whether a host has confirmed all that concerns it; the view's revocations are those that it
+/// has confirmed.
 pub fn is_current(current: &Current, host: &HostView<'_>) -> bool {
     let wanted = current.index.wanted(current.chain.statements(), host.host, host.labels);
     host.trust_version == current.chain.trust().version
         && changed(current, host, &wanted).is_empty()
+        && due(current, host, &wanted).next().is_none()
 }
 
 fn lives(current: &Current, id: &Id) -> bool {

@@ -37,7 +37,6 @@ use crate::{
     api::{
         self, Clock, Controller,
         caller::{GateLayer, OperatorRule},
-        told,
     },
     config::{self, Config},
     enrol::{
@@ -48,6 +47,7 @@ use crate::{
     setup,
     signer::{Signer, SignerError},
     store::{Store, StoreError},
+    told::told,
 };
 
 /// How long open calls have to end when the server stops.

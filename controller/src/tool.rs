@@ -21,17 +21,21 @@ use muster_proto::{
     convert::Malformed,
     envelope::{Document, Envelope, Verified},
     id::Digest,
-    link::{Link, PublishedLink, Revocation},
+    link::{Link, LinkBody, PublishedLink, Revocation},
     time::Timestamp,
     trust::Refused,
 };
+
+use crate::history::History;
 
 /// The operator's store, opened: its chain is verified.
 #[derive(Debug)]
 pub struct Tool {
     directory: PathBuf,
     chain: Chain,
-    revocations: usize,
+    history: History,
+    /// In the order of arrival.
+    revocations: Vec<Verified<Revocation>>,
 }
 
 /// Why the store cannot be used or cannot grow.
@@ -170,20 +174,23 @@ impl Tool {
             let envelope = read_envelope(&path)?;
             chain.follow(&envelope).map_err(|cause| trust_root(version, cause))?;
         }
-        let revocations = files(&directory.join("revocations"))?;
-        for path in &revocations {
-            chain.keep(&read_envelope(path)?).map_err(ToolError::Revocation)?;
+        let mut revocations = Vec::new();
+        for path in files(&directory.join("revocations"))? {
+            revocations.push(chain.keep(&read_envelope(&path)?).map_err(ToolError::Revocation)?);
         }
+        let mut history = History::default();
         for path in files(&directory.join("links"))? {
             let bytes = read(&path)?;
-            let published = PublishedLink::decode(&bytes)
-                .map_err(|cause| ToolError::Damaged { path: path.clone(), cause })?;
+            let damaged = |cause| ToolError::Damaged { path: path.clone(), cause };
+            let published = PublishedLink::decode(&bytes).map_err(damaged)?;
+            let body = LinkBody::decode(&published.body).map_err(damaged)?;
+            history.pass(chain.statements(), &body);
             let far = Timestamp(u64::MAX);
             chain
                 .extend(&published.link, &published.body, &published.proposals, far)
                 .map_err(|cause| ToolError::Link { kept: path, cause })?;
         }
-        Ok(Self { directory: directory.to_owned(), chain, revocations: revocations.len() })
+        Ok(Self { directory: directory.to_owned(), chain, history, revocations })
     }
 
     /// Returns everything up to the newest link that this operator has verified.
@@ -191,9 +198,19 @@ impl Tool {
         &self.chain
     }
 
+    /// Returns what things were called that have gone.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
     /// Returns how many revocations are kept.
     pub fn revocations(&self) -> usize {
-        self.revocations
+        self.revocations.len()
+    }
+
+    /// Returns the revocations that are kept, each with who signed it, in the order of arrival.
+    pub fn verified_revocations(&self) -> &[Verified<Revocation>] {
+        &self.revocations
     }
 
     /// Takes the next trust root.
@@ -213,7 +230,11 @@ impl Tool {
         let mut next = self.chain.clone();
         match next.extend(&published.link, &published.body, &published.proposals, now) {
             Ok(link) => {
-                write(&self.directory.join("links").join(name(number)), &published.encode())?;
+                let path = self.directory.join("links").join(name(number));
+                write(&path, &published.encode())?;
+                let body = LinkBody::decode(&published.body);
+                let body = body.map_err(|cause| ToolError::Damaged { path, cause })?;
+                self.history.pass(self.chain.statements(), &body);
                 self.chain = next;
                 Ok(link)
             }
@@ -235,9 +256,9 @@ impl Tool {
         let revocation = next.keep(envelope).map_err(ToolError::Revocation)?;
         let kept = self.chain.revocations().contains(&revocation);
         if !kept || self.chain.is_approved(&revocation) != next.is_approved(&revocation) {
-            self.revocations += 1;
-            let file = format!("{}-{}", name(self.revocations as u64), revocation.id);
+            let file = format!("{}-{}", name(self.revocations.len() as u64 + 1), revocation.id);
             write(&self.directory.join("revocations").join(file), &envelope.encode())?;
+            self.revocations.push(revocation.clone());
             self.chain = next;
         }
         Ok(revocation)

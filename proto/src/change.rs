@@ -92,6 +92,14 @@ pub enum BadChange {
         /// Its fingerprint.
         key: Digest,
     },
+    /// A revoked membership.
+    #[error("`{login}` is in group {group}, which was revoked and is not reinstated")]
+    RevokedMembership {
+        /// Whose.
+        login: Login,
+        /// In which group.
+        group: Id,
+    },
     /// What never changes.
     #[error("{what} of {id} never changes")]
     Fixed {
@@ -187,9 +195,9 @@ fn check_adoptions(statements: &Statements) -> Result<(), BadChange> {
     Ok(())
 }
 
-/// Refuses what nobody should sign: a key that was revoked and is not reinstated. This is a rule for
-/// those who cut and sign, not for those who recompute old links, and not for folds: one that takes
-/// an approver's revocation in may leave what the online key alone has revoked.
+/// Refuses what nobody should sign: a key or a membership that was revoked and is not reinstated.
+/// This is a rule for those who cut and sign, not for those who recompute old links, and not for
+/// folds: one that takes an approver's revocation in may leave what the online key alone has revoked.
 pub(crate) fn check_signable(body: &LinkBody, revocations: &Revocations) -> Result<(), BadChange> {
     for statement in &body.statements {
         let Content::User(user) = &statement.content else { continue };
@@ -199,6 +207,12 @@ pub(crate) fn check_signable(body: &LinkBody, revocations: &Revocations) -> Resu
                 let login = user.login.clone();
                 return Err(BadChange::RevokedKey { login, key: fingerprint });
             }
+        }
+        let ended =
+            |group: &&Id| revocations.ends_membership(&statement.id, group, &statement.reinstates);
+        if let Some(group) = user.groups.iter().find(ended) {
+            let (login, group) = (user.login.clone(), *group);
+            return Err(BadChange::RevokedMembership { login, group });
         }
     }
     Ok(())

@@ -37,7 +37,8 @@ pub struct Receipt {
     pub mode: HostMode,
     /// What made the keeper look.
     pub trigger: Trigger,
-    /// The revocations that were judged for the first time.
+    /// The revocations that came and are kept, be it from before: which was confirmed by a receipt
+    /// that got lost is confirmed by the next.
     pub revocations: BTreeSet<Id>,
     /// What was done, in order.
     pub outcomes: Vec<Outcome>,

@@ -108,6 +108,46 @@ fn a_revoked_membership_takes_what_the_group_gave_and_a_revoked_user_all() {
 }
 
 #[test]
+fn a_key_and_a_membership_are_given_back_on_every_host_by_their_revocations_ids() {
+    let fleet = fleet();
+    let udo = fleet.person("udo").unwrap();
+    let declaration = format!(
+        "users:\n  udo: {{groups: [udos], keys: [\"{key}\"]}}\ngroups:\n  udos: {{}}\n\
+         roles:\n  udo-in: {{}}\n  udo-id: {{sudo: [{{commands: [/usr/bin/id]}}]}}\n\
+         assignments:\n  udo-in: {{user: udo, role: udo-in, hosts: \"{ENFORCED}\"}}\n  \
+         udo-id: {{group: udos, role: udo-id, hosts: \"{ENFORCED}\"}}\n",
+        key = udo.key.public
+    );
+    fleet.apply_ok(&declaration).unwrap();
+    fleet.muster_ok(&["revoke", "membership", "udo", "udos", "--yes"]).unwrap();
+    fleet.muster_ok(&["revoke", "key", &udo.key.public, "--yes", "--timeout", "120"]).unwrap();
+    for host in HOSTS {
+        assert_kept_out(&fleet, host, &udo);
+    }
+
+    // The error names one after the other; both are needed, and nothing else changes meanwhile.
+    let path = fleet.declare(&declaration).unwrap();
+    let before = fleet.newest_change().unwrap();
+    let mut words = vec!["apply".to_owned(), "--yes".into(), "--file".into(), path.into()];
+    for _ in 0..2 {
+        let given: Vec<&str> = words.iter().map(String::as_str).collect();
+        let refused = fleet.muster(&given).unwrap();
+        assert_eq!(refused.status, 2, "{refused}");
+        let flag = refused.stderr.split("give it back with `--reinstate ").nth(1);
+        let id = flag.unwrap().split('`').next().unwrap();
+        words.extend(["--reinstate".to_owned(), id.to_owned()]);
+        assert_eq!(fleet.newest_change().unwrap(), before);
+    }
+    let given: Vec<&str> = words.iter().map(String::as_str).collect();
+    let back = fleet.muster(&given).unwrap();
+    assert!(back.success(), "{back}");
+    for host in HOSTS {
+        assert_let_in(&fleet, host, &udo);
+        assert!(sudo(&fleet, host, &udo, "/usr/bin/id").success(), "{host}");
+    }
+}
+
+#[test]
 fn a_revoked_host_locks_all_accounts_that_muster_gave_there_and_no_other_host_does() {
     // What is revoked here comes back only with a new key, so this fleet is of its own.
     let member = |name| Member { name, labels: &["env=prod"], mode: Mode::Enforce };

@@ -23,7 +23,6 @@ use super::{
     caller::{AgentPeer, Caller},
     envelope, internal,
     rates::Rates,
-    told,
 };
 use crate::{
     enrol::{
@@ -32,6 +31,7 @@ use crate::{
     },
     fleet,
     store::{CertificateRefused, NewHost, TokenRefused},
+    told::told,
 };
 
 #[derive(Clone)]

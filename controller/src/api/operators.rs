@@ -19,12 +19,13 @@ use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
 use self::hosts::{measure, refused_decision, wire_decision, wire_host, wire_progress};
-use super::{Controller, caller::Caller, digest, envelope, id, internal, told};
+use super::{Controller, caller::Caller, digest, envelope, id, internal};
 use crate::{
     current::PublishedLink,
     fleet::{self, Goal, Order, PublishError, RevokeError},
     signer,
     store::Token,
+    told::told,
 };
 
 /// How many links are read from the store at once.

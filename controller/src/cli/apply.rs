@@ -10,8 +10,8 @@ use super::{
     End, Globals,
     follow::{self, Asked, Wait},
     hint, losses,
-    output::{self, Format},
-    plan::{self, Files},
+    output::{self, Format, count},
+    plan::{self, Files, Planned},
     resume,
     sign::PersonKey,
     usage,
@@ -46,7 +46,7 @@ pub async fn run(common: &Globals, args: &ApplyArgs) -> Result<End> {
     let confirmed = losses::confirmed(&args.files.confirm_revocation, session.tool.chain())?;
     let effects = plan::effects(&session, &resolved.statements, &hosts);
     if common.output == Format::Table {
-        plan::show(common.output, &resolved, &effects, session.tool.chain(), &confirmed)?;
+        plan::show(common.output, &Planned::new(&session, &resolved, &effects, &confirmed))?;
     }
     if resolved.statements.is_empty() && confirmed.is_empty() {
         return match resumed {
@@ -60,10 +60,13 @@ pub async fn run(common: &Globals, args: &ApplyArgs) -> Result<End> {
     }
     let lost = match confirmed.len() {
         0 => String::new(),
-        n => format!(" and keep {n} revocations of the controller's"),
+        n => {
+            let kept = count(n, "revocation", "revocations");
+            format!(" and keep {kept} of the controller's")
+        }
     };
-    let count = resolved.statements.len();
-    agree(args.yes, &format!("Sign and publish {count} statements{lost}?"))?;
+    let statements = count(resolved.statements.len(), "statement", "statements");
+    agree(args.yes, &format!("Sign and publish {statements}{lost}?"))?;
     let key = load_key(common)?;
     let about = follow::about(&resolved, &effects, &plan::after(&session, &resolved.statements));
     let published = session.publish(resolved.statements, reason, &confirmed, &key).await?;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Subcommand;
-use muster_proto::{envelope::Verified, link::LinkBody};
+use muster_proto::{envelope::Verified, id::Id, link::LinkBody};
 use serde::Serialize;
 
 use super::{
@@ -78,15 +78,20 @@ pub async fn run(common: &Globals, verb: &ChangeVerb) -> Result<End> {
         }
         ChangeVerb::Show { number } => {
             let (line, body, reasons) = load(&session, *number)?;
-            let statements = session.tool.chain().statements();
+            let history = session.tool.history();
+            let statements = history.named(session.tool.chain().statements());
             let content = body.all().map(|statement| {
-                let mut lines = vec![format!(
-                    "{} {} revision {}",
-                    statement.content.kind(),
-                    statement.content.name().unwrap_or("(gone)"),
-                    statement.revision
-                )];
-                lines.extend(describe::content(&statement.content, statements));
+                let name = statement.content.name();
+                // What has come back since has its name in the directory again.
+                let name = name.or_else(|| statements.get(&statement.id)?.content.name());
+                let kind = statement.content.kind();
+                let name = match (statement.id, name) {
+                    (_, Some(name)) => name.to_owned(),
+                    (Id::Host(host), None) => host.short(),
+                    (Id::Object(_), None) => "(gone)".to_owned(),
+                };
+                let mut lines = vec![format!("{kind} {name} revision {}", statement.revision)];
+                lines.extend(describe::content(&statement.content, &statements));
                 lines.extend(describe::reinstates(&statement.reinstates));
                 lines
             });

@@ -1,9 +1,13 @@
 //! What to do next about a file or a declaration that cannot be: one hint for every error, so that
 //! none is told without.
 
-use muster_proto::{id::Kind, name::BadName};
+use muster_proto::{chain::Chain, id::Kind, link::Target, name::BadName, statement::LeafState};
 
-use crate::declare::{Flaw, ReadError, ResolveError};
+use super::{hint, usage};
+use crate::declare::{
+    Flaw, ReadError, ResolveError,
+    resolve::{Named, targets},
+};
 
 /// Returns what to do about files that cannot be read.
 pub(super) fn of_file(error: &ReadError) -> String {
@@ -43,6 +47,17 @@ pub(super) fn of_declaration(error: &ResolveError) -> String {
         ResolveError::Gone(login) => {
             format!("take them out of the file, or bring them back with `--reinstate {login}`")
         }
+        ResolveError::Revoked { revocations, .. } => {
+            let flags: Vec<String> =
+                revocations.iter().map(|id| format!("--reinstate {id}")).collect();
+            format!("take that out of the file, or give it back with `{}`", flags.join(" "))
+        }
+        ResolveError::Several { .. } => {
+            "one of them may have been laid beside the other by whoever holds the controller's key; \
+             give a new key, or a group or login of another name"
+                .to_owned()
+        }
+        ResolveError::RevokedHost { .. } => HOST_COMES_BACK.to_owned(),
         ResolveError::Number { cause, .. } => of_name(cause).to_owned(),
         ResolveError::Taken { .. } => {
             "take the number out of the file; a free one is chosen".to_owned()
@@ -63,6 +78,56 @@ pub(super) fn of_declaration(error: &ResolveError) -> String {
         ResolveError::Value { flaw, .. } => of_flaw(*flaw).to_owned(),
     }
 }
+
+/// Why a word brings nothing back, and what to do about it.
+pub(super) fn of_useless(named: &Named, chain: &Chain) -> anyhow::Error {
+    let (what, cure) = match named {
+        Named::Revocation(id) => {
+            let host = targets(chain, *id).find_map(|target| match target {
+                Target::Host(host) => Some(host),
+                _ => None,
+            });
+            match host {
+                Some(host) => (
+                    format!(
+                        "revocation `{id}` is of host {}, and no host comes back",
+                        host.short()
+                    ),
+                    HOST_COMES_BACK,
+                ),
+                None => (
+                    format!("revocation `{id}` ends nothing that the files declare"),
+                    "take it out of the command line, or declare what is to come back",
+                ),
+            }
+        }
+        Named::User(login) => match chain.taken().logins.get(login) {
+            None => (
+                format!("neither a user nor a revocation is called `{login}`"),
+                "`muster user list` shows who was offboarded or revoked; the error that refuses \
+                 anything else names its revocation",
+            ),
+            Some(id) => {
+                let known = chain.statements().get(id);
+                let ended = known.is_some_and(|known| {
+                    known.content.state() != LeafState::Live || chain.revocations().ends(known)
+                });
+                if ended {
+                    let what = format!("no file declares user `{login}`, who is to come back");
+                    (what, "declare them, or take them out of the command line")
+                } else {
+                    let what = format!("user `{login}` was neither offboarded nor revoked");
+                    (what, "take it out of the command line")
+                }
+            }
+        },
+    };
+    hint(usage(anyhow::anyhow!("{what}").context("cannot reinstate")), cure)
+}
+
+/// How a revoked host serves again.
+const HOST_COMES_BACK: &str = "a revoked host comes back as a new one only: `muster-agent leave` and \
+    then `muster-agent join TOKEN --reset` there give it a new key";
 
 fn of_name(error: &BadName) -> &'static str {
     match error {

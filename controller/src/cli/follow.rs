@@ -20,7 +20,7 @@ use muster_proto::{
 
 use super::{
     End,
-    output::{self, Format},
+    output::{self, Format, count},
     session::Session,
 };
 use crate::{
@@ -35,10 +35,10 @@ use judge::{Bench, HostLine, State};
 #[derive(Clone, Debug, Args)]
 pub struct Wait {
     /// Do not wait for the hosts.
-    #[arg(long)]
+    #[arg(long, global = true)]
     no_wait: bool,
     /// Seconds to wait for the hosts.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, global = true, default_value_t = 60)]
     timeout: u64,
 }
 
@@ -138,8 +138,9 @@ pub async fn run(session: &mut Session, format: Format, wait: &Wait, asked: &Ask
     if wait.no_wait {
         let mut named: Vec<String> = hosts.iter().map(name).collect();
         named.sort();
-        let (count, named) = (named.len(), named.join(", "));
-        output::say(&format!("{count} hosts are concerned, and not waited for: {named}"));
+        let concerned = count(named.len(), "host is", "hosts are");
+        let named = named.join(", ");
+        output::say(&format!("{concerned} concerned, and not waited for: {named}"));
         return Ok(End::Waiting);
     }
     let lineage = session.tool.chain().lineage();
@@ -218,7 +219,9 @@ fn tell(format: Format, all: &[HostLine]) -> Result<End> {
     output::list(format, all)?;
     let (done, left): (Vec<&HostLine>, Vec<&HostLine>) =
         all.iter().partition(|line| line.state == State::Done);
-    output::say(&format!("{} of {} hosts have confirmed", done.len(), all.len()));
+    let hosts = count(all.len(), "host", "hosts");
+    let have = if done.len() == 1 { "has" } else { "have" };
+    output::say(&format!("{} of {hosts} {have} confirmed", done.len()));
     for line in &left {
         output::say(&format!("not confirmed: {} ({})", line.host, line.state.word()));
     }

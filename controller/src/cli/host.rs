@@ -178,7 +178,23 @@ async fn token(session: &mut Session, valid_for: u64) -> Result<End> {
 
 /// Finds a host by its id, its name, or the beginning of its id.
 pub async fn find(session: &mut Session, wanted: &str) -> Result<Host> {
-    pick(&session.client.hosts().await?, wanted)
+    let hosts = session.client.hosts().await?;
+    let found = pick(&hosts, wanted)?;
+    let passed = passed_over(&hosts, &found);
+    if !passed.is_empty() {
+        let (name, ids) = (&found.labels.hostname, ids(&passed));
+        output::say(&format!("note: a host that is called `{name}` too has not shown up: {ids}"));
+    }
+    Ok(found)
+}
+
+/// Returns the hosts of the same name that have never shown up: a join that was refused or began
+/// anew leaves one behind for a day, which is not meant.
+fn passed_over<'h>(hosts: &'h [Host], found: &Host) -> Vec<&'h Host> {
+    let alike = |host: &&Host| {
+        host.pending && !found.pending && host.labels.hostname == found.labels.hostname
+    };
+    hosts.iter().filter(alike).collect()
 }
 
 /// A whole id is one host's alone, whatever others call themselves: a host chooses its own name, and
@@ -202,10 +218,22 @@ fn pick(hosts: &[Host], wanted: &str) -> Result<Host> {
             "`muster host list` shows which there are",
         )),
         several => Err(hint(
-            usage(anyhow::anyhow!("{} hosts are called `{wanted}`", several.len())),
-            "name one by the first 8 digits of its id or more, as in `muster host list --output json`",
+            usage(anyhow::anyhow!(
+                "{} hosts are called `{wanted}`: {}",
+                several.len(),
+                ids(several)
+            )),
+            "name one by its id, or by the first 8 digits of it or more",
         )),
     }
+}
+
+fn ids(hosts: &[&Host]) -> String {
+    let id = |host: &&Host| {
+        let pending = if host.pending { " (pending)" } else { "" };
+        format!("{}{pending}", host.labels.id)
+    };
+    hosts.iter().map(id).collect::<Vec<_>>().join(", ")
 }
 
 fn line(host: &Host, newest: u64) -> HostLine {
@@ -290,5 +318,27 @@ mod tests {
         assert_eq!(found("web").unwrap(), Digest::new([4; 32]));
         assert!(found(&id[..8]).unwrap_err().to_string().contains("hosts are called"));
         assert!(found("nobody").is_err());
+    }
+
+    #[test]
+    fn of_two_hosts_of_one_name_none_is_picked_and_both_ids_are_told() {
+        let (one, two) = (Digest::new([1; 32]), Digest::new([2; 32]));
+        let error = pick(&[host(1, "db1"), host(2, "db1")], "db1").unwrap_err().to_string();
+        assert_eq!(error, format!("2 hosts are called `db1`: {one}, {two}"));
+        let pending = [1, 2].map(|id| Host { pending: true, ..host(id, "db1") });
+        let error = pick(&pending, "db1").unwrap_err().to_string();
+        assert_eq!(error, format!("2 hosts are called `db1`: {one} (pending), {two} (pending)"));
+    }
+
+    #[test]
+    fn one_that_never_showed_up_is_passed_over_for_one_that_did_and_told_of() {
+        let waiting = Host { pending: true, ..host(2, "db1") };
+        let hosts = [host(1, "db1"), waiting, host(3, "web1")];
+        let found = pick(&hosts, "db1").unwrap();
+        assert_eq!(found.labels.id, Digest::new([1; 32]));
+        let passed = passed_over(&hosts, &found);
+        assert_eq!(ids(&passed), format!("{} (pending)", Digest::new([2; 32])));
+        assert!(passed_over(&hosts, &hosts[2]).is_empty());
+        assert!(passed_over(&hosts, &hosts[1]).is_empty());
     }
 }

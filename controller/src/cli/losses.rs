@@ -24,6 +24,11 @@ pub struct LossView {
 }
 
 impl LossView {
+    /// Says whether the signer confirms it.
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
     /// Returns it for people.
     pub fn lines(&self) -> Vec<String> {
         let Self { revocation, target, concerned, confirmed } = self;

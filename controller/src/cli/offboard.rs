@@ -16,8 +16,8 @@ use super::{
     apply::{agree, load_key},
     follow::{self, Asked, Wait},
     hint,
-    output::{self, Format},
-    plan,
+    output::{self, Format, count},
+    plan::{self, Planned},
     resume::{self, Resumed},
     session::{Published, Session},
     usage,
@@ -50,7 +50,7 @@ pub async fn run(common: &Globals, args: &OffboardArgs) -> Result<End> {
     let chain = session.tool.chain();
     let removal = removal_of(chain, &login).ok_or_else(|| {
         hint(
-            anyhow::anyhow!("the directory has no user `{login}`"),
+            usage(anyhow::anyhow!("the directory has no user `{login}`")),
             "`muster user list` shows who there is",
         )
     })?;
@@ -70,12 +70,12 @@ pub async fn run(common: &Globals, args: &OffboardArgs) -> Result<End> {
     let hosts = plan::hosts(&mut session).await?;
     let effects = plan::effects(&session, &removal.statements, &hosts);
     if common.output == Format::Table {
-        plan::show(common.output, &removal, &effects, session.tool.chain(), &[])?;
+        plan::show(common.output, &Planned::new(&session, &removal, &effects, &[]))?;
     }
     if args.dry_run {
         return Ok(End::Differences);
     }
-    agree(args.yes, &format!("Lock `{login}` on {} hosts?", effects.len()))?;
+    agree(args.yes, &format!("Lock `{login}` on {}?", count(effects.len(), "host", "hosts")))?;
     let key = load_key(common)?;
     let mut asked = Asked { undone: "not locked", ..Asked::default() };
     asked.hosts.extend(follow::affected(&effects));
@@ -85,7 +85,8 @@ pub async fn run(common: &Globals, args: &OffboardArgs) -> Result<End> {
     if !already {
         let revocation = session.revocation(target, reason.clone())?;
         let hosts = session.revoke(&revocation, &key).await?;
-        output::say(&format!("revocation of `{login}` sent to {} hosts", hosts.len()));
+        let sent = count(hosts.len(), "host", "hosts");
+        output::say(&format!("revocation of `{login}` sent to {sent}"));
         asked.revocations.push(revocation.id);
         asked.revoked_on.clone_from(&asked.hosts);
         asked.revoked_on.extend(&hosts);

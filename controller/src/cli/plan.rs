@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use anyhow::Result;
 use clap::Args;
 use muster_proto::{
-    chain::{Chain, Loss},
+    chain::Loss,
     derive::Statements,
     id::Id,
     name::Login,
@@ -14,14 +14,20 @@ use muster_proto::{
 use serde::Serialize;
 
 use super::{
-    End, Globals, cure, hint,
+    End, Globals, cure,
+    folds::{self, FoldView, Grounds},
+    hint,
     losses::{self, LossView},
     output::{self, Format, count},
     session::{self, Session},
     usage,
 };
 use crate::{
-    declare::{self, Difference, Resolved, resolve::Ground},
+    declare::{
+        self, Difference, Resolved,
+        note::Note,
+        resolve::{Ground, Named},
+    },
     describe,
     preview::{self, Effect, HostLabels},
 };
@@ -32,8 +38,9 @@ pub struct Files {
     /// Files, directories of `.yaml` files, or `-` for standard input.
     #[arg(short, long = "file", required = true, value_name = "PATH", num_args = 1..)]
     pub file: Vec<PathBuf>,
-    /// Somebody who was offboarded or revoked and comes back; may be given several times.
-    #[arg(long, value_name = "LOGIN")]
+    /// What comes back though it was revoked: a user by login, anything else by the revocation's id,
+    /// which the error that refuses it names; may be given several times.
+    #[arg(long, value_name = "LOGIN|ID")]
     pub reinstate: Vec<String>,
     /// A revocation of the controller's own that the change shall keep, or `all` that are shown;
     /// may be given several times. What is not confirmed stays open.
@@ -48,12 +55,29 @@ pub struct PlanArgs {
     files: Files,
 }
 
+/// All that a plan shows.
+#[derive(Clone, Debug)]
+pub struct Planned<'a> {
+    /// What files change.
+    pub resolved: &'a Resolved,
+    /// What that does on the hosts.
+    pub effects: &'a [Effect],
+    /// What the link carries along: what was revoked since the one before.
+    pub folds: Vec<Statement>,
+    /// What that rests on.
+    pub grounds: Grounds<'a>,
+}
+
 /// A plan as programs see it.
 #[derive(Debug, Serialize)]
 struct PlanView {
+    /// What may not be meant.
+    notes: Vec<String>,
     changes: Vec<ChangeView>,
     /// What the controller took away and no approver confirmed.
     losses: Vec<LossView>,
+    /// What was revoked since the last change and becomes part of the directory with the next.
+    folds: Vec<FoldView>,
     hosts: Vec<EffectView>,
     /// Host effects rest on labels that hosts reported; they are not proof.
     rests_on: &'static str,
@@ -85,8 +109,9 @@ pub fn resolve(files: &Files, session: &Session, hosts: &[HostLabels]) -> Result
         let cure = cure::of_file(&wrong);
         hint(usage(wrong), cure)
     })?;
-    let logins: Result<BTreeSet<Login>, _> =
-        files.reinstate.iter().map(|login| Login::parse(login)).collect();
+    let chain = session.tool.chain();
+    let named: Result<BTreeSet<Named>, _> =
+        files.reinstate.iter().map(|word| Named::parse(word, chain)).collect();
     let mut failed = None;
     let mut new_id = || match session::new_id() {
         Ok(id) => id,
@@ -96,21 +121,27 @@ pub fn resolve(files: &Files, session: &Session, hosts: &[HostLabels]) -> Result
         }
     };
     let mut ground = Ground {
-        chain: session.tool.chain(),
+        chain,
+        history: session.tool.history(),
         hosts,
-        reinstate: &logins.map_err(|wrong| {
+        reinstate: &named.map_err(|wrong| {
             let wrong = anyhow::Error::from(wrong).context("--reinstate");
             hint(usage(wrong), "`muster user list` shows who was offboarded or revoked")
         })?,
         new_id: &mut new_id,
+        now: session::now(),
     };
     let resolved = declare::resolve(&declared, &mut ground).map_err(|wrong| {
         let cure = cure::of_declaration(&wrong.error);
         hint(usage(wrong), cure)
     });
-    match failed {
-        Some(error) => Err(error),
-        None => resolved,
+    let resolved = match failed {
+        Some(error) => return Err(error),
+        None => resolved?,
+    };
+    match resolved.useless.first() {
+        Some(named) => Err(cure::of_useless(named, chain)),
+        None => Ok(resolved),
     }
 }
 
@@ -121,7 +152,7 @@ pub async fn run(common: &Globals, args: &PlanArgs) -> Result<End> {
     let resolved = resolve(&args.files, &session, &hosts)?;
     let effects = effects(&session, &resolved.statements, &hosts);
     let confirmed = losses::confirmed(&args.files.confirm_revocation, session.tool.chain())?;
-    show(common.output, &resolved, &effects, session.tool.chain(), &confirmed)?;
+    show(common.output, &Planned::new(&session, &resolved, &effects, &confirmed))?;
     let nothing = resolved.statements.is_empty() && confirmed.is_empty();
     Ok(if nothing { End::Done } else { End::Differences })
 }
@@ -146,33 +177,37 @@ pub fn effects(session: &Session, changed: &[Statement], hosts: &[HostLabels]) -
     preview::preview(chain.statements(), &after, (revocations, revocations), hosts, session.now())
 }
 
+impl<'a> Planned<'a> {
+    /// What files change, with what a link made of it would carry along.
+    pub fn new(
+        session: &'a Session,
+        resolved: &'a Resolved,
+        effects: &'a [Effect],
+        confirmed: &'a [Loss],
+    ) -> Self {
+        let (chain, kept) = (session.tool.chain(), session.tool.verified_revocations());
+        let changed = resolved.statements.iter().map(|statement| statement.id).collect();
+        let folds = chain.folds(&changed, confirmed);
+        Self { resolved, effects, folds, grounds: Grounds { chain, kept, confirmed } }
+    }
+}
+
 /// Shows a plan: for people as text, for programs as one value.
-pub fn show(
-    format: Format,
-    resolved: &Resolved,
-    effects: &[Effect],
-    chain: &Chain,
-    confirmed: &[Loss],
-) -> Result<End> {
-    let view = view(resolved, effects, chain, confirmed);
+pub fn show(format: Format, planned: &Planned<'_>) -> Result<End> {
     match format {
-        Format::Table => output::lines(&lines(&view)),
-        Format::Json | Format::Yaml => output::value(format, &view),
+        Format::Table => output::lines(&text(planned)),
+        Format::Json | Format::Yaml => output::value(format, &view(planned)),
     }
 }
 
 /// Returns a plan as people read it.
-pub fn text(
-    resolved: &Resolved,
-    effects: &[Effect],
-    chain: &Chain,
-    confirmed: &[Loss],
-) -> Vec<String> {
-    lines(&view(resolved, effects, chain, confirmed))
+pub fn text(planned: &Planned<'_>) -> Vec<String> {
+    lines(&view(planned))
 }
 
-fn view(resolved: &Resolved, effects: &[Effect], chain: &Chain, confirmed: &[Loss]) -> PlanView {
-    let mut statements = chain.statements().clone();
+fn view(planned: &Planned<'_>) -> PlanView {
+    let Planned { resolved, effects, folds, grounds } = planned;
+    let mut statements = grounds.chain.statements().clone();
     for statement in &resolved.statements {
         if statement.content.name().is_some() {
             statements.insert(statement.id, statement.clone());
@@ -180,8 +215,10 @@ fn view(resolved: &Resolved, effects: &[Effect], chain: &Chain, confirmed: &[Los
     }
     let differences = resolved.differences.iter();
     PlanView {
+        notes: resolved.notes.iter().map(Note::to_string).collect(),
         changes: differences.map(|difference| change(difference, &statements)).collect(),
-        losses: losses::views(chain, confirmed),
+        losses: losses::views(grounds.chain, grounds.confirmed),
+        folds: folds::views(folds, grounds),
         hosts: effects.iter().map(effect).collect(),
         rests_on: "labels that the hosts reported themselves; this is no proof",
     }
@@ -232,10 +269,22 @@ fn effect(effect: &Effect) -> EffectView {
     }
 }
 
+/// Over what a change carries along.
+const CARRIED: &str = "Revoked since the last change, and carried into the directory by this one:";
+/// Over what no change carries yet.
+const WAITING: &str = "Revoked since the last change; the next one carries it into the directory:";
+
 fn lines(view: &PlanView) -> Vec<String> {
     let mut lines: Vec<String> = view.losses.iter().flat_map(LossView::lines).collect();
+    lines.extend(view.notes.iter().map(|note| format!("note: {note}")));
+    let folds = view.folds.iter().flat_map(FoldView::lines);
     if view.changes.is_empty() {
         lines.push("Nothing to change: the directory is as declared.".to_owned());
+        if !view.folds.is_empty() {
+            let is_made = view.losses.iter().any(LossView::is_confirmed);
+            lines.push(if is_made { CARRIED } else { WAITING }.to_owned());
+        }
+        lines.extend(folds);
         return lines;
     }
     for change in &view.changes {
@@ -247,6 +296,10 @@ fn lines(view: &PlanView) -> Vec<String> {
         lines.push(format!("{sign} {} {} {}", change.action, change.kind, change.name));
         lines.extend(change.details.iter().map(|detail| format!("      {detail}")));
     }
+    if !view.folds.is_empty() {
+        lines.extend([String::new(), CARRIED.to_owned()]);
+    }
+    lines.extend(folds);
     lines.push(String::new());
     if view.hosts.is_empty() {
         lines.push("No host changes.".to_owned());

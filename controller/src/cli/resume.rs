@@ -4,6 +4,7 @@
 
 use anyhow::Result;
 use muster_proto::{
+    chain::Loss,
     id::HostId,
     statement::{Content, Statement},
 };
@@ -11,9 +12,10 @@ use muster_proto::{
 use super::{
     End, Globals,
     apply::{agree, load_key},
+    folds::Grounds,
     follow::{self, Asked, Wait},
     output::{self, Format},
-    plan,
+    plan::{self, Planned},
     session::{Published, Session},
 };
 use crate::{
@@ -42,12 +44,19 @@ pub async fn run(common: &Globals, session: &mut Session, yes: bool) -> Result<O
         muster_proto::envelope::Document::digest(link).short(),
         link.time
     ));
-    let statements: Vec<Statement> = begun.candidate.body.all().cloned().collect();
-    let resolved = resolved(session, statements);
+    let body = &begun.candidate.body;
+    let resolved = resolved(session, body.statements.clone());
     let hosts = plan::hosts(session).await?;
-    let effects = plan::effects(session, &resolved.statements, &hosts);
+    let all: Vec<Statement> = body.all().cloned().collect();
+    let effects = plan::effects(session, &all, &hosts);
     if common.output == Format::Table {
-        plan::show(common.output, &resolved, &effects, session.tool.chain(), &[])?;
+        let (chain, kept) = (session.tool.chain(), session.tool.verified_revocations());
+        let folds = body.folds.clone();
+        let confirmed: Vec<Loss> =
+            chain.losses().into_iter().filter(|loss| of(loss, &folds)).collect();
+        let grounds = Grounds { chain, kept, confirmed: &confirmed };
+        let (resolved, effects) = (&resolved, effects.as_slice());
+        plan::show(common.output, &Planned { resolved, effects, folds, grounds })?;
     }
     agree(yes, &format!("Sign and publish change {}, the same as before?", link.number))?;
     let about = follow::about(&resolved, &effects, &plan::after(session, &resolved.statements));
@@ -62,22 +71,28 @@ pub async fn run(common: &Globals, session: &mut Session, yes: bool) -> Result<O
     Ok(Some(Resumed::of(published, asked)))
 }
 
+/// Says whether a fold of the candidate is of this loss: then its signer confirmed it.
+fn of(loss: &Loss, folds: &[Statement]) -> bool {
+    folds.iter().any(|fold| loss.concerned.contains(&fold.id))
+}
+
 /// The statements of a candidate as a plan shows them.
 fn resolved(session: &Session, statements: Vec<Statement>) -> Resolved {
-    let known = session.tool.chain().statements();
+    let (known, history) = (session.tool.chain().statements(), session.tool.history());
     let difference = |statement: &Statement| {
         let old = known.get(&statement.id);
         let before = old.map(|old| old.content.clone());
         let was = old.map(|old| old.reinstates.clone()).unwrap_or_default();
         let reinstates = statement.reinstates.difference(&was).copied().collect();
         let named = [Some(&statement.content), before.as_ref()];
-        let name = named.into_iter().flatten().find_map(Content::name).unwrap_or("(gone)");
+        let name = named.into_iter().flatten().find_map(Content::name);
+        let name = name.or_else(|| history.name(&statement.id)).unwrap_or("(gone)");
         let (kind, name) = (statement.content.kind(), name.to_owned());
         Difference { kind, name, before, after: statement.content.clone(), reinstates }
     };
     let mut differences: Vec<Difference> = statements.iter().map(difference).collect();
     differences.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-    Resolved { statements, differences }
+    Resolved { statements, differences, ..Resolved::default() }
 }
 
 impl Resumed {

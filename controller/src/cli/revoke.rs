@@ -17,7 +17,7 @@ use super::{
     apply::{agree, load_key},
     follow::{self, Asked, Wait},
     hint,
-    output::{self, Format, Rows},
+    output::{self, Format, Rows, count},
     plan,
     session::Session,
     usage,
@@ -124,11 +124,12 @@ pub async fn run(common: &Globals, args: &RevokeArgs) -> Result<End> {
     if args.dry_run {
         return Ok(End::Differences);
     }
-    agree(args.yes, &format!("Revoke {what} on {} hosts?", effects.len()))?;
+    agree(args.yes, &format!("Revoke {what} on {}?", count(effects.len(), "host", "hosts")))?;
     let key = load_key(common)?;
     let mut hosts: BTreeSet<HostId> = follow::affected(&effects).collect();
     hosts.extend(session.revoke(&revocation, &key).await?);
-    output::say(&format!("revocation of {what} sent to {} hosts", hosts.len()));
+    let sent = count(hosts.len(), "host", "hosts");
+    output::say(&format!("revocation of {what} sent to {sent} (revocation {})", revocation.id));
     let about = follow::reached(&effects);
     let (revocations, locks) = (vec![revocation.id], follow::locked(&effects));
     let (revoked_on, undone) = (hosts.clone(), "not taken away");

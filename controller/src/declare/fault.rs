@@ -1,9 +1,9 @@
 //! Why a declaration cannot be: found when the files and the directory are held against each other.
 
-use std::{fmt, path::PathBuf};
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use muster_proto::{
-    id::Kind,
+    id::{Id, Kind},
     name::{BadName, Login},
 };
 
@@ -45,6 +45,36 @@ pub enum ResolveError {
     /// Somebody who was taken out comes back with a file that still names her.
     #[error("user `{0}` was offboarded or revoked, and a file still declares them")]
     Gone(Login),
+    /// Something that was revoked comes back with a file that still says it.
+    #[error("{kind} `{name}` {what}, and a file still declares it")]
+    Revoked {
+        /// What.
+        kind: Kind,
+        /// Which.
+        name: String,
+        /// What of it.
+        what: Ended,
+        /// Those that end it.
+        revocations: BTreeSet<Id>,
+    },
+    /// What comes back was ended by an id that stands for several revocations.
+    #[error("{kind} `{name}`: several revocations are called {revocation}")]
+    Several {
+        /// What.
+        kind: Kind,
+        /// Which.
+        name: String,
+        /// The id.
+        revocation: Id,
+    },
+    /// A host that gives nothing any more.
+    #[error("adoption `{name}` names host `{host}`, which was revoked: it gives nothing any more")]
+    RevokedHost {
+        /// Which adoption.
+        name: String,
+        /// The host as named.
+        host: String,
+    },
     /// A number that cannot be.
     #[error("{kind} `{name}`: {cause}")]
     Number {
@@ -100,6 +130,29 @@ pub enum ResolveError {
         /// What is wrong.
         flaw: Flaw,
     },
+}
+
+/// What a revocation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The thing itself.
+    Itself,
+    /// A user's key, by the fingerprint as people compare it.
+    Key(String),
+    /// A user's being in a group.
+    Membership(String),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Itself => f.write_str("was revoked"),
+            Self::Key(key) => write!(f, "has the key {key}, which was revoked"),
+            Self::Membership(group) => {
+                write!(f, "is in group `{group}`, which was revoked")
+            }
+        }
+    }
 }
 
 /// What contradicts itself in a declaration.

@@ -2,7 +2,9 @@
 //! else. A fault names the value that is wrong, where it stands.
 
 mod content;
+mod look;
 mod numbers;
+mod reinstate;
 mod removal;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,17 +14,19 @@ use muster_proto::{
     crypto::sha256,
     envelope::Document,
     id::{Id, Kind},
-    name::Login,
     statement::{Content, Group, LeafState, Statement},
+    time::Timestamp,
 };
 
 use super::{
     Declared,
     fault::{Flaw, Misdeclared, Place, ResolveError},
+    note::{Note, Remark},
     text::{At, Text},
 };
-use crate::preview::HostLabels;
+use crate::{history::History, preview::HostLabels};
 use numbers::Numbers;
+pub use reinstate::{Named, targets};
 pub use removal::removal_of;
 
 /// The statements that a declaration takes, and what they alter.
@@ -32,6 +36,10 @@ pub struct Resolved {
     pub statements: Vec<Statement>,
     /// One for each statement, in the order of kinds and names.
     pub differences: Vec<Difference>,
+    /// What may not be meant.
+    pub notes: Vec<Note>,
+    /// What was to come back, and the files do not declare it or nothing of it had ended.
+    pub useless: BTreeSet<Named>,
 }
 
 /// One thing that differs from what is declared.
@@ -53,12 +61,16 @@ pub struct Difference {
 pub struct Ground<'a> {
     /// Everything up to the newest link.
     pub chain: &'a Chain,
-    /// People who may come back after they were offboarded or revoked.
-    pub reinstate: &'a BTreeSet<Login>,
+    /// What things were called that have gone.
+    pub history: &'a History,
+    /// What may come back after it was revoked.
+    pub reinstate: &'a BTreeSet<Named>,
     /// The hosts, by their own word: only what they call themselves is looked at.
     pub hosts: &'a [HostLabels],
     /// Makes ids that were never used.
     pub new_id: &'a mut dyn FnMut() -> Id,
+    /// What time it is.
+    pub now: Timestamp,
 }
 
 impl std::fmt::Debug for Ground<'_> {
@@ -79,7 +91,7 @@ pub fn resolve(declared: &Declared, ground: &mut Ground<'_>) -> Result<Resolved,
         Misdeclared { place: Place { path, at: fault.at }, error: fault.error }
     };
     let put = |work: &mut Work<'_, '_>, entry: Entry<'_>, content: Result<Content, Fault>| {
-        let put = content.and_then(|content| work.put(entry, content));
+        let put = content.and_then(|content| work.put(entry, content, &BTreeSet::new()));
         put.map_err(|fault| in_file(entry, fault, &sources.declared))
     };
     for name in declared.groups.keys() {
@@ -94,7 +106,9 @@ pub fn resolve(declared: &Declared, ground: &mut Ground<'_>) -> Result<Resolved,
     for (login, user) in &declared.users {
         let entry = Entry::new(Kind::User, login.value.as_str(), login.at);
         let content = work.user(entry, &login.value, user);
-        put(&mut work, entry, content)?;
+        let back = content.and_then(|content| Ok((content, work.given_back(entry, user)?)));
+        let put = back.and_then(|(content, back)| work.put(entry, content, &back));
+        put.map_err(|fault| in_file(entry, fault, &sources.declared))?;
     }
     for (name, role) in &declared.roles {
         let entry = Entry::new(Kind::Role, name.value.as_str(), name.at);
@@ -113,8 +127,13 @@ pub fn resolve(declared: &Declared, ground: &mut Ground<'_>) -> Result<Resolved,
     }
     for (kind, name, at) in declared.absent.all() {
         let entry = Entry::new(kind, &name, at);
-        work.remove(entry).map_err(|fault| in_file(entry, fault, &sources.absent))?;
+        let removed = work.remove(entry);
+        let removed = removed.map_err(|fault| in_file(entry, fault, &sources.absent))?;
+        if removed == Removed::Before {
+            work.note(entry, &sources.absent, Remark::Gone);
+        }
     }
+    work.look(declared);
     Ok(work.finish())
 }
 
@@ -126,6 +145,13 @@ struct Entry<'n> {
     kind: Kind,
     name: &'n str,
     at: At,
+}
+
+/// What has come of something that is to go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Removed {
+    Now,
+    Before,
 }
 
 /// What is wrong, and where in the entry's file.
@@ -154,8 +180,8 @@ impl<'n> Entry<'n> {
 
 /// Returns the id of the adoption of a name. An adoption's statement does not hold its name, so that
 /// the name has to lead to the id by itself, in every tool to the same one. An id that was removed is
-/// never used again: there the next one begins.
-fn adoption_id(chain: &Chain, name: &str) -> Id {
+/// never used again: there the next one begins. Returns also how many of the name have gone.
+fn adoption_id(chain: &Chain, name: &str) -> (Id, u64) {
     let mut before = 0_u64;
     loop {
         let counted = before.to_be_bytes();
@@ -167,7 +193,7 @@ fn adoption_id(chain: &Chain, name: &str) -> Id {
         let id = Id::Object(id);
         let known = chain.statements().get(&id);
         if known.is_none_or(|known| known.content.state() != LeafState::Removed) {
-            return id;
+            return (id, before);
         }
         before += 1;
     }
@@ -178,6 +204,10 @@ struct Work<'a, 'g> {
     ids: BTreeMap<(Kind, String), Id>,
     numbers: Numbers<'g>,
     changed: BTreeMap<Id, (Statement, Difference)>,
+    /// What has been removed, and does not come back under its name.
+    removed: BTreeSet<(Kind, String)>,
+    used: BTreeSet<Named>,
+    notes: Vec<Note>,
 }
 
 impl<'a, 'g> Work<'a, 'g> {
@@ -196,7 +226,25 @@ impl<'a, 'g> Work<'a, 'g> {
         for (login, id) in &chain.taken().logins {
             ids.insert((Kind::User, login.to_string()), *id);
         }
-        Self { ids, numbers: Numbers::of(chain), ground, changed: BTreeMap::new() }
+        let mut removed = BTreeSet::new();
+        for was in ground.history.gone().filter(|was| was.content.kind() != Kind::Adoption) {
+            let Some(name) = was.content.name() else { continue };
+            let key = (was.content.kind(), name.to_owned());
+            match chain.statements().get(&was.id).map(|now| now.content.state()) {
+                // A new one may have taken the name since.
+                Some(LeafState::Revoked) => drop(ids.entry(key).or_insert(was.id)),
+                _ => drop(removed.insert(key)),
+            }
+        }
+        Self {
+            ids,
+            numbers: Numbers::of(chain),
+            ground,
+            changed: BTreeMap::new(),
+            removed,
+            used: BTreeSet::new(),
+            notes: Vec::new(),
+        }
     }
 
     /// Gives ids to everything that is new, so that the files may be in any order.
@@ -213,7 +261,10 @@ impl<'a, 'g> Work<'a, 'g> {
         declared.assignments.keys().for_each(|name| add(Kind::Assignment, name.value.to_string()));
         let chain = self.ground.chain;
         for name in declared.adoptions.keys().chain(&declared.absent.adoptions) {
-            let id = adoption_id(chain, name.value.as_str());
+            let (id, gone) = adoption_id(chain, name.value.as_str());
+            if gone > 0 {
+                self.removed.insert((Kind::Adoption, name.value.to_string()));
+            }
             if chain.statements().contains_key(&id) || declared.adoptions.contains_key(name) {
                 self.ids.insert((Kind::Adoption, name.value.to_string()), id);
             }
@@ -244,25 +295,27 @@ impl<'a, 'g> Work<'a, 'g> {
         self.ground.chain.statements().get(id)
     }
 
-    /// Takes a statement in if it differs from what is there.
-    fn put(&mut self, entry: Entry<'_>, content: Content) -> Result<(), Fault> {
-        let Entry { kind, name, at } = entry;
+    /// Takes a statement in if it differs from what is there; it takes back what it is told to, and
+    /// what had ended the thing itself.
+    fn put(
+        &mut self,
+        entry: Entry<'_>,
+        content: Content,
+        back: &BTreeSet<Id>,
+    ) -> Result<(), Fault> {
+        let Entry { kind, name, .. } = entry;
         let Some(id) = self.ids.get(&(kind, name.to_owned())).copied() else { return Ok(()) };
         let chain = self.ground.chain;
         let before = chain.statements().get(&id);
         let was = before.map(|s| s.reinstates.clone()).unwrap_or_default();
-        let mut reinstates = was.clone();
-        let gone = before.is_some_and(|statement| {
+        let mut reinstates = &was | back;
+        let gone = before.filter(|statement| {
             statement.content.state() != LeafState::Live || chain.revocations().ends(statement)
         });
-        if gone && content.state() == LeafState::Live {
-            if let Content::User(user) = &content
-                && !self.ground.reinstate.contains(&user.login)
-            {
-                return Err(Fault { at, error: ResolveError::Gone(user.login.clone()) });
-            }
-            reinstates.extend(chain.revocations().of_id(&id));
-        } else if before.is_some_and(|statement| statement.content == content) {
+        if let (Some(before), LeafState::Live) = (gone, content.state()) {
+            reinstates.extend(self.returned(entry, &content, before)?);
+        } else if before.is_some_and(|statement| statement.content == content) && reinstates == was
+        {
             return Ok(());
         }
         let statement = Statement {
@@ -285,11 +338,15 @@ impl<'a, 'g> Work<'a, 'g> {
     }
 
     /// Takes a removal in, unless it is removed already.
-    fn remove(&mut self, entry: Entry<'_>) -> Result<(), Fault> {
+    fn remove(&mut self, entry: Entry<'_>) -> Result<Removed, Fault> {
         let Entry { kind, name, at } = entry;
         let both = || ResolveError::Both { kind, name: name.to_owned() };
         let Some(statement) = self.current(kind, name) else {
-            let declared = self.ids.contains_key(&(kind, name.to_owned()));
+            let key = (kind, name.to_owned());
+            let declared = self.ids.contains_key(&key);
+            if !declared && self.removed.contains(&key) {
+                return Ok(Removed::Before);
+            }
             let missing = || ResolveError::NotThere { kind, name: name.to_owned() };
             return Err(Fault { at, error: if declared { both() } else { missing() } });
         };
@@ -297,14 +354,15 @@ impl<'a, 'g> Work<'a, 'g> {
             return Err(Fault { at, error: both() });
         }
         if statement.content.state() == LeafState::Removed {
-            return Ok(());
+            return Ok(Removed::Before);
         }
-        self.put(entry, Content::Removal(kind))
+        self.put(entry, Content::Removal(kind), &BTreeSet::new()).map(|()| Removed::Now)
     }
 
     fn finish(self) -> Resolved {
         let (statements, mut differences): (Vec<_>, Vec<_>) = self.changed.into_values().unzip();
         differences.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-        Resolved { statements, differences }
+        let useless = self.ground.reinstate.difference(&self.used).cloned().collect();
+        Resolved { statements, differences, notes: self.notes, useless }
     }
 }

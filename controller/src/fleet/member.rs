@@ -23,6 +23,9 @@ use crate::{
 
 /// Seconds after which a link that was sent and not answered is taken for lost.
 const ANSWER: u64 = 30;
+/// Seconds after which revocations that were sent and not confirmed are sent again: the receipt that
+/// named them may be lost, and the host names what it keeps once more.
+const REPEAT: u64 = 3_600;
 
 #[derive(Debug)]
 pub(super) struct Member {
@@ -47,6 +50,8 @@ pub(super) struct Session {
     flight: Option<(u64, Timestamp)>,
     /// The revocations that need not be sent again.
     revocations: BTreeSet<Id>,
+    /// When any were sent last.
+    revoked: Option<Timestamp>,
     mood: Mood,
 }
 
@@ -72,6 +77,17 @@ pub(super) fn take_in(sent: &mut SentTo, receipt: &Receipt, current: &Current) {
     }
 }
 
+fn confirmed(sent: &SentTo) -> BTreeSet<Id> {
+    let confirmed = sent.revocations.iter().filter(|(_, confirmed)| **confirmed);
+    confirmed.map(|(id, _)| *id).collect()
+}
+
+impl Session {
+    fn is_unanswered(&self, now: Timestamp) -> bool {
+        self.revoked.is_some_and(|sent| now.since(sent) >= REPEAT)
+    }
+}
+
 impl Member {
     pub(super) fn new(host: Host, sent: SentTo) -> Self {
         Self { host, sent, session: None, sessions: 0 }
@@ -84,7 +100,6 @@ impl Member {
         }
         let (cut, heard) = oneshot::channel();
         self.sessions += 1;
-        let confirmed = self.sent.revocations.iter().filter(|(_, confirmed)| **confirmed);
         self.session = Some(Session {
             number: self.sessions,
             to,
@@ -93,7 +108,8 @@ impl Member {
             pushed: None,
             trusted: 0,
             flight: None,
-            revocations: confirmed.map(|(id, _)| *id).collect(),
+            revocations: confirmed(&self.sent),
+            revoked: None,
             mood: Mood::Trusting,
         });
         Some(Connection { number: self.sessions, cut: heard })
@@ -172,7 +188,9 @@ impl Member {
     pub(super) fn is_overdue(&self, current: &Current, now: Timestamp) -> bool {
         let waits = |session: &Session| {
             session.stood
-                && (session.pushed != current.chain().newest() || self.is_stale(current, now))
+                && (session.pushed != current.chain().newest()
+                    || self.is_stale(current, now)
+                    || session.is_unanswered(now))
         };
         self.session.as_ref().is_some_and(waits)
     }
@@ -186,14 +204,14 @@ impl Member {
     /// Says whether the host has confirmed all that concerns it.
     pub(super) fn is_current(&self, current: &Current) -> bool {
         let Some(standing) = &self.host.standing else { return false };
-        let none = BTreeSet::new();
+        let confirmed = confirmed(&self.sent);
         let view = HostView {
             host: self.host.id,
             labels: &standing.labels,
             trust_version: standing.trust_version,
             floor: standing.floor,
             sent: &self.sent.statements,
-            revocations: &none,
+            revocations: &confirmed,
             mood: Mood::Trusting,
         };
         publish::is_current(current, &view)
@@ -206,6 +224,10 @@ impl Member {
         };
         if !session.stood {
             return Vec::new();
+        }
+        if session.is_unanswered(now) {
+            session.revoked = None;
+            session.revocations = confirmed(&self.sent);
         }
         let view = HostView {
             host: self.host.id,
@@ -223,6 +245,7 @@ impl Member {
                 self.sent.revocations.entry(*id).or_insert(false);
             }
             session.revocations.extend(ids);
+            session.revoked = Some(now);
             bundles.push(bundle);
         }
         let newest = current.chain().newest();

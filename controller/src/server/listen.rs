@@ -27,8 +27,9 @@ use tonic::transport::server::Connected;
 
 use self::places::{Limits, Lost, Origin, Place, Places};
 use crate::{
-    api::{Clock, caller::AgentPeer, told},
+    api::{Clock, caller::AgentPeer},
     enrol::certificate::Shown,
+    told::told,
 };
 
 /// How long a handshake may take.

@@ -21,7 +21,7 @@ use std::{
 use nix::time::{ClockId, clock_gettime};
 use tokio::time::timeout;
 
-use crate::api::told;
+use crate::told::told;
 
 /// How long a manager that takes nothing is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -13,11 +13,9 @@ use nix::unistd::Gid;
 use tokio::sync::watch;
 
 use crate::{
-    api::{
-        caller::{self, OperatorRule},
-        told,
-    },
+    api::caller::{self, OperatorRule},
     config::{Config, LogLevel},
+    told::told,
 };
 
 /// The settings that hold.

@@ -14,7 +14,7 @@ use tonic::Code;
 use crate::{
     host::Host,
     net::{Running, standing},
-    server::{grant, until, wired},
+    server::{grant, report, until, wired},
     world::{World, id},
 };
 
@@ -75,8 +75,7 @@ async fn words_that_could_move_an_operators_cursor_are_refused() {
         session.next().await.unwrap();
         session.say(wire::from_agent::Message::Standing(said)).await;
         if taken {
-            session.report(&mut host).await;
-            until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
+            report(&mut session, &mut host).await;
         } else {
             assert_eq!(session.failure().await.code(), Code::InvalidArgument);
         }
@@ -99,8 +98,7 @@ async fn a_host_that_says_too_much_waits_before_it_is_heard() {
         session.stand(&loud).await;
     }
     session.report(&mut loud).await;
-    quiet_session.report(&mut quiet).await;
-    until(&mut quiet_session, &mut quiet, |bundle| bundle.acknowledgement.is_some()).await;
+    report(&mut quiet_session, &mut quiet).await;
     until(&mut session, &mut loud, |bundle| bundle.acknowledgement.is_some()).await;
     let waited = start.elapsed();
     assert!(waited >= Duration::from_millis(2_500), "{waited:?}");

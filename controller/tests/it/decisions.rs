@@ -21,7 +21,7 @@ use tonic::{Code, Status};
 use crate::{
     host::Host,
     net::{Courier, Running, soon},
-    server::{grant, until, wired},
+    server::{grant, listed, report, until, wired},
     world::{World, id},
 };
 
@@ -36,10 +36,6 @@ async fn decide(
         reason: "a test".to_owned(),
     };
     Ok(server.operator().await.decide(request).await?.into_inner().decision)
-}
-
-async fn listed(server: &Running) -> Vec<wire::Host> {
-    server.operator().await.hosts(wire::HostsRequest {}).await.unwrap().into_inner().hosts
 }
 
 async fn joined(server: &Running, host: &Host) -> Result<Courier, Status> {
@@ -72,8 +68,7 @@ async fn a_quarantined_host_is_sent_what_takes_away_and_no_link_until_it_is_rele
     let mut session = courier.session(&host).await;
     operator.publish(wired(&world.publish(grant(&world)))).await.unwrap();
     until(&mut session, &mut host, |bundle| bundle.link.is_some()).await;
-    session.report(&mut host).await;
-    until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
+    report(&mut session, &mut host).await;
     let held = host.held.clone();
     assert!(!held.is_empty());
 
@@ -107,8 +102,7 @@ async fn a_quarantined_host_is_sent_what_takes_away_and_no_link_until_it_is_rele
         kept += bundle.revocations.len();
     }
     session.stand(&host).await;
-    session.report(&mut host).await;
-    until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
+    report(&mut session, &mut host).await;
     assert_eq!(links, 0, "a link can give");
     assert_eq!(host.link().unwrap().number, 1);
     assert!(host.held.is_subset(&held) && host.held != held);
@@ -218,8 +212,7 @@ async fn who_is_connected_is_not_forgotten_and_whoever_is_leaves_what_it_signed(
     let mut host = Host::new(&world, &[("tier", "db")]);
     let mut courier = joined(&server, &host).await.unwrap();
     let mut session = courier.session(&host).await;
-    let receipt = session.report(&mut host).await;
-    until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
+    let (receipt, _) = report(&mut session, &mut host).await;
     let refused = decide(&server, &host, Measure::Purge).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
     decide(&server, &host, Measure::Evict).await.unwrap();

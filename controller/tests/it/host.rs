@@ -106,9 +106,7 @@ impl Host {
         };
         let verified = bundle::verify(bytes, &anchor)?;
         for (revocation, _) in &verified.revocations {
-            if !self.revocations.contains(revocation) {
-                self.fresh_revocations.insert(revocation.id);
-            }
+            self.fresh_revocations.insert(revocation.id);
             self.revocations.insert(revocation);
         }
         if let Some(link) = &verified.link {

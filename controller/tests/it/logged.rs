@@ -8,7 +8,7 @@ use tonic::Code;
 use crate::{
     host::Host,
     net::{Running, alter},
-    server::{grant, until, wired},
+    server::{grant, report, until, wired},
     world::{Key, World, id},
 };
 
@@ -125,8 +125,7 @@ async fn what_cannot_be_logged_takes_no_effect() {
     let taken = until(&mut session, &mut host, |bundle| bundle.link.is_some()).await;
     assert_eq!(taken.link.unwrap().link.number, 1);
     session.stand(&host).await;
-    session.report(&mut host).await;
-    until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
+    report(&mut session, &mut host).await;
     alter(
         &database,
         "CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT RAISE(ABORT, 'full'); END",

@@ -28,6 +28,7 @@ mod pending;
 mod plan;
 mod publish;
 mod receipts;
+mod returning;
 mod schema;
 mod server;
 mod sessions;

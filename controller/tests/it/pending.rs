@@ -14,14 +14,9 @@ use muster_proto::{link::Target, time::Timestamp, wire};
 use crate::{
     host::Host,
     net::{Running, wall},
-    server::{grant, until, wired},
+    server::{grant, listed, until, wired},
     world::World,
 };
-
-async fn listed(server: &Running) -> Vec<wire::Host> {
-    let mut operator = server.operator().await;
-    operator.hosts(wire::HostsRequest {}).await.unwrap().into_inner().hosts
-}
 
 #[tokio::test]
 async fn a_host_that_never_showed_up_is_not_waited_for_and_gets_a_revocation_when_it_does() {

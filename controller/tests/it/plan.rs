@@ -4,14 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use expect_test::{Expect, expect};
 use muster_controller::{
-    cli::plan,
-    declare::{Resolved, read::parse, resolve, resolve::Ground},
+    cli::{
+        folds::Grounds,
+        plan::{self, Planned},
+    },
+    declare::{
+        Resolved,
+        read::parse,
+        resolve,
+        resolve::{Ground, Named},
+    },
     preview::{Effect, HostLabels, preview, reaches_root},
 };
 use muster_proto::{
     crypto::sha256,
     desired::{Entitlement, UnixGroupGrant},
-    link::Target,
+    envelope::Verified,
+    id::{Id, Kind},
+    key::SshPublicKey,
+    link::{Revocation, Target},
     name::{Gid, Login, UnixGroupName},
     selector::Labels,
     statement::{LoginMethod, MemberList},
@@ -51,10 +62,16 @@ fn resolved(world: &World, yaml: &str, reinstate: &[&str]) -> Resolved {
         made += 1;
         id(&format!("{} {made}", world.links.len()))
     };
-    let reinstate = reinstate.iter().map(|login| Login::parse(login).unwrap()).collect();
-    let hosts = &hosts();
-    let mut ground =
-        Ground { chain: &world.chain, reinstate: &reinstate, hosts, new_id: &mut new_id };
+    let chain = &world.chain;
+    let reinstate = reinstate.iter().map(|word| Named::parse(word, chain).unwrap()).collect();
+    let mut ground = Ground {
+        chain,
+        history: &world.history,
+        reinstate: &reinstate,
+        hosts: &hosts(),
+        new_id: &mut new_id,
+        now: world.time,
+    };
     resolve(&parse(yaml, "x.yaml".as_ref()).unwrap(), &mut ground).unwrap()
 }
 
@@ -65,11 +82,19 @@ fn effects(world: &World, resolved: &Resolved) -> Vec<Effect> {
     preview(chain.statements(), &after, both, &hosts(), Now::at(world.time))
 }
 
+/// What a plan says, these revocations being kept.
+fn text(world: &World, resolved: &Resolved, kept: &[Verified<Revocation>]) -> String {
+    let changed = resolved.statements.iter().map(|statement| statement.id).collect();
+    let (chain, folds) = (&world.chain, world.chain.folds(&changed, &[]));
+    let grounds = Grounds { chain, kept, confirmed: &[] };
+    let effects = &effects(world, resolved);
+    plan::text(&Planned { resolved, effects, folds, grounds }).join("\n") + "\n"
+}
+
 /// Asserts what a plan says, and takes it as published.
 fn assert_plan(world: &mut World, yaml: &str, reinstate: &[&str], expected: &Expect) {
     let resolved = resolved(world, yaml, reinstate);
-    let text = plan::text(&resolved, &effects(world, &resolved), &world.chain, &[]);
-    expected.assert_eq(&(text.join("\n") + "\n"));
+    expected.assert_eq(&text(world, &resolved, &[]));
     if !resolved.statements.is_empty() {
         let mut statements = resolved.statements;
         statements.sort_by_key(|statement| statement.id);
@@ -376,6 +401,80 @@ fn a_plan_shows_which_revocations_are_taken_back() {
         1 change, 1 host affected, root gained by 0 logins. Host effects rest on labels that the hosts reported themselves; this is no proof.
     "]],
     );
+}
+
+/// The id of somebody or something that was published.
+fn of(world: &World, kind: Kind, name: &str) -> Id {
+    let mut all =
+        world.chain.statements().values().map(|statement| (statement.id, &statement.content));
+    all.find(|(_, content)| content.kind() == kind && content.name() == Some(name)).unwrap().0
+}
+
+#[test]
+fn a_plan_shows_what_was_revoked_meanwhile_whose_it_is_and_who_revoked_it() {
+    let mut world = World::new();
+    let ben = "users: {ben: {groups: [dba]}}\n\
+        assignments: {bens: {user: ben, role: dba, hosts: all}}\n";
+    for yaml in [people().as_str(), ben] {
+        let first = resolved(&world, yaml, &[]);
+        world.publish(first.statements);
+    }
+    let key = SshPublicKey::parse(KEY).unwrap().0.fingerprint();
+    let ben = of(&world, Kind::User, "ben");
+    let (dba, bens) = (of(&world, Kind::Group, "dba"), of(&world, Kind::Assignment, "bens"));
+    let targets = [
+        ("key", Target::Key(key)),
+        ("out", Target::Membership { user: ben, group: dba }),
+        ("ended", Target::Statement { id: bens, revision: 1 }),
+        ("host", Target::Host(hosts()[1].id)),
+        // Nobody has it, so nothing is carried.
+        ("nobody", Target::Key(sha256(&[b"nobody"]))),
+    ];
+    let revoked = targets.map(|(word, target)| world.revocation(word, target));
+    let kept = revoked.map(|envelope| world.chain.keep(&envelope).unwrap());
+    let nothing = text(&world, &resolved(&world, "groups: {dba: {}}\n", &[]), &kept);
+    expect![[r"
+        Nothing to change: the directory is as declared.
+        Revoked since the last change; the next one carries it into the directory:
+        - assignment bens
+              - all that it gives
+              revoked by ana at 2023-11-14T22:13:20Z: a test (revocation e87ba7a0b779d8b797f86d1960450449)
+        - host 659a7fb2af47
+              - all that is given there
+              revoked by ana at 2023-11-14T22:13:20Z: a test (revocation 4740ae6347b0172c01254ff55bae5aff)
+        - user ana
+              - key SHA256:mKqU+0K8OhKmA8bBQi9Rz0Q5l7/g160hIP+rJYSTNj4 ssh-ed25519 ana@desk
+              revoked by ana at 2023-11-14T22:13:20Z: a test (revocation 2c70e12b7a0646f92279f427c7b38e73)
+        - user ben
+              - in group dba
+              revoked by ana at 2023-11-14T22:13:20Z: a test (revocation 762069bc07a6e1b5df123a5ae7bd91c1)
+    "]].assert_eq(&nothing);
+    let something = text(&world, &resolved(&world, "groups: {other: {}}\n", &[]), &kept);
+    expect![[r"
+        + create group other
+
+        Revoked since the last change, and carried into the directory by this one:
+        - assignment bens
+              - all that it gives
+              revoked by ana at 2023-11-14T22:13:20Z: a test (revocation e87ba7a0b779d8b797f86d1960450449)
+        - host 659a7fb2af47
+              - all that is given there
+              revoked by ana at 2023-11-14T22:13:20Z: a test (revocation 4740ae6347b0172c01254ff55bae5aff)
+        - user ana
+              - key SHA256:mKqU+0K8OhKmA8bBQi9Rz0Q5l7/g160hIP+rJYSTNj4 ssh-ed25519 ana@desk
+              revoked by ana at 2023-11-14T22:13:20Z: a test (revocation 2c70e12b7a0646f92279f427c7b38e73)
+        - user ben
+              - in group dba
+              revoked by ana at 2023-11-14T22:13:20Z: a test (revocation 762069bc07a6e1b5df123a5ae7bd91c1)
+
+        No host changes.
+
+        1 change, 0 hosts affected, root gained by 0 logins. Host effects rest on labels that the hosts reported themselves; this is no proof.
+    "]].assert_eq(&something);
+    // Who is removed is not carried along as well.
+    let removed = resolved(&world, "absent: {users: [ben], assignments: [bens]}\n", &[]);
+    let removed = text(&world, &removed, &kept);
+    assert!(!removed.contains("- user ben") && removed.contains("- user ana"), "{removed}");
 }
 
 fn rule(user: &str, group: Option<&str>, command: &str) -> Entitlement {

@@ -1,23 +1,25 @@
 //! Receipts that do not fit onto one another, since some got lost or a host was set back; and very
 //! many that do.
 
-use muster_controller::{fleet::LOOK_BACK, store::Store};
+use std::time::Duration;
+
+use muster_controller::{config::Config, fleet::LOOK_BACK, setup, store::Store};
 use muster_proto::{
-    envelope::{Envelope, Verified},
+    bundle::VerifiedBundle,
+    id::Kind,
     link::{Acknowledgement, Target},
     wire,
 };
 
 use crate::{
     host::Host,
-    net::{Running, Session, soon},
-    server::{grant, until, wired},
-    world::{World, id},
+    net::{Running, Session, config, soon, wall},
+    server::{grant, listed, report, until, wired},
+    world::{NOW, World, id},
 };
 
 async fn shown(server: &Running) -> wire::Host {
-    let mut operator = server.operator().await;
-    operator.hosts(wire::HostsRequest {}).await.unwrap().into_inner().hosts.remove(0)
+    listed(server).await.remove(0)
 }
 
 /// The stored receipts, oldest first.
@@ -27,12 +29,6 @@ async fn stored(server: &Running, host: &Host) -> Vec<wire::Envelope> {
     let mut receipts = operator.receipts(request).await.unwrap().into_inner().receipts;
     receipts.reverse();
     receipts
-}
-
-async fn report(session: &mut Session, host: &mut Host) -> (Envelope, Verified<Acknowledgement>) {
-    let receipt = session.report(host).await;
-    let answer = until(session, host, |bundle| bundle.acknowledgement.is_some()).await;
-    (receipt, answer.acknowledgement.unwrap())
 }
 
 async fn arrived(server: &Running, host: &Host, link: u64) -> bool {
@@ -186,5 +182,135 @@ async fn of_many_receipts_none_is_lost_and_the_one_that_names_a_revocation_is_fo
         let receipts = operator.receipts(request).await.unwrap().into_inner().receipts;
         assert_eq!(receipts.len(), count);
     }
+    server.stop().await;
+}
+
+async fn is_behind(server: &Running) -> bool {
+    shown(server).await.behind
+}
+
+/// A host that holds ana's grant, of which a revocation has come and the receipt that named it has
+/// been lost. Whoever loses it says so by a later one.
+async fn unconfirmed(world: &World, host: &mut Host, session: &mut Session, server: &Running) {
+    let target = Target::Statement { id: id("ana"), revision: 1 };
+    let revocation = world.revocation("offboard", target);
+    let request = wire::RevokeRequest { revocation: Some((&revocation).into()) };
+    server.operator().await.revoke(request).await.unwrap();
+    until(session, host, |bundle| !bundle.revocations.is_empty()).await;
+    host.receipt();
+    report(session, host).await;
+    assert!(is_behind(server).await);
+}
+
+async fn granted(world: &mut World, host: &mut Host, session: &mut Session, server: &Running) {
+    let mut operator = server.operator().await;
+    operator.publish(wired(&world.publish(grant(world)))).await.unwrap();
+    until(session, host, |bundle| bundle.link.is_some()).await;
+    session.stand(host).await;
+    report(session, host).await;
+    assert!(!is_behind(server).await);
+}
+
+#[tokio::test]
+async fn a_revocation_whose_receipt_was_lost_is_confirmed_at_the_next_session() {
+    let mut world = World::new();
+    let server = Running::start(&world).await;
+    let mut host = Host::new(&world, &[("tier", "db")]);
+    let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+    let mut session = courier.session(&host).await;
+    granted(&mut world, &mut host, &mut session, &server).await;
+    unconfirmed(&world, &mut host, &mut session, &server).await;
+    drop(session);
+    let mut session = courier.session(&host).await;
+    until(&mut session, &mut host, |bundle| !bundle.revocations.is_empty()).await;
+    report(&mut session, &mut host).await;
+    assert!(!is_behind(&server).await);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_revocation_that_is_not_confirmed_is_sent_again_after_an_hour_and_not_before() {
+    let mut world = World::new();
+    let dir = tempfile::tempdir().unwrap();
+    setup::create(&dir.path().join("data"), &world.online, &world.trust, NOW).await.unwrap();
+    let config = Config { checkpoint_every: Duration::from_secs(1), ..config(dir.path()) };
+    let server = Running::with(dir, config, wall() - 3_600).await;
+    let mut host = Host::new(&world, &[("tier", "db")]);
+    let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+    let mut session = courier.session(&host).await;
+    granted(&mut world, &mut host, &mut session, &server).await;
+    unconfirmed(&world, &mut host, &mut session, &server).await;
+    for (seconds, sent) in [(3_599, false), (1, true)] {
+        server.turn_clock(seconds);
+        let now = server.now();
+        // What a heartbeat sends comes behind its checkpoint, so the second one tells.
+        let mut again = false;
+        for _ in 0..2 {
+            let next = until(&mut session, &mut host, |bundle| {
+                let late = bundle.checkpoint.as_ref().is_some_and(|word| word.time >= now);
+                late || !bundle.revocations.is_empty()
+            });
+            again |= !next.await.revocations.is_empty();
+        }
+        assert_eq!(again, sent, "{seconds}");
+    }
+    report(&mut session, &mut host).await;
+    assert!(!is_behind(&server).await);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_that_joins_again_confirms_the_revocations_that_it_has_kept() {
+    let mut world = World::new();
+    let server = Running::start(&world).await;
+    let mut host = Host::new(&world, &[("tier", "db")]);
+    let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+    let mut session = courier.session(&host).await;
+    granted(&mut world, &mut host, &mut session, &server).await;
+    unconfirmed(&world, &mut host, &mut session, &server).await;
+    let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+    let mut session = courier.session(&host).await;
+    let shown = |bundle: &VerifiedBundle| !bundle.revocations.is_empty();
+    until(&mut session, &mut host, shown).await;
+    until(&mut session, &mut host, |bundle| bundle.link.is_some()).await;
+    session.stand(&host).await;
+    report(&mut session, &mut host).await;
+    assert!(!is_behind(&server).await);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_removal_that_a_host_has_confirmed_settles_what_was_revoked_before() {
+    let mut world = World::new();
+    let server = Running::start(&world).await;
+    let mut host = Host::new(&world, &[("tier", "db")]);
+    let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+    let mut session = courier.session(&host).await;
+    granted(&mut world, &mut host, &mut session, &server).await;
+    unconfirmed(&world, &mut host, &mut session, &server).await;
+    let removal = world.removal("ana", Kind::User);
+    let mut operator = server.operator().await;
+    operator.publish(wired(&world.publish(vec![removal]))).await.unwrap();
+    until(&mut session, &mut host, |bundle| bundle.link.is_some()).await;
+    session.stand(&host).await;
+    report(&mut session, &mut host).await;
+    assert!(!is_behind(&server).await);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_that_is_away_has_not_confirmed_what_was_revoked_meanwhile() {
+    let mut world = World::new();
+    let server = Running::start(&world).await;
+    let mut host = Host::new(&world, &[("tier", "db")]);
+    let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+    let mut session = courier.session(&host).await;
+    granted(&mut world, &mut host, &mut session, &server).await;
+    drop(session);
+    let target = Target::Statement { id: id("ana"), revision: 1 };
+    let revocation = world.revocation("offboard", target);
+    let request = wire::RevokeRequest { revocation: Some((&revocation).into()) };
+    server.operator().await.revoke(request).await.unwrap();
+    assert!(is_behind(&server).await);
     server.stop().await;
 }

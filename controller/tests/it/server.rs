@@ -5,7 +5,12 @@ use muster_controller::{
     server::{ServeError, Server},
     setup::{self, SetupError},
 };
-use muster_proto::{bundle::VerifiedBundle, link::Target, wire};
+use muster_proto::{
+    bundle::VerifiedBundle,
+    envelope::{Envelope, Verified},
+    link::{Acknowledgement, Target},
+    wire,
+};
 use nix::fcntl::{Flock, FlockArg};
 use tonic::Code;
 
@@ -41,6 +46,21 @@ pub(crate) async fn until(
             return verified;
         }
     }
+}
+
+/// Reports, and waits until that is stored; returns the receipt and the controller's word on it.
+pub(crate) async fn report(
+    session: &mut Session,
+    host: &mut Host,
+) -> (Envelope, Verified<Acknowledgement>) {
+    let receipt = session.report(host).await;
+    let answer = until(session, host, |bundle| bundle.acknowledgement.is_some()).await;
+    (receipt, answer.acknowledgement.unwrap())
+}
+
+/// The hosts as an operator is told of them.
+pub(crate) async fn listed(server: &Running) -> Vec<wire::Host> {
+    server.operator().await.hosts(wire::HostsRequest {}).await.unwrap().into_inner().hosts
 }
 
 #[tokio::test]

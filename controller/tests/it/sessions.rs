@@ -10,7 +10,7 @@ use tonic::transport::Channel;
 use crate::{
     host::Host,
     net::{Running, soon},
-    server::{grant, until, wired},
+    server::{grant, report, until, wired},
     world::{World, id},
 };
 
@@ -29,8 +29,7 @@ async fn three_hosts_confirm_a_change_within_a_second() {
         let mut session = courier.session(&host).await;
         until(&mut session, &mut host, |bundle| bundle.link.is_some()).await;
         session.stand(&host).await;
-        session.report(&mut host).await;
-        until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
+        report(&mut session, &mut host).await;
         fleet.push((host, courier, session));
     }
     let mut took = Vec::new();
@@ -76,8 +75,7 @@ async fn what_was_not_confirmed_is_sent_again_and_a_lost_state_gets_everything()
     let first = until(&mut session, &mut host, |bundle| bundle.link.is_some()).await;
     assert_eq!(first.link.unwrap().statements.len(), 4);
     session.stand(&host).await;
-    session.report(&mut host).await;
-    until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
+    report(&mut session, &mut host).await;
 
     // Nothing is sent twice to a host that has it.
     drop(session);
@@ -88,8 +86,7 @@ async fn what_was_not_confirmed_is_sent_again_and_a_lost_state_gets_everything()
     let delta = delta.link.unwrap();
     assert_eq!((delta.link.number, delta.statements.len()), (2, 4), "bob and what he gains by");
     session.stand(&host).await;
-    session.report(&mut host).await;
-    until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
+    report(&mut session, &mut host).await;
 
     host.floor = None;
     host.known.clear();
@@ -101,9 +98,8 @@ async fn what_was_not_confirmed_is_sent_again_and_a_lost_state_gets_everything()
 
     // Receipts that got lost cut nobody off.
     host.receipt();
-    session.report(&mut host).await;
-    let stored = until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
-    assert_eq!(stored.acknowledgement.unwrap().number, 4);
+    let (_, stored) = report(&mut session, &mut host).await;
+    assert_eq!(stored.number, 4);
     let target = Target::Statement { id: id("dbas"), revision: 1 };
     let revocation = world.revocation("end it", target);
     let request = wire::RevokeRequest { revocation: Some(wire::Envelope::from(&revocation)) };
@@ -125,8 +121,7 @@ async fn a_host_that_joins_again_is_shown_everything_again() {
         let mut session = courier.session(&host).await;
         let whole = until(&mut session, &mut host, |bundle| bundle.link.is_some()).await;
         assert_eq!(whole.link.unwrap().statements.len(), 4);
-        session.report(&mut host).await;
-        until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
+        report(&mut session, &mut host).await;
         // It has the floor of its token, and lost the rest.
         host.known.clear();
         host.proved.clear();

@@ -23,7 +23,7 @@ use tonic::Code;
 use crate::{
     host::Host,
     net::{Running, join_request, soon},
-    server::until,
+    server::report,
     world::World,
 };
 
@@ -95,8 +95,7 @@ async fn strangers_have_few_connections_and_not_for_long_and_hosts_keep_theirs()
     assert!(early.iter().all(|after| after.as_secs() < 10), "{early:?}");
     assert!(late.iter().all(|after| *after >= Duration::from_secs(14)), "{late:?}");
     // A host stays.
-    session.report(&mut host).await;
-    until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
+    report(&mut session, &mut host).await;
     server.stop().await;
 }
 
@@ -150,8 +149,7 @@ async fn what_is_read_before_anybody_is_known_is_small() {
     let mut session = courier.session(&host).await;
     session.say(said(MAX_SAID).message.unwrap()).await;
     // What is no receipt is not stored, and cuts nobody off.
-    session.report(&mut host).await;
-    until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
+    report(&mut session, &mut host).await;
     session.say(said(MAX_SAID + 1).message.unwrap()).await;
     assert_eq!(session.failure().await.code(), Code::OutOfRange);
     server.stop().await;

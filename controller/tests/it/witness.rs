@@ -226,6 +226,7 @@ async fn an_evil_controllers_revocation_is_shown_as_a_loss_and_kept_only_when_co
     assert!(found.status.success(), "{found:?}");
     let shown = text(&found.stdout);
     assert!(shown.contains("the controller itself revoked role `reader`"), "{shown}");
+    assert!(!shown.contains("carried into the directory"), "{shown}");
     let state = || {
         let tool = Tool::open(&operator.place("store")).unwrap();
         (tool.chain().statements()[&reader.id].content.state(), tool.chain().losses().len())
@@ -242,6 +243,8 @@ async fn an_evil_controllers_revocation_is_shown_as_a_loss_and_kept_only_when_co
     assert!(found.status.success(), "{found:?}");
     let shown = text(&found.stdout);
     assert!(shown.contains("(confirmed by you)") && !shown.contains("--confirm"), "{shown}");
+    assert!(shown.contains("carried into the directory by this one:\n- role reader\n"), "{shown}");
+    assert!(shown.contains("revoked by the controller itself, confirmed by you"), "{shown}");
     assert_eq!(state(), (LeafState::Revoked, 0));
     let status = text(&operator.run(&["status"]).stdout);
     assert!(!status.contains("the controller itself revoked"), "{status}");

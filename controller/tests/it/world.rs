@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_controller::{current::PublishedLink, signer};
+use muster_controller::{current::PublishedLink, history::History, signer};
 use muster_proto::{
     chain::Chain,
     crypto::{MachineKey, sha256},
     envelope::{Document, Envelope, Signature, Verified},
     id::{Digest, Id, Kind},
     key::SshPublicKey,
-    link::{LogHead, Proposal, Revocation, Target},
+    link::{LinkBody, LogHead, Proposal, Revocation, Target},
     name::{FullName, Line, Login, ObjectName, Uid},
     options::KeyOptions,
     selector::Selector,
@@ -85,6 +85,7 @@ pub(crate) struct World {
     pub(crate) approver: Key,
     pub(crate) chain: Chain,
     pub(crate) links: Vec<PublishedLink>,
+    pub(crate) history: History,
     pub(crate) log: LogHead,
     /// When the next link is cut.
     pub(crate) time: Timestamp,
@@ -131,6 +132,7 @@ impl World {
             approver,
             chain: Chain::new(genesis),
             links: Vec::new(),
+            history: History::default(),
             log,
             time: NOW,
         }
@@ -221,6 +223,7 @@ impl World {
     /// Proposes, cuts and signs the next link, and takes it.
     pub(crate) fn publish(&mut self, statements: Vec<Statement>) -> PublishedLink {
         let link = self.cut(statements);
+        self.history.pass(self.chain.statements(), &LinkBody::decode(&link.body).unwrap());
         self.chain.extend(&link.link, &link.body, &link.proposals, self.time).unwrap();
         self.links.push(link.clone());
         link
@@ -234,6 +237,7 @@ impl World {
     /// Cuts a link, or nothing if the directory's rules do not allow it.
     pub(crate) fn try_cut(&self, mut statements: Vec<Statement>) -> Option<PublishedLink> {
         statements.sort_by_key(|statement| statement.id);
+        let changed = statements.iter().map(|statement| statement.id).collect();
         let proposal = Proposal {
             lineage: self.lineage(),
             id: id("proposal"),
@@ -245,7 +249,8 @@ impl World {
         let mut envelope = Envelope::new(&proposal);
         self.approver.sign(&mut envelope);
         let proposals = vec![envelope];
-        let candidate = self.chain.cut(&proposals, Vec::new(), self.time, self.log.clone()).ok()?;
+        let folds = self.chain.folds(&changed, &[]);
+        let candidate = self.chain.cut(&proposals, folds, self.time, self.log.clone()).ok()?;
         let mut link = Envelope::new(&candidate.link);
         self.approver.sign(&mut link);
         Some(PublishedLink { link, body: candidate.body.encode(), proposals })

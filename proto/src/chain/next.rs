@@ -18,8 +18,8 @@ use crate::{
 };
 
 impl Chain {
-    /// Cuts the next link out of proposals and folds, by the rules for what may be signed: no key
-    /// and no statement that a revocation still ends.
+    /// Cuts the next link out of proposals and folds, by the rules for what may be signed: no key,
+    /// no membership and no statement that a revocation still ends.
     pub fn cut(
         &self,
         proposals: &[Envelope],

@@ -248,6 +248,12 @@ fn what_was_revoked_comes_back_only_when_it_says_so() {
         assert_eq!(found.unwrap_err(), expected);
         let mut good = world.next(id("alice"), again);
         good.reinstates.insert(id("open"));
+        assert!(judge(&world, vec![good.clone()]).is_ok());
+        // Nor a membership: a host that is not told of the revocation would give what it gives.
+        world.revoke("out", Target::Membership { user: id("alice"), group: id("dba") });
+        let found = judge(&world, vec![good.clone()]);
+        assert!(matches!(found, Err(BadChange::RevokedMembership { .. })), "{found:?}");
+        good.reinstates.insert(id("out"));
         assert!(judge(&world, vec![good]).is_ok());
     }
 }

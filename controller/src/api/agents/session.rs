@@ -15,12 +15,13 @@ use tokio::sync::{mpsc, oneshot};
 use tonic::{Status, Streaming};
 
 use super::{
-    super::{Clock, envelope, internal, told},
+    super::{Clock, envelope, internal},
     AgentsApi,
 };
 use crate::{
     enrol::certificate::Shown,
     fleet::{Connection, ReceiptError},
+    told::told,
 };
 
 /// The most labels of a host.

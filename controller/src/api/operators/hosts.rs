@@ -3,10 +3,11 @@
 use muster_proto::{link::LinkRef, wire};
 use tonic::Status;
 
-use super::super::{internal, told};
+use super::super::internal;
 use crate::{
     fleet::{DecideError, Progress},
     host::{Decision, Host, Measure, Verdict},
+    told::told,
 };
 
 pub(super) fn wire_host(host: &Host, connected: bool, newest: Option<LinkRef>) -> wire::Host {

@@ -177,6 +177,14 @@ impl Work<'_, '_> {
     ) -> Result<Content, Fault> {
         let user = self.find(entry, Kind::User, &declared.user)?;
         let host = self.host(entry, &declared.host)?;
+        let chain = self.ground.chain;
+        let is_revoked = chain.revocations().ends_host(&host)
+            || chain.statements().contains_key(&Id::Host(host));
+        if is_revoked && self.current(entry.kind, entry.name).is_none() {
+            let (name, at) = (entry.name.to_owned(), declared.host.at);
+            let host = declared.host.value.as_str().to_owned();
+            return Err(Fault { at, error: ResolveError::RevokedHost { name, host } });
+        }
         let uid = Uid::parse(declared.uid.value.0);
         let uid = uid.map_err(|cause| entry.number(declared.uid.at, cause))?;
         // The old host would never hear that it ended there.

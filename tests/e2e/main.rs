@@ -15,6 +15,7 @@ mod existing;
 mod fields;
 mod fleet_hosts;
 mod following;
+mod full;
 mod hindered;
 mod input;
 mod keeping;

@@ -91,13 +91,16 @@ fn a_full_etc_is_told_leaves_nothing_half_done_and_is_made_up_for() {
     let before = everything(host);
     let mut session = open_session(&fleet, HOST, &quin);
 
-    // Six pages are enough for the four locks and two of the four account files.
-    for (person, room) in [(&rhea, Room::None), (&saul, Room::Pages(6))] {
+    // Ten pages are enough for the keys and rules of both, the four locks and some account files.
+    for (person, room, doing) in [
+        (&rhea, Room::None, "cannot lock the account files"),
+        (&saul, Room::Pages(10), "cannot rewrite the account files"),
+    ] {
         let login = &person.login;
         etc.leave(room);
         apply_in_vain(&fleet, &on(&[person]));
         let created = format!("account-created {login}");
-        wait_until_told(&fleet, &[&created, "FAILED", "No space left on device"]);
+        wait_until_told(&fleet, &[&created, doing, "No space left on device"]);
         assert_eq!(everything(host), before, "{room:?}");
         assert_nothing_begun(host);
         assert_kept_out(&fleet, HOST, person);

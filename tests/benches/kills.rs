@@ -130,7 +130,12 @@ fn main() -> anyhow::Result<()> {
     let mut lasts = [0, 0];
     for number in 0..kills {
         if number % MEASURED_EVERY == 0 {
-            lasts = [trial.measure(Change::Gives)?, trial.measure(Change::Takes)?];
+            lasts = [0, 0];
+            // The longer of two: a ledger written for another reason makes one look short.
+            for _ in 0..2 {
+                lasts[0] = lasts[0].max(trial.measure(Change::Gives)?);
+                lasts[1] = lasts[1].max(trial.measure(Change::Takes)?);
+            }
             let [gives, takes] = lasts.map(|time| time / 1_000_000);
             println!("after {number} kills: giving takes {gives} ms, taking {takes} ms");
         }

@@ -1,5 +1,6 @@
 //! A host that will not let itself be changed for a while: `/etc` is read-only, or somebody else holds
 //! a lock on the account files. Nothing is left half done, it is told why, and done when it is over.
+//! Disks that are full are in `full`.
 
 use std::{fmt::Write, time::Duration};
 
@@ -7,10 +8,10 @@ use muster_tests::{Fleet, Host, Output, Person, Running, wait};
 
 use crate::{SOON, assert_kept_out, assert_let_in, fleet, open_session, sudo};
 
-const HOST: &str = "db1";
+pub(crate) const HOST: &str = "db1";
 
 /// How long something may take that is tried every ten seconds.
-const RETRIED: Duration = Duration::from_secs(40);
+pub(crate) const RETRIED: Duration = Duration::from_secs(40);
 
 /// Holds the lock of lckpwdf(3) until its input ends: `F_SETLK` of a whole `F_WRLCK`, by their numbers
 /// since a host's perl has no modules.
@@ -24,7 +25,7 @@ pub(crate) const HOLD: &str = r#"
 "#;
 
 /// Declares these people on the host, each with a role of her own.
-fn on(people: &[&Person]) -> String {
+pub(crate) fn on(people: &[&Person]) -> String {
     let mut all = [String::new(), String::new(), String::new()];
     for Person { login, key } in people {
         writeln!(all[0], "  {login}: {{keys: [\"{}\"]}}", key.public).unwrap();
@@ -37,7 +38,7 @@ fn on(people: &[&Person]) -> String {
 }
 
 /// Applies a declaration that the host cannot follow for now.
-fn apply_in_vain(fleet: &Fleet, yaml: &str) -> Output {
+pub(crate) fn apply_in_vain(fleet: &Fleet, yaml: &str) -> Output {
     let path = fleet.declare(yaml).unwrap();
     let output = fleet.muster(&["apply", "--yes", "--timeout", "20", "--file", path]).unwrap();
     assert_eq!(output.status, 4, "{output}");
@@ -49,7 +50,7 @@ fn shown(fleet: &Fleet) -> String {
     fleet.ask(&["host", "show", HOST]).unwrap().to_string()
 }
 
-fn wait_until_told(fleet: &Fleet, all: &[&str]) {
+pub(crate) fn wait_until_told(fleet: &Fleet, all: &[&str]) {
     wait::until(RETRIED, &format!("a receipt with {all:?}"), || {
         let shown = shown(fleet);
         all.iter().all(|word| shown.contains(word)).then_some(())
@@ -58,7 +59,7 @@ fn wait_until_told(fleet: &Fleet, all: &[&str]) {
 }
 
 /// Returns everything of the host's that says who has an account and what it may.
-fn everything(host: &Host) -> String {
+pub(crate) fn everything(host: &Host) -> String {
     const SCRIPT: &str = "
         cd /etc
         for file in passwd shadow group gshadow sudoers.d/* ssh/muster-keys/*; do

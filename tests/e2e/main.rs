@@ -17,6 +17,7 @@ mod existing;
 mod fields;
 mod fleet_hosts;
 mod following;
+mod full;
 mod hardware;
 mod hindered;
 mod input;

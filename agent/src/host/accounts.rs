@@ -1,7 +1,8 @@
 //! The rewrite of the account files: under the locks everything is read again and spliced, so that
 //! what others changed since the plan was made survives; new files are complete and durable before
 //! the first rename. Order: gshadow, group, shadow, passwd; a line in passwd makes an account, so
-//! it comes last, and every stop before leaves files that work.
+//! it comes last, and every stop before leaves files that work. Four files cannot be renamed as one:
+//! after a stop between two, grpck and pwck miss what the later ones would say of a new account.
 
 use crate::{
     format::{BadTable, Edit, Misfit, Table},
@@ -119,20 +120,25 @@ fn install(
     replacements: &[Replacement],
     renamed: &mut bool,
 ) -> Result<(), RewriteError> {
-    for Replacement { name, temp, inode, modified } in replacements {
-        // BusyBox takes none of the locks: what changed since it was read is not overwritten.
+    // The old files stay as their own backups: no copy, same owner and mode.
+    for Replacement { name, .. } in replacements {
+        let backup = format!("{LEFTOVER}{name}-.{}", random());
+        etc.link(name, &backup)?;
+        etc.rename(&backup, etc, &format!("{name}-"))?;
+        // rename(2) does nothing where both are the same file, as after a stop just here.
+        etc.remove(&backup)?;
+    }
+    // BusyBox takes none of the locks: what changed since it was read is not overwritten.
+    for Replacement { name, inode, modified, .. } in replacements {
         let unchanged = etc.stat(name)?.is_some_and(|now| {
             now.st_ino == *inode && (now.st_mtime, now.st_mtime_nsec) == *modified
         });
         if !unchanged {
             return Err(RewriteError::Raced(name));
         }
-        // The old file stays as its own backup: no copy, same owner and mode.
-        let backup = format!("{LEFTOVER}{name}-.{}", random());
-        etc.link(name, &backup)?;
-        etc.rename(&backup, etc, &format!("{name}-"))?;
-        // rename(2) does nothing where both are the same file, as after a stop just here.
-        etc.remove(&backup)?;
+    }
+    // Nothing else in between: until the last one has its name, the files do not fit one another.
+    for Replacement { name, temp, .. } in replacements {
         etc.rename(&temp.name, etc, name)?;
         *renamed = true;
     }

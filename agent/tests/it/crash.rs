@@ -2,7 +2,7 @@
 //! files are whole, and the next start finishes the work.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -91,4 +91,25 @@ fn a_stop_anywhere_while_revoking_is_finished_by_the_next_start() {
     need_root();
     let reached = (0..500).take_while(|point| stop_at(*point, Some(&first()), &second())).count();
     assert!(reached > 50, "{reached}");
+}
+
+#[test]
+fn nothing_is_done_between_the_renames_of_the_account_files() {
+    need_root();
+    let root = Root::new();
+    let passed = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&passed);
+    let faults = Faults::at(move |point| {
+        list.lock().unwrap().push(point.to_owned());
+        false
+    });
+    let mut host = root.host_with(faults);
+    let (_, plan) = look(&mut host, &first(), &Ownership::default());
+    apply(&plan, Reach::Everything, &Ownership::default(), &mut host);
+    let expected: Vec<String> = ["gshadow", "group", "shadow", "passwd"]
+        .iter()
+        .flat_map(|file| [format!("before {file}"), format!("after {file}")])
+        .collect();
+    let passed = passed.lock().unwrap();
+    assert!(passed.windows(expected.len()).any(|points| points == expected), "{passed:?}");
 }

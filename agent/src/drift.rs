@@ -9,6 +9,8 @@ pub mod ungranted;
 
 use muster_proto::drift::{Culprit, DriftKind, Severity};
 
+use crate::format::sudoers::PREFIX;
+
 /// A difference, whoever made it and whatever is done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
@@ -92,18 +94,25 @@ impl What {
             },
             DriftKind::KeysChanged => *place == Place::Keys && *name == self.subject,
             DriftKind::Sshd => matches!(place, Place::Ssh | Place::SshDropIns),
-            DriftKind::SudoChanged => *place == Place::Sudoers && name.ends_with(&self.subject),
-            DriftKind::SudoForeign => {
-                (*place == Place::Sudoers && *name == self.subject)
-                    || (*place == Place::Etc && name == "sudoers" && self.subject == "sudoers")
+            DriftKind::SudoChanged => {
+                *place == Place::Sudoers && name.strip_prefix(PREFIX) == Some(&self.subject)
             }
+            DriftKind::SudoForeign => match place {
+                Place::Sudoers => self.subject.strip_prefix("sudoers.d/") == Some(name),
+                Place::Etc => *name == self.subject,
+                _ => false,
+            },
             DriftKind::HomeMissing | DriftKind::PasswordPolicy | DriftKind::Running => false,
         }
     }
 
-    /// Returns who was the last at what it concerns, if anybody is known to have been.
+    /// Returns who was at what it concerns, if it was one alone: of several nobody knows which of them
+    /// did it.
     pub fn culprit<'a>(&self, touches: impl IntoIterator<Item = &'a Touch>) -> Option<&'a Culprit> {
-        let touched = touches.into_iter().filter(|touch| self.is_touched(touch));
-        touched.last().and_then(|touch| touch.culprit.as_ref())
+        let mut touched = touches.into_iter().filter(|touch| self.is_touched(touch));
+        let first = touched.next()?.culprit.as_ref()?;
+        touched.try_fold(first, |one, touch| {
+            touch.culprit.as_ref().filter(|other| other.pid == one.pid)
+        })
     }
 }

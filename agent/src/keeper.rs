@@ -205,7 +205,7 @@ impl<H: Host> Keeper<H> {
                 return Ok(());
             };
             manager.alive();
-            just_looked = matches!(work, Work::Event(Event::Time));
+            just_looked = matches!(work, Work::Event(Event::Time | Event::Changed));
             match work {
                 Work::Event(Event::Came(courier)) => {
                     self.courier = Some(courier);
@@ -249,6 +249,9 @@ impl<H: Host> Keeper<H> {
     ) -> Result<Option<Work>, KeeperError> {
         if wait == 0 && !just_looked {
             return Ok(Some(Work::Event(Event::Time)));
+        }
+        if !just_looked && self.watch.as_ref().is_some_and(Watch::is_touched) {
+            return Ok(Some(Work::Event(Event::Changed)));
         }
         if wait == 0 || self.handing_over.is_some() {
             return Ok(match (events.try_recv(), self.handing_over) {

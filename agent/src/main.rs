@@ -345,7 +345,10 @@ fn keep(cli: &Cli) -> Result<()> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let (waker, configurer, watcher) = (sender.clone(), sender.clone(), sender.clone());
     match watch.and_then(|watch| {
-        watch.start(move || watcher.send(door::Event::Changed).is_ok())?;
+        // A full queue wakes the keeper as well, which then asks the watch.
+        watch.start(move || {
+            !matches!(watcher.try_send(door::Event::Changed), Err(TrySendError::Disconnected(_)))
+        })?;
         Ok(watch)
     }) {
         Ok(watch) => keeper.watch(watch),

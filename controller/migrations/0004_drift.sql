@@ -13,3 +13,4 @@ CREATE TABLE drift (
     UNIQUE (host, receipt, item)
 ) STRICT;
 CREATE UNIQUE INDEX open_drift ON drift (host, kind, subject, part) WHERE open = 1;
+CREATE INDEX drift_of_host ON drift (host, place);

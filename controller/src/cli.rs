@@ -35,8 +35,8 @@ pub mod status;
 use output::Format;
 
 /// What scripts go by.
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage, files or configuration; \
-    3 differences (plan); 4 waiting: hosts have not confirmed all that was asked, because they were \
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or found something wrong (doctor); 2 usage, files or configuration; \
+    3 differences (plan, --dry-run, drift); 4 waiting: hosts have not confirmed all that was asked, because they were \
     not heard, could do only a part, or only observe.";
 
 /// Keeps the local accounts of a fleet of Linux servers as the organisation says they should be.

@@ -30,7 +30,7 @@ use crate::host::Measure;
 
 pub use answers::{Decided, Host, Progress, Status, TokenParts};
 
-pub use drift::{DriftWanted, Drifted};
+pub use drift::{DriftWanted, Drifted, Told};
 
 /// A connection to the controller.
 #[derive(Clone, Debug)]

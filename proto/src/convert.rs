@@ -11,7 +11,9 @@ mod receipt;
 mod statement;
 mod trust;
 
-pub use bound::{MAX_PARTS, MAX_RECEIPT, MAX_RECEIPT_PARTS, MAX_STATEMENT};
+pub use bound::{
+    MAX_DRIFT, MAX_DRIFT_WORD, MAX_PARTS, MAX_RECEIPT, MAX_RECEIPT_PARTS, MAX_STATEMENT,
+};
 use prost::Message;
 
 use crate::{

@@ -167,9 +167,9 @@ fn sshd_and_sudo(host: &Host) {
     one(host, ("sshd", "Bad configuration option: Nonsense"), &nonsense, &back);
     let without = format!("{keep}; sed -i '/^Include/d' {config}");
     one(host, ("sshd", "does not include our settings"), &without, &back);
-    let before = "Match User doro\\n    AuthorizedKeysFile /x\\nMatch all\\n";
+    let before = "Match Group muster-accounts\\n    AuthorizedKeysFile /x\\nMatch all\\n";
     let before = format!("{keep}; {{ printf '{before}'; cat {config}.x; }} >{config}");
-    one(host, ("sshd", "the keys of `doro`"), &before, &back);
+    one(host, ("sshd", "the keys of `"), &before, &back);
 
     let without = "cp -p /etc/sudoers /etc/sudoers.x; sed -i '/includedir/d' /etc/sudoers";
     let back = "mv /etc/sudoers.x /etc/sudoers";

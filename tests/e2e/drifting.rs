@@ -3,24 +3,13 @@
 
 use std::time::Duration;
 
-use muster_tests::{Fleet, Person, wait};
+use muster_tests::{Fleet, Host, wait};
 use serde_json::Value;
 
-use crate::{SOON, fleet};
+use crate::{SOON, fleet, kept::Kept, on};
 
 /// How long it may take until an edit is told at the controller.
 const AT_ONCE: Duration = Duration::from_secs(5);
-
-fn declaration(host: &str, role: &str, person: &Person) -> String {
-    let Person { login, key } = person;
-    format!(
-        "groups: {{{role}: {{}}}}\n\
-         users: {{{login}: {{groups: [{role}], keys: [\"{}\"]}}}}\n\
-         roles: {{{role}: {{sudo: [{{commands: [/usr/bin/id]}}]}}}}\n\
-         assignments: {{{role}: {{group: {role}, role: {role}, hosts: muster/hostname={host}}}}}\n",
-        key.public
-    )
-}
 
 /// What hosts have told about something, newest first: the exit code does not count.
 fn told(fleet: &Fleet, words: &[&str]) -> Vec<Value> {
@@ -53,7 +42,7 @@ fn what_is_changed_by_hand_is_told_at_once_with_who_did_it_and_put_right() {
     let fleet = fleet();
     let db1 = fleet.host("db1");
     let person = fleet.person("drifta").unwrap();
-    fleet.apply_ok(&declaration("db1", "drifta", &person)).unwrap();
+    fleet.apply_ok(&on("db1", "drifta", std::slice::from_ref(&person))).unwrap();
     let keys = db1.read("/etc/ssh/muster-keys/drifta").unwrap();
 
     db1.run_ok(&["usermod", "--shell", "/bin/sh", "drifta"]).unwrap();
@@ -65,10 +54,12 @@ fn what_is_changed_by_hand_is_told_at_once_with_who_did_it_and_put_right() {
     let passwd = db1.run_ok(&["getent", "passwd", "drifta"]).unwrap();
     assert!(passwd.trim_end().ends_with(":/bin/bash"), "{passwd}");
 
-    db1.run_with_stdin(&["chpasswd"], b"drifta:a-password-by-hand\n").unwrap();
+    let hash = "$6$saltsalt$by-hand";
+    db1.run_ok(&["usermod", "--password", hash, "drifta"]).unwrap();
     let password = await_told(&fleet, "account-changed", "drifta", "password", "repaired");
     assert_eq!(word(&password, "severity"), "high");
-    assert!(!password.to_string().contains("$y$"), "no hash: {password}");
+    assert_eq!(word(password.get("by").unwrap(), "command"), "usermod --password … drifta");
+    assert!(!password.to_string().contains(hash), "no hash: {password}");
 
     db1.run_ok(&["gpasswd", "--add", "drifta", "sudo"]).unwrap();
     let member = await_told(&fleet, "member-added", "drifta", "sudo", "reported");
@@ -88,15 +79,29 @@ fn what_is_changed_by_hand_is_told_at_once_with_who_did_it_and_put_right() {
         .unwrap();
 }
 
+/// What a test made by hand on a host that others use too.
+struct ByHand<'a>(&'a Host);
+
+impl Drop for ByHand<'_> {
+    fn drop(&mut self) {
+        let undo = "rm -f /etc/sudoers.d/byhand
+            sed --in-place /^toora:/d /etc/passwd /etc/shadow
+            ! getent passwd byhanda || userdel byhanda";
+        // The first failure is the one to tell.
+        let _ = self.0.run(&["sh", "-c", undo]);
+    }
+}
+
 #[test]
 fn what_nobody_granted_is_told_and_left_as_it_is_until_it_has_gone() {
     let fleet = fleet();
     let db1 = fleet.host("db1");
+    let by_hand = ByHand(db1);
     db1.run_ok(&["useradd", "--uid", "1900", "--shell", "/bin/bash", "byhanda"]).unwrap();
     let account = await_told(&fleet, "account-new", "byhanda", "", "reported");
     assert_eq!(word(account.get("by").unwrap(), "program"), "useradd", "{account}");
     db1.write("/etc/sudoers.d/byhand", b"byhanda ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440).unwrap();
-    await_told(&fleet, "sudo-foreign", "byhand", "", "reported");
+    await_told(&fleet, "sudo-foreign", "sudoers.d/byhand", "", "reported");
     let toor = ["--non-unique", "--uid", "0", "--gid", "100", "--no-create-home", "toora"];
     db1.run_ok(&[&["useradd"], toor.as_slice()].concat()).unwrap();
     let toor = await_told(&fleet, "uid-zero", "toora", "", "reported");
@@ -105,31 +110,43 @@ fn what_nobody_granted_is_told_and_left_as_it_is_until_it_has_gone() {
     let list = fleet.muster(&["drift", "list"]).unwrap();
     assert_eq!(list.status, 3, "{list}");
     assert!(list.stderr.contains("drift on"), "{list}");
-    for subject in ["byhanda", "byhand", "toora"] {
+    for subject in ["byhanda", "sudoers.d/byhand", "toora"] {
         assert!(list.stdout.contains(subject), "{list}");
     }
     assert!(db1.run(&["id", "byhanda"]).unwrap().success(), "it is not Muster's");
 
-    db1.run_ok(&["rm", "/etc/sudoers.d/byhand"]).unwrap();
-    db1.run_ok(&["sed", "--in-place", "/^toora:/d", "/etc/passwd", "/etc/shadow"]).unwrap();
-    db1.run_ok(&["userdel", "byhanda"]).unwrap();
+    drop(by_hand);
     for (kind, subject) in
-        [("account-new", "byhanda"), ("sudo-foreign", "byhand"), ("uid-zero", "toora")]
+        [("account-new", "byhanda"), ("sudo-foreign", "sudoers.d/byhand"), ("uid-zero", "toora")]
     {
         await_told(&fleet, kind, subject, "", "gone");
     }
 }
 
 #[test]
-fn a_host_that_only_observes_tells_and_touches_nothing() {
+fn a_host_that_only_observes_tells_what_it_would_put_right_and_touches_nothing() {
     let fleet = fleet();
-    let watch1 = fleet.host("watch1");
-    watch1.run_ok(&["useradd", "--uid", "1900", "--shell", "/bin/bash", "byhandw"]).unwrap();
-    await_told(&fleet, "account-new", "byhandw", "", "reported");
-    let before = watch1.read("/etc/passwd").unwrap();
-    watch1.run_ok(&["userdel", "byhandw"]).unwrap();
-    await_told(&fleet, "account-new", "byhandw", "", "gone");
-    assert_ne!(watch1.read("/etc/passwd").unwrap(), before, "userdel has done it");
+    let db1 = fleet.host("db1");
+    let person = fleet.person("drifto").unwrap();
+    fleet.apply_ok(&on("db1", "drifto", std::slice::from_ref(&person))).unwrap();
+    let config = Kept::of(db1, "/etc/muster/agent.toml");
+    config.replace(&config.text().replace("mode = \"enforce\"", "mode = \"observe\""));
+    db1.run_ok(&["systemctl", "reload", "muster-agent"]).unwrap();
+    db1.run_ok(&["usermod", "--shell", "/bin/sh", "drifto"]).unwrap();
+    let files = ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow"];
+    let changed = files.map(|path| db1.read(path).unwrap());
+    await_told(&fleet, "account-changed", "drifto", "shell", "reported");
+    db1.run_ok(&["rm", "/etc/sudoers.d/50-muster-drifto"]).unwrap();
+    await_told(&fleet, "sudo-changed", "drifto", "", "reported");
+    assert_eq!(files.map(|path| db1.read(path).unwrap()), changed);
+    assert!(db1.read("/etc/sudoers.d/50-muster-drifto").is_err());
+    drop(config);
+    db1.run_ok(&["systemctl", "reload", "muster-agent"]).unwrap();
+    wait::until(SOON, "the host to be put right", || {
+        let passwd = db1.run_ok(&["getent", "passwd", "drifto"]).unwrap();
+        passwd.trim_end().ends_with(":/bin/bash").then_some(())
+    })
+    .unwrap();
 }
 
 #[test]
@@ -137,7 +154,7 @@ fn what_was_changed_while_the_agent_was_down_is_told_when_it_is_back() {
     let fleet = fleet();
     let db1 = fleet.host("db1");
     let person = fleet.person("driftd").unwrap();
-    fleet.apply_ok(&declaration("db1", "driftd", &person)).unwrap();
+    fleet.apply_ok(&on("db1", "driftd", std::slice::from_ref(&person))).unwrap();
     db1.run_ok(&["systemctl", "stop", "muster-agent"]).unwrap();
     db1.run_ok(&["usermod", "--shell", "/bin/sh", "driftd"]).unwrap();
     db1.run_ok(&["useradd", "--uid", "1901", "--shell", "/bin/bash", "byhandd"]).unwrap();
@@ -158,7 +175,7 @@ fn whoever_undoes_each_repair_is_named_and_left_alone() {
     let fleet = fleet();
     let db1 = fleet.host("db1");
     let person = fleet.person("driftf").unwrap();
-    fleet.apply_ok(&declaration("db1", "driftf", &person)).unwrap();
+    fleet.apply_ok(&on("db1", "driftf", std::slice::from_ref(&person))).unwrap();
     // Some other tool that thinks it knows better, bounded in case nobody stops it.
     let fight = "for round in 1 2 3 4 5 6 7 8 9 10; do \
         until grep -q '^driftf:.*:/bin/bash$' /etc/passwd; do \

@@ -64,6 +64,12 @@ fn an_end_comes_though_controller_and_agent_are_dead() {
     fleet.controller().run_ok(&["systemctl", "stop", "muster"]).unwrap();
     web1.run_ok(&["systemctl", "stop", KEEPER]).unwrap();
     assert_let_in(&fleet, "web1", &ted);
+    // Nor would PAM let him in from the first day that lies wholly behind it.
+    let day = format!("--date={ends} + 1 day");
+    let day = web1.run_ok(&["date", "--utc", &day, "+%s"]).unwrap();
+    let day = day.trim().parse::<u64>().unwrap() / 86_400;
+    let shadow = web1.run_ok(&["getent", "shadow", "ted"]).unwrap();
+    assert_eq!(shadow.trim_end().split(':').nth(7), Some(day.to_string().as_str()), "{shadow}");
     let out = || is_refused(&fleet.ssh("web1", &ted).command("true").run().unwrap());
     wait::until(Duration::from_secs(30), "sshd itself to take the key no longer", || {
         out().then_some(())
@@ -155,4 +161,29 @@ fn a_password_that_is_set_on_the_host_ages_as_its_role_says() {
     assert!(web1.run_ok(&["getent", "shadow", "ursa"]).unwrap().starts_with("ursa:*:"));
     assert_eq!(aging(), "::14:");
     assert_let_in(&fleet, "web1", &ursa);
+}
+
+#[test]
+fn a_name_is_changed_in_place_and_a_home_is_where_it_was_said_when_the_account_was_made() {
+    let fleet = fleet();
+    let web1 = fleet.host("web1");
+    web1.run_ok(&["mkdir", "--parents", "/srv/homes"]).unwrap();
+    let gildor = fleet.person("gildor").unwrap();
+    let declared = |name: &str, home: &str| {
+        let keys = quoted(&gildor.key.public);
+        declaration("gildor", &format!("keys: [{keys}], name: {name}, home: {home}"), "")
+    };
+    let passwd = || {
+        let line = web1.run_ok(&["getent", "passwd", "gildor"]).unwrap();
+        let fields: Vec<&str> = line.trim_end().split(':').collect();
+        (fields[4].to_owned(), fields[5].to_owned())
+    };
+    let own = |name: &str, home: &str| (name.to_owned(), home.to_owned());
+    fleet.apply_ok(&declared("Gil Before", "/srv/homes/gildor")).unwrap();
+    assert_eq!(passwd(), own("Gil Before", "/srv/homes/gildor"));
+    let home = fleet.ssh("web1", &gildor).command("pwd").run_ok().unwrap();
+    assert_eq!(home, "/srv/homes/gildor\n");
+    fleet.apply_ok(&declared("Gil After", "/srv/elsewhere")).unwrap();
+    assert_eq!(passwd(), own("Gil After", "/srv/homes/gildor"));
+    assert_let_in(&fleet, "web1", &gildor);
 }

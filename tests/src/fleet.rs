@@ -255,7 +255,7 @@ impl Fleet {
         let labels = member.labels.join("\n") + "\n";
         host.write("/etc/muster/labels.d/lab", labels.as_bytes(), 0o644)?;
         host.run_ok(&["useradd", "--create-home", "--shell", "/bin/bash", "ops"])?;
-        let token = self.token("10m")?;
+        let token = self.token("2h")?;
         let mut words = vec!["muster-agent", "join", &token];
         if member.mode == Mode::Enforce {
             words.extend(["--enforce", "--break-glass", "ops"]);

@@ -92,16 +92,18 @@ pub struct Looked {
 }
 
 impl Memory {
-    /// Says whether all that differs is fought over and has to be left as it is for now.
+    /// Says whether all that differs is fought over and has to be left as it is for now. By what gives
+    /// somebody more than was granted nothing is ever left: whoever fights for that would win.
     pub fn is_contested(&self, found: &[Difference], at: &Circumstances<'_>) -> bool {
-        let drifted = self.drifted(found, at);
-        let fought = |difference: &&Difference| {
+        let fought = |difference: &Difference| {
             let rounds = self.rounds.get(&difference.what);
-            rounds.is_some_and(|rounds| {
-                rounds.count >= MOST_ROUNDS && at.boot.saturating_sub(rounds.last) <= CALM_SECONDS
-            })
+            difference.severity < Severity::High
+                && rounds.is_some_and(|rounds| {
+                    rounds.count >= MOST_ROUNDS
+                        && at.boot.saturating_sub(rounds.last) <= CALM_SECONDS
+                })
         };
-        self.wanted == Some(at.wanted) && !drifted.is_empty() && drifted.iter().all(fought)
+        self.wanted == Some(at.wanted) && !found.is_empty() && found.iter().all(fought)
     }
 
     /// Takes down what a look found, and returns what is to be told.
@@ -115,7 +117,7 @@ impl Memory {
                     let response = self.response(&found.what, at);
                     told.extend(self.opened(found, response, at));
                 } else {
-                    told.push(self.repaired(found, at));
+                    told.extend(self.repaired(found, at));
                 }
             }
             let here: BTreeSet<Digest> = looked.after.iter().map(identity).collect();
@@ -127,13 +129,14 @@ impl Memory {
         }
         let facts: BTreeSet<Digest> = looked.ungranted.iter().map(identity).collect();
         if first {
-            self.inherited = facts;
-        } else {
-            self.inherited.retain(|inherited| facts.contains(inherited));
-            for found in &looked.ungranted {
-                if !self.inherited.contains(&identity(found)) && !after.contains(&found.what) {
-                    told.extend(self.opened(found, Response::Reported, at));
-                }
+            // A second root is told wherever it is found.
+            let old = looked.ungranted.iter().filter(|f| f.what.kind != DriftKind::UidZero);
+            self.inherited = old.map(identity).collect();
+        }
+        self.inherited.retain(|inherited| facts.contains(inherited));
+        for found in &looked.ungranted {
+            if !self.inherited.contains(&identity(found)) && !after.contains(&found.what) {
+                told.extend(self.opened(found, Response::Reported, at));
             }
         }
         let here: BTreeSet<&What> =
@@ -160,7 +163,8 @@ impl Memory {
         }
     }
 
-    fn repaired(&mut self, found: &Difference, at: &Circumstances<'_>) -> Drift {
+    /// Of what comes again and again the first rounds are told, and then each that doubles them.
+    fn repaired(&mut self, found: &Difference, at: &Circumstances<'_>) -> Option<Drift> {
         let open = self.open.remove(&found.what);
         let calm = |rounds: &Rounds| at.boot.saturating_sub(rounds.last) > CALM_SECONDS;
         let before = self.rounds.get(&found.what).filter(|rounds| open.is_some() || !calm(rounds));
@@ -176,7 +180,8 @@ impl Memory {
             response: Response::Repaired,
             culprit: culprit.or_else(|| open.and_then(|open| open.culprit)),
         };
-        now.told(&found.what, count)
+        let told = now.told(&found.what, count);
+        (count <= MOST_ROUNDS || count.is_power_of_two()).then_some(told)
     }
 
     /// Tells what is there, unless it has been told just so.

@@ -34,29 +34,48 @@ pub fn ungranted(observed: &ObservedState, ownership: &Ownership) -> Vec<Differe
     found.extend(members(observed, ownership));
     found.extend(observed.foreign_sudo.iter().map(|(name, content)| Difference {
         what: What::new(DriftKind::SudoForeign, name, ""),
-        expected: String::new(),
+        expected: "no such file, or as it was".to_owned(),
         found: format!("content {}", content.short()),
         severity: Severity::Critical,
     }));
     found
 }
 
+/// Whoever has uid 0 beside root; and a number that is written so that programs may read another one
+/// from it, as the C library does of ` 0` and `-0`.
 fn uid_zero(login: &str, entry: Entry<'_>) -> Option<Difference> {
-    let another = login != "root" && entry.number(passwd::UID) == Some(0);
+    let field = entry.field(passwd::UID);
+    let is_plain = !field.is_empty() && field.iter().all(u8::is_ascii_digit);
+    let another = login != "root" && (!is_plain || entry.number(passwd::UID) == Some(0));
     another.then(|| Difference {
         what: What::new(DriftKind::UidZero, login, ""),
         expected: "root alone has uid 0".to_owned(),
-        found: "uid 0".to_owned(),
+        found: format!("uid `{}`", String::from_utf8_lossy(field)),
         severity: Severity::Critical,
     })
 }
 
+/// Programs that let nobody do anything, by their whole paths: what another is called says nothing.
+const NO_SHELLS: &[&str] = &[
+    "/usr/sbin/nologin",
+    "/sbin/nologin",
+    "/usr/bin/nologin",
+    "/bin/false",
+    "/usr/bin/false",
+    "/bin/true",
+    "/usr/bin/true",
+    "/bin/sync",
+    "/usr/bin/sync",
+    "/sbin/shutdown",
+    "/usr/sbin/shutdown",
+    "/sbin/halt",
+    "/usr/sbin/halt",
+];
+
 /// Somebody may get in whose account has a shell that takes commands. Whether he has a key or a
 /// password is told, and may change the next moment.
 fn can_log_in(entry: Entry<'_>) -> bool {
-    let shell = entry.text(passwd::SHELL).unwrap_or_default();
-    let name = shell.rsplit('/').next().unwrap_or_default();
-    !matches!(name, "nologin" | "false" | "true" | "sync" | "shutdown" | "halt")
+    !NO_SHELLS.contains(&entry.text(passwd::SHELL).unwrap_or_default())
 }
 
 fn account(observed: &ObservedState, login: &str, entry: Entry<'_>) -> Difference {
@@ -87,11 +106,18 @@ fn members(observed: &ObservedState, ownership: &Ownership) -> Vec<Difference> {
             by_gid.entry(gid).or_default().push(login);
         }
     }
+    // Another name for the number of such a Unix group is one as well.
+    let numbered = observed
+        .group
+        .entries()
+        .filter_map(|entry| Some((entry.number(group::GID)?, root_equivalence(entry.text(0)?)?)));
+    let by_number: BTreeMap<u32, &str> = numbered.collect();
     let mut found = Vec::new();
     for entry in observed.group.entries() {
         let Some(name) = entry.text(0) else { continue };
-        let Some(why) = root_equivalence(name) else { continue };
         let gid = entry.number(group::GID);
+        let numbered = gid.and_then(|gid| by_number.get(&gid).copied());
+        let Some(why) = root_equivalence(name).or(numbered) else { continue };
         let primary = gid.and_then(|gid| by_gid.get(&gid)).into_iter().flatten().copied();
         // A system account has its own Unix group, which is no gain.
         let primary = primary.filter(|login| *login != name);

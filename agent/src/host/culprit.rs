@@ -1,6 +1,9 @@
 //! Who a process is, from what `/proc` says of it while it lives: its program and command line, who
 //! logged in to begin with (`loginuid`, which stays the same through sudo), its unit or session.
 //! Nobody is held up for that: of one that has gone only the number is known.
+//!
+//! Number, login and unit are the kernel's word. Program and command line are what the process calls
+//! itself, and whoever can change an account file can call himself what he likes.
 
 use std::{collections::VecDeque, fs::File, io::Read};
 
@@ -9,6 +12,8 @@ use nix::unistd::{Uid, User};
 
 /// The most bytes of a command line that are kept.
 const MOST_COMMAND: u64 = 512;
+/// The most bytes of one argument that is shown.
+const MOST_ARGUMENT: usize = 64;
 /// So many processes are remembered, since one that has written is often gone at its last event.
 const MOST_KNOWN: usize = 64;
 /// What `loginuid` says where nobody has logged in.
@@ -40,11 +45,10 @@ impl Known {
 
 fn look(pid: u32) -> Culprit {
     let program = proc(pid, "comm").trim_end().to_owned();
-    let command = proc(pid, "cmdline");
     Culprit {
         pid,
         program,
-        command: command.trim_end_matches('\0').replace('\0', " "),
+        command: command(&proc(pid, "cmdline")),
         login: proc(pid, "loginuid").trim().parse().ok().map(login).unwrap_or_default(),
         unit: unit(&proc(pid, "cgroup")),
     }
@@ -56,6 +60,26 @@ fn proc(pid: u32, file: &str) -> String {
     let _ = File::open(format!("/proc/{pid}/{file}"))
         .and_then(|file| file.take(MOST_COMMAND).read_to_end(&mut bytes));
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Returns a command line without what may be secret in it: a password or its hash stands behind an
+/// option that says so, in such an option, or in an argument that is more than a name, a path or an
+/// option.
+fn command(line: &str) -> String {
+    let mut shown: Vec<&str> = Vec::new();
+    let mut is_secret = false;
+    for argument in line.trim_end_matches('\0').split('\0') {
+        let is_plain = argument.len() <= MOST_ARGUMENT
+            && argument.chars().all(|c| c.is_alphanumeric() || "_./@,+-=".contains(c));
+        let long = argument.starts_with("--p");
+        let short =
+            argument.starts_with('-') && !argument.starts_with("--") && argument.contains('p');
+        let holds_it = (long && argument.contains('=')) || (short && !argument.ends_with('p'));
+        let is_shown = shown.is_empty() || (is_plain && !is_secret && !holds_it);
+        shown.push(if is_shown { argument } else { "…" });
+        is_secret = (long || short) && !holds_it;
+    }
+    shown.join(" ")
 }
 
 fn login(uid: u32) -> String {
@@ -97,6 +121,26 @@ mod tests {
         let stranger = Known::default().of(pid).unwrap();
         assert_eq!(stranger, Culprit { pid, ..Culprit::default() });
         assert_eq!(known.of(0), None);
+    }
+
+    #[test]
+    fn a_command_line_is_told_without_passwords_and_their_hashes() {
+        let of = |words: &[&str]| command(&(words.join("\0") + "\0"));
+        for (words, shown) in [
+            (&["usermod", "--shell", "/bin/sh", "ana"][..], "usermod --shell /bin/sh ana"),
+            (&["usermod", "--password", "$6$salt$hash", "ana"], "usermod --password … ana"),
+            (&["usermod", "--password", "plain", "ana"], "usermod --password … ana"),
+            (&["usermod", "--password=plain", "ana"], "usermod … ana"),
+            (&["useradd", "-p", "plain", "--uid=7", "ana"], "useradd -p … --uid=7 ana"),
+            (&["useradd", "-mp", "ab01FAX.bQRSU", "ana"], "useradd -mp … ana"),
+            (&["useradd", "-pab01FAX.bQRSU", "ana"], "useradd … ana"),
+            (&["sh", "-c", "echo ana:secret | chpasswd"], "sh -c …"),
+            (&["vipw"], "vipw"),
+            (&[""], ""),
+        ] {
+            assert_eq!(of(words), shown);
+        }
+        assert_eq!(of(&["x", &"a".repeat(MOST_ARGUMENT + 1)]), "x …");
     }
 
     #[test]

@@ -111,6 +111,11 @@ impl Dir {
         Ok(Some(dir))
     }
 
+    /// Returns where a link leads, in its own words.
+    pub fn link_text(&self, name: &str) -> Option<Vec<u8>> {
+        fcntl::readlinkat(&*self.fd, name).ok().map(OsString::into_encoded_bytes)
+    }
+
     /// Opens a directory below that must be there.
     pub fn need(&self, path: &str) -> Result<Self, FileError> {
         let missing = || system("open", self.show(path), Errno::ENOENT);

@@ -161,30 +161,36 @@ fn root_file(dir: &Dir, name: &str, mode: u32) -> Result<Option<RootFile>, FileE
     }
 }
 
-/// What sudo reads besides our files: it skips names with a dot or a `~` at their end.
+/// What sudo reads besides our files, by path below `/etc`: it skips names with a dot or a `~` at their
+/// end. sudo-rs has a file of its own, which goes first.
 fn foreign_sudo(root: &Dir, etc: &Dir) -> Result<BTreeMap<String, Digest>, FileError> {
     let mut found = BTreeMap::new();
-    let mut add = |dir: &Dir, name: String| -> Result<(), FileError> {
-        let content = match dir.read(&name) {
-            Ok(Some((text, _))) => sha256(&[&text]),
-            Ok(None) => return Ok(()),
-            // A link or another kind of file: sudo may follow it, root here does not.
-            Err(FileError::Unsafe { problem, .. }) => sha256(&[problem.as_bytes()]),
-            Err(error) => return Err(error),
-        };
-        found.insert(name, content);
-        Ok(())
-    };
-    add(etc, "sudoers".to_owned())?;
+    for name in ["sudoers", "sudoers-rs"] {
+        found.extend(content(etc, name)?.map(|content| (name.to_owned(), content)));
+    }
     if let Some(dir) = root.walk(sudoers::DIRECTORY)? {
         let is_read = |name: &String| {
             !name.starts_with(sudoers::PREFIX) && !name.contains('.') && !name.ends_with('~')
         };
         for name in dir.names()?.into_iter().filter(is_read) {
-            add(&dir, name)?;
+            let content = content(&dir, &name)?;
+            found.extend(content.map(|content| (format!("sudoers.d/{name}"), content)));
         }
     }
     Ok(found)
+}
+
+/// The digest of a file's text; of a link, which sudo follows and root here does not, of where it
+/// leads.
+fn content(dir: &Dir, name: &str) -> Result<Option<Digest>, FileError> {
+    match dir.read(name) {
+        Ok(found) => Ok(found.map(|(text, _)| sha256(&[&text]))),
+        Err(FileError::Unsafe { problem, .. }) => {
+            let leads = dir.link_text(name).unwrap_or_default();
+            Ok(Some(sha256(&[problem.as_bytes(), b"\n", &leads])))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn drop_in(root: &Dir) -> Result<DropIn, FileError> {

@@ -42,12 +42,16 @@ const MAX_STATE: u64 = 256 << 20;
 /// Reads a file, or says that it is not there.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
     let failed = |cause| StateError::Read { path: path.to_owned(), cause };
-    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW).open(path);
-    let file = match file {
+    // Not blocking, since in the courier's directory it may be a pipe.
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(failed(cause)),
     };
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")));
+    }
     whole(file, MAX_STATE).map(Some).map_err(failed)
 }
 
@@ -232,6 +236,15 @@ mod tests {
         replace(&path, b"", 0o600).unwrap();
         OpenOptions::new().write(true).open(&path).unwrap().set_len(length).unwrap();
         path
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(read(&pipe), Err(StateError::Read { .. })));
+        assert!(matches!(read(directory.path()), Err(StateError::Read { .. })));
     }
 
     #[test]

@@ -6,10 +6,13 @@
 //! the start and the capability is given up right after. Marks need none.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -22,7 +25,7 @@ use nix::{
 };
 
 use super::{
-    clocks, culprit,
+    chain, clocks, culprit,
     files::{Dir, LEFTOVER},
 };
 use crate::drift::{Place, Touch};
@@ -40,12 +43,21 @@ const PLACES: &[(Place, &[&str])] = &[
 ];
 
 /// Files of `/etc` itself that decide about access.
-const ETC: &[&str] =
-    &["passwd", "shadow", "group", "gshadow", "subuid", "subgid", "sudoers", "nsswitch.conf"];
+const ETC: &[&str] = &[
+    "passwd",
+    "shadow",
+    "group",
+    "gshadow",
+    "subuid",
+    "subgid",
+    "sudoers",
+    "sudoers-rs",
+    "nsswitch.conf",
+];
 
-/// Touches that wait to be judged; of more than these the oldest are forgotten, and what they did is
-/// found by looking.
-const MOST_TOUCHES: usize = 1_024;
+/// Touches of one place that wait to be judged; of more than these the oldest are forgotten, and what
+/// they did is found by looking.
+const MOST_TOUCHES: usize = 256;
 
 /// For so long nobody has to have touched anything until the host is looked at: who changes an
 /// account writes several files.
@@ -72,8 +84,9 @@ const REPORT_NAMES: u32 = 0x0000_0c00;
 pub struct Watch {
     root: Dir,
     groups: Arc<Vec<(Place, Fanotify)>>,
-    marked: BTreeMap<&'static str, (u64, u64)>,
     touches: Arc<Mutex<VecDeque<Touch>>>,
+    /// Whether the thread that reads has ended.
+    is_blind: Arc<AtomicBool>,
 }
 
 impl Watch {
@@ -86,13 +99,14 @@ impl Watch {
         };
         let groups = PLACES.iter().map(group).collect::<io::Result<_>>()?;
         let touches = Arc::new(Mutex::new(VecDeque::new()));
-        Ok(Self { root, groups: Arc::new(groups), marked: BTreeMap::new(), touches })
+        Ok(Self { root, groups: Arc::new(groups), touches, is_blind: Arc::default() })
     }
 
     /// Begins to wait; `wake` is called when somebody has been at something and has come to rest, and
-    /// says whether anybody still listens.
+    /// says whether anybody still listens. It must not wait: who did what is read meanwhile.
     pub fn start(&self, mut wake: impl FnMut() -> bool + Send + 'static) -> io::Result<()> {
         let (groups, touches) = (Arc::clone(&self.groups), Arc::clone(&self.touches));
+        let is_blind = Arc::clone(&self.is_blind);
         thread::Builder::new().name("watch".to_owned()).stack_size(STACK).spawn(move || {
             let mut known = culprit::Known::default();
             let mut pace = Pace::default();
@@ -114,34 +128,37 @@ impl Watch {
                     }
                 }
                 if !wake() {
-                    return;
+                    break;
                 }
             }
+            is_blind.store(true, Ordering::Relaxed);
         })?;
         Ok(())
     }
 
     /// Watches the directories that are there, also those that have taken the place of others.
     /// Returns which of them cannot be watched, and why.
-    pub fn mark(&mut self) -> Vec<(String, String)> {
+    pub fn mark(&self) -> Vec<(String, String)> {
         let mut unwatched = Vec::new();
+        if self.is_blind.load(Ordering::Relaxed) {
+            unwatched.push(("/".to_owned(), "what the kernel tells cannot be read".to_owned()));
+        }
         for (place, paths) in PLACES {
             let Some((_, group)) = self.groups.iter().find(|(own, _)| own == place) else {
                 continue;
             };
             for path in *paths {
-                match mark(group, &self.root, path, self.marked.get(path).copied()) {
-                    Ok(Some(marked)) => {
-                        self.marked.insert(path, marked);
-                    }
-                    Ok(None) => {
-                        self.marked.remove(path);
-                    }
-                    Err(why) => unwatched.push((format!("/{path}"), why)),
+                if let Err(why) = mark(group, &self.root, path) {
+                    unwatched.push((format!("/{path}"), why));
                 }
             }
         }
         unwatched
+    }
+
+    /// Says whether anybody has been at anything since the last time.
+    pub fn is_touched(&self) -> bool {
+        !self.touches.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Returns who has been at what since the last time.
@@ -197,23 +214,13 @@ fn mask() -> MaskFlags {
         | MaskFlags::FAN_ONDIR
 }
 
-/// Marks a directory unless it is the one that is marked; nothing if it is not there.
-fn mark(
-    group: &Fanotify,
-    root: &Dir,
-    path: &str,
-    marked: Option<(u64, u64)>,
-) -> Result<Option<(u64, u64)>, String> {
-    let in_words = |error: &dyn std::error::Error| super::chain(error);
-    let Some(dir) = root.walk(path).map_err(|error| in_words(&error))? else { return Ok(None) };
-    let found = dir.stat_self().map_err(|error| in_words(&error))?;
-    let found = (found.st_dev, found.st_ino);
-    if marked != Some(found) {
-        let flags = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_ONLYDIR;
-        let none: Option<&str> = None;
-        group.mark(flags, mask(), dir.as_fd(), none).map_err(|error| in_words(&error))?;
-    }
-    Ok(Some(found))
+/// Marks a directory if it is there. It is marked again each time: a directory that has taken the
+/// place of another may have got its inode too.
+fn mark(group: &Fanotify, root: &Dir, path: &str) -> Result<(), String> {
+    let Some(dir) = root.walk(path).map_err(|error| chain(&error))? else { return Ok(()) };
+    let flags = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_ONLYDIR;
+    let none: Option<&str> = None;
+    group.mark(flags, mask(), dir.as_fd(), none).map_err(|error| chain(&error))
 }
 
 /// Waits until there is something to read; not if the time runs out before.
@@ -249,17 +256,26 @@ fn take(
                     continue;
                 }
                 any = true;
-                let culprit = known.of(event.pid);
+                let (place, name, culprit) = (*place, event.name.to_owned(), known.of(event.pid));
                 let mut touches = touches.lock().unwrap_or_else(PoisonError::into_inner);
-                if touches.len() == MOST_TOUCHES {
-                    touches.pop_front();
-                }
-                let name = event.name.to_owned();
-                touches.push_back(Touch { place: *place, name, culprit });
+                note(&mut touches, Touch { place, name, culprit });
             }
         }
     }
     any
+}
+
+/// Notes a touch. One that is known already takes no room, and no place is pushed out by another:
+/// users can touch their crontabs as often as they like.
+fn note(touches: &mut VecDeque<Touch>, touch: Touch) {
+    touches.retain(|known| *known != touch);
+    let here = |known: &Touch| known.place == touch.place;
+    if touches.iter().filter(|known| here(known)).count() >= MOST_TOUCHES
+        && let Some(oldest) = touches.iter().position(here)
+    {
+        touches.remove(oldest);
+    }
+    touches.push_back(touch);
 }
 
 fn matters(place: Place, event: &Event<'_>) -> bool {

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use muster_proto::{
-    drift::Drift,
+    drift::{Culprit, Drift},
     receipt::{Finding, FindingKind, Outcome},
 };
 
@@ -61,15 +61,11 @@ pub(super) fn findings(findings: Vec<Finding>) -> Vec<Finding> {
 pub(super) fn drift(untold: Vec<Drift>, new: Vec<Drift>) -> VecDeque<Vec<Drift>> {
     let mut parts = VecDeque::new();
     let (mut part, mut bytes) = (Vec::new(), 0);
-    for drift in untold.into_iter().chain(new) {
-        let drift = Drift {
-            subject: cut(drift.subject),
-            expected: cut(drift.expected),
-            found: cut(drift.found),
-            ..drift
-        };
-        let texts = [&drift.kind, &drift.subject, &drift.place, &drift.expected, &drift.found];
-        let size = texts.into_iter().map(String::len).sum::<usize>();
+    for drift in untold.into_iter().chain(new).map(cut_drift) {
+        let Drift { kind, subject, place, expected, found, culprit, .. } = &drift;
+        let by = culprit.iter().flat_map(|by| [&by.program, &by.command, &by.login, &by.unit]);
+        let texts = [kind, subject, place, expected, found].into_iter().chain(by);
+        let size = texts.map(String::len).sum::<usize>();
         if part.len() == MOST || bytes + size > MOST_BYTES {
             parts.push_back(std::mem::take(&mut part));
             bytes = 0;
@@ -81,6 +77,24 @@ pub(super) fn drift(untold: Vec<Drift>, new: Vec<Drift>) -> VecDeque<Vec<Drift>>
     parts
 }
 
+fn cut_drift(drift: Drift) -> Drift {
+    let culprit = drift.culprit.map(|by| Culprit {
+        pid: by.pid,
+        program: cut(by.program),
+        command: cut(by.command),
+        login: cut(by.login),
+        unit: cut(by.unit),
+    });
+    Drift {
+        subject: cut(drift.subject),
+        place: cut(drift.place),
+        expected: cut(drift.expected),
+        found: cut(drift.found),
+        culprit,
+        ..drift
+    }
+}
+
 fn cut(text: String) -> String {
     match text.char_indices().nth(MOST_CHARACTERS) {
         None => text,
@@ -90,6 +104,11 @@ fn cut(text: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use muster_proto::{
+        drift::{Response, Severity},
+        time::Timestamp,
+    };
+
     use super::*;
 
     fn outcome(number: usize, detail: &str) -> Outcome {
@@ -142,5 +161,43 @@ mod tests {
         let shown = findings(all(MOST + 2));
         assert_eq!(shown.len(), MOST + 1);
         assert_eq!(shown.last().unwrap().detail, "2 more do not fit into one receipt");
+    }
+
+    fn told(number: usize, found: &str) -> Drift {
+        Drift {
+            kind: "k".to_owned(),
+            subject: number.to_string(),
+            place: String::new(),
+            expected: String::new(),
+            found: found.to_owned(),
+            since: Timestamp(0),
+            severity: Severity::Low,
+            response: Response::Reported,
+            rounds: 0,
+            culprit: Some(Culprit { command: found.to_owned(), ..Culprit::default() }),
+        }
+    }
+
+    #[test]
+    fn drift_is_parted_at_the_bound_and_none_is_lost_nor_told_before_its_turn() {
+        let parted = |count: usize, found: &str| -> Vec<usize> {
+            let all: Vec<Drift> = (0..count).map(|number| told(number, found)).collect();
+            let (untold, new) = all.split_at(count / 2);
+            let parts = Vec::from(drift(untold.to_vec(), new.to_vec()));
+            assert_eq!(parts.concat(), all);
+            parts.iter().map(Vec::len).collect()
+        };
+        assert_eq!(parted(0, ""), [0]);
+        assert_eq!(parted(MOST, ""), [MOST]);
+        assert_eq!(parted(MOST + 1, ""), [MOST, 1]);
+        // Each has a byte of a kind, up to four of a number, and its text twice.
+        let parts = parted(2_048, &"x".repeat(MOST_CHARACTERS));
+        assert!(parts.len() > 4 && parts.iter().all(|part| *part <= 256), "{parts:?}");
+        let long = told(0, &"x".repeat(MOST_CHARACTERS + 1));
+        let cut = Vec::from(drift(Vec::new(), vec![long])).concat();
+        assert_eq!(cut[0].found.chars().count(), MOST_CHARACTERS + 1);
+        assert!(
+            cut[0].found.ends_with('…') && cut[0].culprit.as_ref().unwrap().command.ends_with('…')
+        );
     }
 }

@@ -1,8 +1,9 @@
-//! `muster drift list|show`: what hosts have come to be without any change. The controller says in
-//! which receipts that is told; what is printed is read from receipts that were verified here with
-//! each host's own key.
+//! `muster drift list|show`: what hosts have come to be without any change. What is printed of an item
+//! is read from a receipt that was verified here with the host's own key. In which receipts to look,
+//! what of it is still there, and so how many hosts pass, is the controller's word.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
@@ -10,11 +11,12 @@ use std::{
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use muster_proto::{
-    drift::{Culprit, Drift, Severity},
+    drift::{Culprit, Drift, DriftKind, Severity},
+    id::HostId,
     receipt::Receipt,
     trust::verify_by_host,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{
     End, Globals, host,
@@ -28,7 +30,7 @@ use crate::client::{DriftWanted, Drifted, Host};
 pub enum DriftVerb {
     /// List what differs now, gravest first, and how many hosts pass.
     List(ListArgs),
-    /// Show all that is known of what a host told, newest first.
+    /// Show what a host told last, newest first, with all that is known of it.
     Show {
         /// Its name or id.
         host: String,
@@ -48,11 +50,11 @@ pub struct ListArgs {
     #[arg(long, value_enum)]
     severity: Option<Least>,
     /// Only of this kind, such as `sudo-foreign`.
-    #[arg(long, default_value = "")]
-    kind: String,
+    #[arg(long, value_parser = kind)]
+    kind: Option<DriftKind>,
     /// Only about this login, Unix group, role or file.
-    #[arg(long, default_value = "")]
-    subject: String,
+    #[arg(long)]
+    subject: Option<String>,
     /// Also what has been put right or has gone.
     #[arg(long)]
     all: bool,
@@ -85,6 +87,13 @@ impl From<Least> for Severity {
     }
 }
 
+fn kind(word: &str) -> Result<DriftKind, String> {
+    DriftKind::parse(word).ok_or_else(|| {
+        let words: Vec<&str> = DriftKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        format!("there is no such kind of drift; there are {}", words.join(", "))
+    })
+}
+
 /// The most that is asked for at once.
 const MOST: u32 = 1_000;
 /// So many hosts with drift are named before the list.
@@ -97,7 +106,8 @@ struct DriftLine {
     host: String,
     host_id: String,
     receipt: u64,
-    severity: &'static str,
+    #[serde(serialize_with = "word")]
+    severity: Severity,
     kind: String,
     subject: String,
     place: String,
@@ -110,6 +120,11 @@ struct DriftLine {
     rounds: u32,
     open: bool,
     by: Option<ByLine>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn word<S: Serializer>(severity: &Severity, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(severity.as_str())
 }
 
 /// Who did it; what is empty the kernel did not tell.
@@ -139,7 +154,7 @@ impl Rows for DriftLine {
         let what: Vec<&str> = what.into_iter().map(String::as_str).collect();
         vec![
             self.host.clone(),
-            self.severity.to_owned(),
+            self.severity.as_str().to_owned(),
             what.join(" ").trim_end().to_owned(),
             self.expected.clone(),
             self.found.clone(),
@@ -172,8 +187,8 @@ pub async fn run(common: &Globals, verb: &DriftVerb) -> Result<End> {
             let host = host::find(&mut session, host).await?;
             let id = Some(host.labels.id);
             let wanted = DriftWanted { host: id, limit: *limit, ..DriftWanted::default() };
-            let drifted = session.client.drift(&wanted).await?;
-            output::value(common.output, &lines(&drifted, &[host]))
+            let read = read(&session.client.drift(&wanted).await?, &[host]);
+            Ok(output::value(common.output, &read.lines)?.and(read.end()))
         }
     }
 }
@@ -187,29 +202,29 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
         host,
         open: !args.all,
         least: args.severity.map(Severity::from),
-        kind: args.kind.clone(),
+        kind: args.kind.map(|kind| kind.as_str().to_owned()),
         subject: args.subject.clone(),
         after: None,
         limit: MOST,
     };
     let hosts = session.client.hosts().await?;
     let drifted = session.client.drift(&wanted).await?;
-    let mut found = lines(&drifted, &hosts);
+    let mut found = read(&drifted, &hosts);
     if !args.all {
-        found.sort_by(|a, b| gravest(a).cmp(&gravest(b)));
+        found.lines.sort_by(|a, b| gravest(a).cmp(&gravest(b)));
     }
     if common.output == Format::Table {
         output::say(&summary(&hosts, &drifted.hosts));
-        if found.is_empty() && !args.watch {
-            return Ok(End::Done);
-        }
     }
-    output::list(common.output, &found)?;
-    if u32::try_from(drifted.found.len()).is_ok_and(|found| found >= MOST) {
-        output::say(&format!("there may be more than these {MOST}: narrow it down"));
+    if common.output != Format::Table || !found.lines.is_empty() {
+        output::list(common.output, &found.lines)?;
+    }
+    if drifted.more {
+        output::say("there is more than this: narrow it down");
     }
     if !args.watch {
-        return Ok(if found.is_empty() { End::Done } else { End::Differences });
+        let differs = found.lines.iter().any(|line| line.open);
+        return Ok(found.end().and(if differs { End::Differences } else { End::Done }));
     }
     wanted.open = false;
     let mut after = drifted.newest;
@@ -220,21 +235,28 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
         if let Some(last) = drifted.found.last() {
             after = last.place;
             let hosts = session.client.hosts().await?;
-            for line in lines(&drifted, &hosts) {
-                output::lines(&[line.row().join("  ")])?;
+            for line in read(&drifted, &hosts).lines {
+                output::lines(&[watched(common.output, &line)?])?;
             }
         }
     }
 }
 
-fn gravest(line: &DriftLine) -> (std::cmp::Reverse<usize>, &str, &str, &str) {
-    let order = ["low", "medium", "high", "critical"];
-    let grave = order.iter().position(|word| *word == line.severity).unwrap_or_default();
-    (std::cmp::Reverse(grave), &line.host, &line.subject, &line.kind)
+/// One line for each item that comes, in whichever form was asked for.
+fn watched(format: Format, line: &DriftLine) -> Result<String> {
+    Ok(match format {
+        Format::Table => line.row().join("  "),
+        // One of JSON is one of YAML too.
+        Format::Json | Format::Yaml => serde_json::to_string(line)?,
+    })
+}
+
+fn gravest(line: &DriftLine) -> (Reverse<Severity>, &str, &str, &str) {
+    (Reverse(line.severity), &line.host, &line.subject, &line.kind)
 }
 
 /// Says how many hosts pass, and which do not, in a few lines however many there are.
-fn summary(hosts: &[Host], drifted: &BTreeSet<muster_proto::id::HostId>) -> String {
+fn summary(hosts: &[Host], drifted: &BTreeSet<HostId>) -> String {
     let joined: Vec<&Host> = hosts.iter().filter(|host| !host.pending).collect();
     let failing: Vec<&str> = joined
         .iter()
@@ -251,29 +273,48 @@ fn summary(hosts: &[Host], drifted: &BTreeSet<muster_proto::id::HostId>) -> Stri
     format!("{passing} of {all} pass; drift on {}{more}", shown.join(", "))
 }
 
-/// Reads the items from the receipts that tell them. What cannot be believed is said, never shown.
-fn lines(drifted: &Drifted, hosts: &[Host]) -> Vec<DriftLine> {
-    let hosts: BTreeMap<_, &Host> = hosts.iter().map(|host| (host.labels.id, host)).collect();
-    let mut read: BTreeMap<_, Option<Receipt>> = BTreeMap::new();
-    let mut found = Vec::new();
-    for place in &drifted.found {
-        let Some(host) = hosts.get(&place.host) else { continue };
-        let receipt = read.entry((place.host, place.receipt)).or_insert_with(|| {
-            let envelope = drifted.receipts.get(&(place.host, place.receipt))?;
-            match verify_by_host::<Receipt>(envelope, host.keeper_key) {
-                Ok(receipt) => Some(receipt.into_inner()),
-                Err(error) => {
-                    let name = &host.labels.hostname;
-                    output::say(&format!("a receipt of {name} is not believed: {error}"));
-                    None
-                }
-            }
-        });
-        let Some(receipt) = receipt else { continue };
-        let item = usize::try_from(place.item).ok().and_then(|item| receipt.drift.get(item));
-        found.extend(item.map(|drift| line(host, receipt, drift, place.open)));
+/// What was read from receipts.
+#[derive(Debug, Default)]
+struct Read {
+    lines: Vec<DriftLine>,
+    /// Of how many items there is no receipt that could be believed.
+    unbelieved: usize,
+}
+
+impl Read {
+    /// Says what cannot be shown, since nobody may take it for nothing.
+    fn end(&self) -> End {
+        if self.unbelieved == 0 {
+            return End::Done;
+        }
+        let items = count(self.unbelieved, "item", "items");
+        output::say(&format!("{items} of drift cannot be shown: no receipt tells it as said"));
+        End::Findings
     }
-    found
+}
+
+/// Reads the items from the receipts that tell them. What cannot be believed is said, never shown.
+fn read(drifted: &Drifted, hosts: &[Host]) -> Read {
+    let hosts: BTreeMap<_, &Host> = hosts.iter().map(|host| (host.labels.id, host)).collect();
+    let mut receipts: BTreeMap<_, Option<Receipt>> = BTreeMap::new();
+    let mut read = Read::default();
+    for told in &drifted.found {
+        let host = hosts.get(&told.host);
+        let receipt = receipts.entry((told.host, told.receipt)).or_insert_with(|| {
+            let envelope = drifted.receipts.get(&(told.host, told.receipt))?;
+            let receipt = verify_by_host::<Receipt>(envelope, host?.keeper_key).ok()?.into_inner();
+            (receipt.number == told.receipt).then_some(receipt)
+        });
+        let item = usize::try_from(told.item).ok();
+        let drift = item.and_then(|item| receipt.as_ref()?.drift.get(item));
+        match (host, receipt.as_ref(), drift) {
+            (Some(host), Some(receipt), Some(drift)) => {
+                read.lines.push(line(host, receipt, drift, told.open));
+            }
+            _ => read.unbelieved += 1,
+        }
+    }
+    read
 }
 
 fn line(host: &Host, receipt: &Receipt, drift: &Drift, open: bool) -> DriftLine {
@@ -281,7 +322,7 @@ fn line(host: &Host, receipt: &Receipt, drift: &Drift, open: bool) -> DriftLine 
         host: host.labels.hostname.clone(),
         host_id: host.labels.id.to_string(),
         receipt: receipt.number,
-        severity: drift.severity.as_str(),
+        severity: drift.severity,
         kind: drift.kind.clone(),
         subject: drift.subject.clone(),
         place: drift.place.clone(),
@@ -295,3 +336,6 @@ fn line(host: &Host, receipt: &Receipt, drift: &Drift, open: bool) -> DriftLine 
         by: drift.culprit.as_ref().map(ByLine::from),
     }
 }
+
+#[cfg(test)]
+mod tests;

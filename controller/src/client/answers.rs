@@ -146,9 +146,13 @@ pub(super) fn host(wire: wire::Host) -> Result<Host, ClientError> {
     let standing = standing.map_err(|_| ClientError::Answer("where a host stands"))?;
     let said = standing.as_ref();
     let labels = said.map(|standing| standing.labels.clone()).unwrap_or_default();
+    let (id, keeper_key) = (digest(&wire.id)?, key(&wire.keeper_key)?);
+    if keeper_key.digest() != id {
+        return Err(ClientError::Answer("a key under the id of a host that has another"));
+    }
     Ok(Host {
-        labels: HostLabels { id: digest(&wire.id)?, hostname: hostname(&wire.hostname)?, labels },
-        keeper_key: key(&wire.keeper_key)?,
+        labels: HostLabels { id, hostname: hostname(&wire.hostname)?, labels },
+        keeper_key,
         connected: wire.connected,
         last_seen: Timestamp(wire.last_seen),
         joined: Timestamp(wire.joined),

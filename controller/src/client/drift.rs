@@ -15,10 +15,10 @@ pub struct DriftWanted {
     pub open: bool,
     /// Only what is at least as grave.
     pub least: Option<Severity>,
-    /// Only of this kind; empty: of all.
-    pub kind: String,
-    /// Only about this; empty: about everything.
-    pub subject: String,
+    /// Only of this kind; nothing: of all.
+    pub kind: Option<String>,
+    /// Only about this; nothing: about everything.
+    pub subject: Option<String>,
     /// Only what was told after this place, oldest first; nothing: the newest, newest first.
     pub after: Option<u64>,
     /// So many at most.
@@ -36,6 +36,8 @@ pub struct Drifted {
     pub hosts: BTreeSet<HostId>,
     /// The newest place there is.
     pub newest: u64,
+    /// Whether there is more than what was sent.
+    pub more: bool,
 }
 
 /// Where one item is told.
@@ -59,8 +61,8 @@ impl DriftWanted {
             host: self.host.map(|host| host.as_bytes().to_vec()).unwrap_or_default(),
             open: self.open,
             least: self.least.map_or(wire::Severity::Unspecified, wire::Severity::from).into(),
-            kind: self.kind.clone(),
-            subject: self.subject.clone(),
+            kind: self.kind.clone().unwrap_or_default(),
+            subject: self.subject.clone().unwrap_or_default(),
             after: self.after,
             limit: self.limit,
         }
@@ -85,6 +87,7 @@ impl Drifted {
             receipts: reply.receipts.into_iter().map(receipt).collect::<Result<_, _>>()?,
             hosts: hosts?,
             newest: reply.newest,
+            more: reply.more,
         })
     }
 }

@@ -27,7 +27,8 @@ pub struct DriftQuery {
     pub kind: String,
     /// Only about this; empty: about everything.
     pub subject: String,
-    /// Only what was told after this place, oldest first; nothing: the newest, newest first.
+    /// Only what was told after this place, oldest first; nothing: the gravest of what is still there,
+    /// or the newest of all.
     pub after: Option<u64>,
     /// So many at most.
     pub limit: u32,
@@ -55,7 +56,12 @@ pub struct DriftPage {
     pub found: Vec<FoundDrift>,
     /// The receipts that tell it.
     pub receipts: BTreeMap<(HostId, u64), Envelope>,
+    /// Whether there is more than this.
+    pub more: bool,
 }
+
+/// So many items of one host can be found.
+const KEPT: i64 = 20_000;
 
 fn number(severity: Severity) -> i64 {
     match severity {
@@ -75,6 +81,9 @@ impl Change<'_> {
         receipt: u64,
         told: &[Drift],
     ) -> Result<(), StoreError> {
+        if told.is_empty() {
+            return Ok(());
+        }
         for (item, drift) in told.iter().enumerate() {
             sqlx::query(
                 "UPDATE drift SET open = 0
@@ -103,6 +112,20 @@ impl Change<'_> {
             .await
             .map_err(failed("store drift"))?;
         }
+        self.drop_old_drift(host).await
+    }
+
+    /// Of each host so much is kept: its receipts hold the rest.
+    async fn drop_old_drift(&mut self, host: HostId) -> Result<(), StoreError> {
+        sqlx::query(
+            "DELETE FROM drift WHERE host = $1 AND place <= (
+                 SELECT place FROM drift WHERE host = $1 ORDER BY place DESC LIMIT 1 OFFSET $2)",
+        )
+        .bind(host.as_bytes().to_vec())
+        .bind(KEPT)
+        .execute(&mut *self.tx)
+        .await
+        .map_err(failed("drop old drift"))?;
         Ok(())
     }
 }
@@ -110,7 +133,11 @@ impl Change<'_> {
 impl Store {
     /// Returns drift, and the receipts that tell it: fewer than asked for if those are large.
     pub async fn drift(&self, query: &DriftQuery) -> Result<DriftPage, StoreError> {
-        let order = if query.after.is_some() { "place" } else { "place DESC" };
+        let order = match (query.after, query.open) {
+            (Some(_), _) => "place",
+            (None, true) => "severity DESC, place DESC",
+            (None, false) => "place DESC",
+        };
         let sql = format!(
             "SELECT place, host, receipt, item, open FROM drift
              WHERE ($1 IS NULL OR host = $1) AND open >= $2 AND severity >= $3
@@ -124,18 +151,23 @@ impl Store {
             .bind(&query.kind)
             .bind(&query.subject)
             .bind(signed(query.after.unwrap_or_default()))
-            .bind(i64::from(query.limit))
+            .bind(i64::from(query.limit).saturating_add(1))
             .fetch_all(&self.readers)
             .await
             .map_err(failed("look for drift"))?;
         let mut page = DriftPage::default();
         let mut bytes = 0;
-        for (place, host, receipt, item, open) in rows {
+        for (count, (place, host, receipt, item, open)) in rows.into_iter().enumerate() {
+            if u32::try_from(count).is_ok_and(|count| count >= query.limit) {
+                page.more = true;
+                break;
+            }
             let (host, receipt) = (digest(&host, "host")?, unsigned(receipt));
             if !page.receipts.contains_key(&(host, receipt)) {
                 let Some(found) = self.receipt(host, receipt).await? else { continue };
                 bytes += found.len();
                 if bytes > MOST_BYTES && !page.found.is_empty() {
+                    page.more = true;
                     break;
                 }
                 page.receipts.insert((host, receipt), envelope(&found, "receipt")?);

@@ -201,6 +201,7 @@ impl Store {
             "DELETE FROM certificates WHERE host = $1",
             "DELETE FROM sent WHERE host = $1",
             "DELETE FROM sent_revocations WHERE host = $1",
+            "DELETE FROM drift WHERE host = $1",
             "DELETE FROM hosts WHERE id = $1",
         ] {
             sqlx::query(sql)

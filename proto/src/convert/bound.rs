@@ -20,13 +20,22 @@ pub const MAX_RECEIPT: usize = 4 << 20;
 /// fields.
 pub const MAX_RECEIPT_PARTS: usize = 1 << 16;
 
+/// The most items of drift that a receipt may tell: an honest agent parts more into several.
+pub const MAX_DRIFT: usize = 4_096;
+
+/// The most bytes of the words that say which drift it is: an honest agent cuts them.
+pub const MAX_DRIFT_WORD: usize = 8_192;
+
 pub(super) fn receipt(bytes: &[u8]) -> Result<(), Fault> {
     if bytes.len() > MAX_RECEIPT {
         return Err(Fault::ReceiptTooLarge(bytes.len()));
     }
-    let mut left = MAX_RECEIPT_PARTS;
-    for_each_field(bytes, |_, _| {
+    let (mut left, mut drift) = (MAX_RECEIPT_PARTS, MAX_DRIFT);
+    for_each_field(bytes, |tag, _| {
         left = left.checked_sub(1).ok_or(Fault::ReceiptOfTooMany)?;
+        if tag == 14 {
+            drift = drift.checked_sub(1).ok_or(Fault::ReceiptOfTooMany)?;
+        }
         Ok(())
     })
 }

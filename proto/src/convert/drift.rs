@@ -1,6 +1,6 @@
 //! Drift, between wire and domain.
 
-use super::{Fault, known};
+use super::{Fault, MAX_DRIFT_WORD, known};
 use crate::{
     drift::{Culprit, Drift, Response, Severity},
     time::Timestamp,
@@ -11,6 +11,9 @@ impl TryFrom<wire::Drift> for Drift {
     type Error = Fault;
 
     fn try_from(wire: wire::Drift) -> Result<Self, Fault> {
+        if [&wire.kind, &wire.subject, &wire.place].iter().any(|word| word.len() > MAX_DRIFT_WORD) {
+            return Err(Fault::Value("drift"));
+        }
         Ok(Self {
             kind: wire.kind,
             subject: wire.subject,

@@ -3,8 +3,11 @@
 
 use muster_proto::{
     bundle::Bundle,
-    convert::{MAX_PARTS, MAX_RECEIPT, MAX_RECEIPT_PARTS, MAX_STATEMENT},
+    convert::{
+        MAX_DRIFT, MAX_DRIFT_WORD, MAX_PARTS, MAX_RECEIPT, MAX_RECEIPT_PARTS, MAX_STATEMENT,
+    },
     crypto::sha256,
+    drift::Drift,
     envelope::{Document, Signature},
     id::Digest,
     receipt::{Finding, FindingKind, Outcome, Receipt},
@@ -12,6 +15,7 @@ use muster_proto::{
 };
 
 use crate::{
+    documents::drift,
     signatures::receipt,
     world::{SHAPES, Shape, World, id, staffed, user},
 };
@@ -138,4 +142,18 @@ fn a_receipt_of_a_thousand_accounts_where_everything_failed_fits_twice() {
     let bytes = receipt.encode();
     assert!(bytes.len() < MAX_RECEIPT / 2, "{}", bytes.len());
     assert_eq!(Receipt::decode(&bytes), Ok(receipt));
+}
+
+#[test]
+fn a_receipt_tells_no_more_drift_than_an_honest_one_and_in_no_longer_words() {
+    let world = World::new(Shape::One);
+    let of = |count: usize, word: &str| {
+        let drift = Drift { subject: word.to_owned(), ..drift() };
+        let receipt = Receipt { drift: vec![drift; count], ..receipt(&world, sha256(&[b"db1"])) };
+        Receipt::decode(&receipt.encode()).is_ok()
+    };
+    assert!(of(MAX_DRIFT, ""));
+    assert!(!of(MAX_DRIFT + 1, ""));
+    assert!(of(1, &"x".repeat(MAX_DRIFT_WORD)));
+    assert!(!of(1, &"x".repeat(MAX_DRIFT_WORD + 1)));
 }

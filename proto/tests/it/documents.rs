@@ -167,7 +167,7 @@ fn grants(statements: &[Statement]) -> Vec<Sample> {
     kinds.into_iter().map(|(name, e)| sample(&format!("held-grant-{name}"), &grant(e))).collect()
 }
 
-fn drift() -> Drift {
+pub fn drift() -> Drift {
     Drift {
         kind: "account-changed".to_owned(),
         subject: "bob".to_owned(),

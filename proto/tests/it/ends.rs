@@ -163,6 +163,25 @@ fn until_and_ends_need_nobody_and_what_ended_does_not_revive() {
 }
 
 #[test]
+fn who_starts_later_has_nothing_before_it_and_whoever_has_ended_nothing_after() {
+    let mut world = staffed(Shape::Two);
+    let Content::User(mut timed) = user("alice", 10_001, &["alice key"], &["dba"]) else {
+        panic!()
+    };
+    timed.starts = Some(world.time.plus(100));
+    timed.ends = Some(world.time.plus(200));
+    world.publish(vec![(id("alice"), Content::User(timed))]);
+    let start = world.time.plus(40);
+    let mut early = Host::new(&world, "db1");
+    early.take(&world.bundle(&early)).unwrap();
+    assert!(early.held.is_empty(), "not yet");
+    let begun = early.at(start);
+    assert!(begun.gives("alice"));
+    assert!(begun.clone().at(start.plus(99)).gives("alice"));
+    assert!(!begun.at(start.plus(100)).gives("alice"));
+}
+
+#[test]
 fn restrictions_hold_against_every_role() {
     let mut world = staffed(Shape::Two);
     let Content::Role(mut lax) = role("lax", &[]) else { panic!() };

@@ -20,10 +20,13 @@ fn all_that_nobody_granted_is_found_and_what_was_granted_is_not() {
         passwd: table(
             "root:x:0:0::/root:/bin/bash\ntoor:x:0:0::/root:/usr/sbin/nologin\n\
              sys:x:3:3::/:/usr/sbin/nologin\nana:x:2001:2001::/home/ana:/bin/bash\n\
-             bob:x:2002:27::/home/bob:/bin/sh\nempty:x:2003:2003::/:\n",
+             bob:x:2002:27::/home/bob:/bin/sh\n\
+             odd:x: 0:3::/:/usr/sbin/nologin\nfake:x:9:9::/:/usr/local/bin/nologin\nempty:x:2003:2003::/:\n",
         ),
         shadow: table("bob:$y$x:1::::::\n"),
-        group: table("root:x:0:\nsys:x:3:\nsudo:x:27:ana\ndocker:x:99:ana,bob\nusers:x:100:bob\n"),
+        group: table(
+            "root:x:0:\nsys:x:3:\nsudo:x:27:ana\ndocker:x:99:ana,bob\nalias:x:27:eve\nusers:x:100:bob\n",
+        ),
         foreign_sudo: BTreeMap::from([("extra".to_owned(), sha256(&[b"x"]))]),
         ..ObservedState::default()
     };
@@ -49,12 +52,17 @@ fn all_that_nobody_granted_is_found_and_what_was_granted_is_not() {
     let expected = [
         "account-new bob ",
         "account-new empty ",
+        "account-new fake ",
         "account-new root ",
         "member-added ana sudo",
+        "member-added bob alias",
         "member-added bob docker",
         "member-added bob sudo",
+        "member-added eve alias",
+        "member-added odd sys",
         "member-added toor root",
         "sudo-foreign extra ",
+        "uid-zero odd ",
         "uid-zero toor ",
     ];
     assert_eq!(found, expected.map(str::to_owned).into());

@@ -28,7 +28,7 @@ fn root() -> Root {
     }
     fs::write(directory.path().join("etc/passwd"), "").unwrap();
     let over = Dir::open(directory.path(), Arc::new(Faults::none())).unwrap();
-    let mut watch = Watch::open(over).expect("this test needs root");
+    let watch = Watch::open(over).expect("this test needs root");
     let (sender, woken) = mpsc::channel();
     watch.start(move || sender.send(()).is_ok()).unwrap();
     assert_eq!(watch.mark(), []);
@@ -78,7 +78,7 @@ fn what_does_not_decide_about_access_and_what_it_does_itself_wake_nobody() {
 
 #[test]
 fn a_directory_that_has_taken_the_place_of_another_is_watched_once_it_is_marked() {
-    let mut root = root();
+    let root = root();
     root.shell("mv etc/sudoers.d old; mkdir etc/sudoers.d");
     assert_eq!(root.watch.mark(), []);
     let pid = root.shell("echo x > etc/sudoers.d/extra");

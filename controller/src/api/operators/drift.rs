@@ -36,6 +36,7 @@ pub(super) async fn find(
         receipts: receipts.collect(),
         hosts: hosts.iter().map(|host| host.as_bytes().to_vec()).collect(),
         newest,
+        more: page.more,
     })
 }
 

@@ -106,7 +106,7 @@ fn homes(root: &Dir, scope: &Scope, passwd: &Table) -> BTreeMap<Login, Home> {
     let mut homes = BTreeMap::new();
     for (login, wanted) in &scope.wanted {
         let found = passwd.get(login.as_str()).and_then(|entry| entry.text(passwd::HOME));
-        let (parent, name) = split(found.unwrap_or(&wanted.home));
+        let (parent, name) = split(wanted.home.place(found));
         if !places.contains_key(parent) {
             // One that is a link or cannot be entered is no place for homes.
             let dir = root.walk(parent).ok().flatten();

@@ -31,6 +31,7 @@ fn all_that_nobody_granted_is_found_and_what_was_granted_is_not() {
     let ana = OwnedAccount {
         uid: Uid::parse(2_001).unwrap(),
         origin: Origin::Created,
+        home: None,
         kind: UserKind::Person,
         mode: UnixGroupMode::AtLeast,
         given: BTreeSet::from([given]),

@@ -1,10 +1,11 @@
 //! Drift: what a host has come to be without any bundle. Pure. What differs is read off the plan that
 //! would put it right ([`difference`]), so that what is told and what is repaired are one thing; what
 //! nobody granted is read off the account files ([`ungranted`]); [`memory`] knows what was told
-//! already, and which repair somebody undoes each time.
+//! already, and which repair somebody undoes each time; [`standing`] is what differs at one moment.
 
 pub mod difference;
 pub mod memory;
+pub mod standing;
 pub mod ungranted;
 
 use muster_proto::drift::{Culprit, DriftKind, Severity};

@@ -150,7 +150,7 @@ impl<'a, H: Host> Turn<'a, H> {
     }
 
     /// Returns what is wanted here in one digest: while it stays the same, what differs is drift.
-    fn wanted(&self, desired: &DesiredState) -> Digest {
+    pub(super) fn wanted(&self, desired: &DesiredState) -> Digest {
         sha256(&[format!("{desired:?}\n{:?}", self.keeper.config.policy).as_bytes()])
     }
 

@@ -53,6 +53,14 @@ pub enum Place {
     AtJobs,
     /// Who lingers.
     Linger,
+    /// Where homes are.
+    Homes,
+    /// What decides about new passwords.
+    Passwords,
+    /// Root's home, for whether there are keys in it.
+    RootHome,
+    /// Root's own keys.
+    RootKeys,
 }
 
 /// Somebody was at a file that is watched.
@@ -98,7 +106,12 @@ impl What {
                 (*place == Place::Sudoers && *name == self.subject)
                     || (*place == Place::Etc && name == "sudoers" && self.subject == "sudoers")
             }
-            DriftKind::HomeMissing | DriftKind::PasswordPolicy | DriftKind::Running => false,
+            DriftKind::HomeMissing => *place == Place::Homes && *name == self.subject,
+            DriftKind::KeysUngranted => {
+                (*place == Place::RootKeys && *name == self.place) || *place == Place::RootHome
+            }
+            DriftKind::PasswordPolicy => *place == Place::Passwords,
+            DriftKind::Running => false,
         }
     }
 

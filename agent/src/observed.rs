@@ -90,6 +90,8 @@ pub struct ObservedState {
     pub sudo: Option<BTreeMap<String, RootFile>>,
     /// The digests of sudo files that are not ours, by name; `sudoers` is `/etc/sudoers`.
     pub foreign_sudo: BTreeMap<String, Digest>,
+    /// The digests of root's own files of keys, by name, as far as there is anything in them.
+    pub root_keys: BTreeMap<String, Digest>,
     /// The drop-in.
     pub drop_in: DropIn,
     /// Our drop-in for libpwquality, by its name.

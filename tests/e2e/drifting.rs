@@ -11,7 +11,7 @@ use crate::{SOON, fleet};
 /// How long it may take until an edit is told at the controller.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-fn declaration(host: &str, role: &str, person: &Person) -> String {
+pub(crate) fn declaration(host: &str, role: &str, person: &Person) -> String {
     let Person { login, key } = person;
     format!(
         "groups: {{{role}: {{}}}}\n\
@@ -32,12 +32,18 @@ fn told(fleet: &Fleet, words: &[&str]) -> Vec<Value> {
 }
 
 /// Returns one of a drift's words.
-fn word<'a>(drift: &'a Value, field: &str) -> &'a str {
+pub(crate) fn word<'a>(drift: &'a Value, field: &str) -> &'a str {
     drift.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Waits until something of a kind is told about somebody.
-fn await_told(fleet: &Fleet, kind: &str, subject: &str, place: &str, response: &str) -> Value {
+pub(crate) fn await_told(
+    fleet: &Fleet,
+    kind: &str,
+    subject: &str,
+    place: &str,
+    response: &str,
+) -> Value {
     let what = format!("{kind} {subject} {place} {response}");
     let mut last = Vec::new();
     wait::until(AT_ONCE, &what, || {

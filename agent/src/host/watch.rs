@@ -25,7 +25,10 @@ use super::{
     clocks, culprit,
     files::{Dir, LEFTOVER},
 };
-use crate::drift::{Place, Touch};
+use crate::{
+    drift::{Place, Touch},
+    format::ssh::ROOT_KEYS,
+};
 
 /// The directories of each place. Where one is on a system of another kind it is missing.
 const PLACES: &[(Place, &[&str])] = &[
@@ -37,6 +40,11 @@ const PLACES: &[(Place, &[&str])] = &[
     (Place::Crontabs, &["var/spool/cron/crontabs", "var/spool/cron/tabs", "var/spool/cron"]),
     (Place::AtJobs, &["var/spool/cron/atjobs", "var/spool/at"]),
     (Place::Linger, &["var/lib/systemd/linger"]),
+    // The configuration says where that is.
+    (Place::Homes, &[]),
+    (Place::Passwords, &["etc/pam.d", "etc/security", "etc/security/pwquality.conf.d"]),
+    (Place::RootHome, &["root"]),
+    (Place::RootKeys, &["root/.ssh"]),
 ];
 
 /// Files of `/etc` itself that decide about access.
@@ -72,7 +80,7 @@ const REPORT_NAMES: u32 = 0x0000_0c00;
 pub struct Watch {
     root: Dir,
     groups: Arc<Vec<(Place, Fanotify)>>,
-    marked: BTreeMap<&'static str, (u64, u64)>,
+    marked: BTreeMap<String, (u64, u64)>,
     touches: Arc<Mutex<VecDeque<Touch>>>,
 }
 
@@ -123,16 +131,18 @@ impl Watch {
 
     /// Watches the directories that are there, also those that have taken the place of others.
     /// Returns which of them cannot be watched, and why.
-    pub fn mark(&mut self) -> Vec<(String, String)> {
+    pub fn mark(&mut self, home_base: &str) -> Vec<(String, String)> {
         let mut unwatched = Vec::new();
+        let home_base = home_base.trim_start_matches('/');
         for (place, paths) in PLACES {
             let Some((_, group)) = self.groups.iter().find(|(own, _)| own == place) else {
                 continue;
             };
-            for path in *paths {
-                match mark(group, &self.root, path, self.marked.get(path).copied()) {
+            let homes = (*place == Place::Homes).then_some(home_base);
+            for path in paths.iter().copied().chain(homes) {
+                match mark(group, &self.root, path, mask(*place), self.marked.get(path).copied()) {
                     Ok(Some(marked)) => {
-                        self.marked.insert(path, marked);
+                        self.marked.insert(path.to_owned(), marked);
                     }
                     Ok(None) => {
                         self.marked.remove(path);
@@ -185,16 +195,20 @@ struct Patience {
     most: Duration,
 }
 
-/// What happens to the entries of a directory, and to the directory itself.
-fn mask() -> MaskFlags {
-    MaskFlags::FAN_MODIFY
-        | MaskFlags::FAN_ATTRIB
-        | MaskFlags::FAN_CREATE
+/// What happens to the entries of a directory, and to the directory itself. Where people live it
+/// matters only which there are: what they do to their own is nobody's business.
+fn mask(place: Place) -> MaskFlags {
+    let entries = MaskFlags::FAN_CREATE
         | MaskFlags::FAN_DELETE
         | MaskFlags::FAN_MOVED_FROM
         | MaskFlags::FAN_MOVED_TO
-        | MaskFlags::FAN_EVENT_ON_CHILD
-        | MaskFlags::FAN_ONDIR
+        | MaskFlags::FAN_ONDIR;
+    match place {
+        Place::Homes | Place::RootHome => entries,
+        _ => {
+            entries | MaskFlags::FAN_MODIFY | MaskFlags::FAN_ATTRIB | MaskFlags::FAN_EVENT_ON_CHILD
+        }
+    }
 }
 
 /// Marks a directory unless it is the one that is marked; nothing if it is not there.
@@ -202,6 +216,7 @@ fn mark(
     group: &Fanotify,
     root: &Dir,
     path: &str,
+    mask: MaskFlags,
     marked: Option<(u64, u64)>,
 ) -> Result<Option<(u64, u64)>, String> {
     let in_words = |error: &dyn std::error::Error| super::chain(error);
@@ -211,7 +226,7 @@ fn mark(
     if marked != Some(found) {
         let flags = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_ONLYDIR;
         let none: Option<&str> = None;
-        group.mark(flags, mask(), dir.as_fd(), none).map_err(|error| in_words(&error))?;
+        group.mark(flags, mask, dir.as_fd(), none).map_err(|error| in_words(&error))?;
     }
     Ok(Some(found))
 }
@@ -271,6 +286,8 @@ fn matters(place: Place, event: &Event<'_>) -> bool {
     lost || match place {
         Place::Etc => ETC.contains(&event.name),
         Place::Ssh => event.name == "sshd_config",
+        Place::RootHome => event.name == ".ssh",
+        Place::RootKeys => event.name.is_empty() || ROOT_KEYS.contains(&event.name),
         _ => true,
     }
 }

@@ -145,7 +145,7 @@ impl<'a, H: Host> Turn<'a, H> {
     /// Watches what is there by now, and returns who has been at what since the last time.
     fn touches(&mut self) -> Vec<Touch> {
         let Some(watch) = &mut self.keeper.watch else { return Vec::new() };
-        self.keeper.unwatched = watch.mark();
+        self.keeper.unwatched = watch.mark(self.keeper.config.policy.home_base.as_str());
         watch.touches()
     }
 

@@ -24,6 +24,7 @@ fn all_that_nobody_granted_is_found_and_what_was_granted_is_not() {
         ),
         shadow: table("bob:$y$x:1::::::\n"),
         group: table("root:x:0:\nsys:x:3:\nsudo:x:27:ana\ndocker:x:99:ana,bob\nusers:x:100:bob\n"),
+        root_keys: BTreeMap::from([("authorized_keys".to_owned(), sha256(&[b"y"]))]),
         foreign_sudo: BTreeMap::from([("extra".to_owned(), sha256(&[b"x"]))]),
         ..ObservedState::default()
     };
@@ -51,6 +52,7 @@ fn all_that_nobody_granted_is_found_and_what_was_granted_is_not() {
         "account-new bob ",
         "account-new empty ",
         "account-new root ",
+        "keys-ungranted root authorized_keys",
         "member-added ana sudo",
         "member-added bob docker",
         "member-added bob sudo",

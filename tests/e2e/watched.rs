@@ -1,4 +1,4 @@
-//! What is watched on real hosts and by whom: root's own keys among it; by a keeper
+//! What is watched on real hosts and by whom: locks that are undone, homes, root's own keys; by a keeper
 //! that could not administer the host if it wanted to.
 
 use serde_json::Value;
@@ -42,6 +42,57 @@ fn neither_a_thread_of_the_keeper_nor_what_it_starts_can_administer_the_host() {
     let child = String::from_utf8(db1.read("/run/visudo-caps").unwrap()).unwrap();
     assert_eq!(sets(&child).len(), 4, "{child}");
     assert!(sets(&child).iter().all(|set| set & SYS_ADMIN == 0), "{child}");
+}
+
+#[test]
+fn all_that_somebody_undoes_at_once_is_told_each_and_put_right() {
+    let fleet = fleet();
+    let db1 = fleet.host("db1");
+    let (stays, goes) = (fleet.person("driftg").unwrap(), fleet.person("driftl").unwrap());
+    let declared = format!(
+        "users:\n  driftg: {{keys: [\"{}\"]}}\n  driftl: {{keys: [\"{}\"]}}\n\
+         unix_groups: {{driftx: {{}}, drifty: {{}}}}\n\
+         roles:\n  driftg: {{unix_groups: {{at_least: [driftx, drifty]}}}}\n  driftl: {{}}\n\
+         assignments:\n  driftg: {{user: driftg, role: driftg, hosts: muster/hostname=db1}}\n  \
+         driftl: {{user: driftl, role: driftl, hosts: muster/hostname=db1}}\n",
+        stays.key.public, goes.key.public
+    );
+    fleet.apply_ok(&declared).unwrap();
+    fleet.muster_ok(&["revoke", "assignment", "driftl", "--yes"]).unwrap();
+    let script = "usermod --unlock driftl
+        chage --expiredate -1 driftl
+        install --owner driftl --mode 0600 /dev/null /var/spool/cron/crontabs/driftl
+        install --owner driftl --mode 0700 /dev/null /var/spool/cron/atjobs/a0000101c0ffee
+        sed --in-place '/^driftx:/s/driftg//' /etc/gshadow
+        groupdel drifty
+        usermod --gid sudo --home /srv/else driftg
+        rm -r /home/driftg
+        echo '# by hand' >> /etc/ssh/sshd_config.d/00-muster.conf";
+    db1.run_ok(&["sh", "-euc", script]).unwrap();
+    for (kind, subject, place, severity) in [
+        ("account-unlocked", "driftl", "password", "high"),
+        ("account-unlocked", "driftl", "expiry", "high"),
+        ("jobs-back", "driftl", "", "high"),
+        ("member-missing", "driftg", "driftx", "medium"),
+        ("unix-group-changed", "drifty", "", "medium"),
+        ("account-changed", "driftg", "gid", "critical"),
+        ("account-changed", "driftg", "home", "medium"),
+        ("home-missing", "driftg", "", "medium"),
+        ("sshd", "sshd", "00-muster.conf", "high"),
+    ] {
+        let told = await_told(&fleet, kind, subject, place, "repaired");
+        assert_eq!(word(&told, "severity"), severity, "{told}");
+    }
+    let shadow = db1.run_ok(&["getent", "shadow", "driftl"]).unwrap();
+    assert!(shadow.starts_with("driftl:!") && shadow.contains(":1:"), "{shadow}");
+    let passwd = db1.run_ok(&["getent", "passwd", "driftg"]).unwrap();
+    let fields: Vec<&str> = passwd.trim_end().split(':').collect();
+    assert_eq!((fields[2], fields[5]), (fields[3], "/home/driftg"), "{passwd}");
+    db1.run_ok(&["test", "-d", "/home/driftg"]).unwrap();
+    assert!(db1.run_ok(&["id", "driftg"]).unwrap().contains("(drifty)"));
+    let jobs = "ls /var/spool/cron/crontabs /var/spool/cron/atjobs";
+    let jobs = db1.run_ok(&["sh", "-c", jobs]).unwrap();
+    assert!(!jobs.contains("driftl") && !jobs.contains("c0ffee"), "{jobs}");
 }
 
 #[test]

@@ -3,7 +3,6 @@
 //! A finding is only what is certainly wrong: whoever is woken at night must not chase a maybe.
 
 pub mod ground;
-pub mod listing;
 pub mod memory;
 pub mod units;
 pub mod ways_in;
@@ -50,6 +49,17 @@ pub struct Place {
     pub path: String,
     /// Whose, and for whom.
     pub looks: Looks,
+}
+
+impl Finding {
+    /// The fields of a row.
+    pub const FIELDS: [&str; 3] = ["subject", "finding", "cure"];
+
+    /// Returns it as a row of a list.
+    pub fn row(&self) -> [String; 3] {
+        let Self { subject, fault, cure } = self;
+        [subject, fault, cure].map(String::clone)
+    }
 }
 
 fn finding(subject: &str, fault: impl Into<String>, cure: impl Into<String>) -> Finding {

@@ -1,10 +1,11 @@
 //! Drift: what a host has come to be without any bundle. Pure. What differs is read off the plan that
 //! would put it right ([`difference`]), so that what is told and what is repaired are one thing; what
 //! nobody granted is read off the account files ([`ungranted`]); [`memory`] knows what was told
-//! already, and which repair somebody undoes each time.
+//! already, and which repair somebody undoes each time; [`standing`] is what differs at one moment.
 
 pub mod difference;
 pub mod memory;
+pub mod standing;
 pub mod ungranted;
 
 use muster_proto::drift::{Culprit, DriftKind, Severity};
@@ -54,6 +55,14 @@ pub enum Place {
     AtJobs,
     /// Who lingers.
     Linger,
+    /// Where homes are.
+    Homes,
+    /// What decides about new passwords.
+    Passwords,
+    /// Root's home, for whether there are keys in it.
+    RootHome,
+    /// Root's own keys.
+    RootKeys,
 }
 
 /// Somebody was at a file that is watched.
@@ -102,7 +111,12 @@ impl What {
                 Place::Etc => *name == self.subject,
                 _ => false,
             },
-            DriftKind::HomeMissing | DriftKind::PasswordPolicy | DriftKind::Running => false,
+            DriftKind::HomeMissing => *place == Place::Homes && *name == self.subject,
+            DriftKind::KeysUngranted => {
+                (*place == Place::RootKeys && *name == self.place) || *place == Place::RootHome
+            }
+            DriftKind::PasswordPolicy => *place == Place::Passwords,
+            DriftKind::Running => false,
         }
     }
 

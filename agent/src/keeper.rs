@@ -4,6 +4,7 @@
 
 mod agenda;
 mod allowance;
+pub mod console;
 mod delivery;
 pub mod leaving;
 mod look;
@@ -42,7 +43,6 @@ use crate::{
     labels::HostLabels,
     leave,
     ledger::{BadLedger, Ledger},
-    plan::Plan,
     receipt::Spool,
 };
 
@@ -340,16 +340,3 @@ const RETRY_SECONDS: u64 = 10;
 /// Seconds until a source of accounts that could not be asked is asked again. One that hangs holds
 /// the keeper up each time.
 const ASK_AGAIN_SECONDS: u64 = 60;
-
-/// Says what the keeper would do, for root on the console: nothing is changed.
-pub fn preview<H: Host>(
-    config: Config,
-    directory: &Path,
-    host: H,
-) -> Result<(Ledger, Plan, Vec<Finding>), KeeperError> {
-    let mut keeper = Keeper::open(config, directory, host)?;
-    let time = keeper.clock.read(clocks::read());
-    let mut turn = Turn::begin(&mut keeper)?;
-    let look = turn.look(&time)?;
-    Ok((turn.ledger, look.plan, look.findings.into_iter().collect()))
-}

@@ -23,6 +23,7 @@ pub mod keeper;
 pub mod labels;
 pub mod leave;
 pub mod ledger;
+pub mod listing;
 pub mod observed;
 pub mod ownership;
 pub mod plan;

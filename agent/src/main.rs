@@ -1,4 +1,4 @@
-//! `muster-agent`: join, courier, keeper, status, plan, leave, doctor.
+//! `muster-agent`: join, courier, keeper, status, plan, drift, leave, doctor.
 
 use std::{
     convert::Infallible,
@@ -11,9 +11,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use muster_agent::{
-    channel, config, courier,
-    doctor::{self, listing},
-    door,
+    channel, config, courier, doctor, door,
+    drift::standing::Standing,
     host::{
         self, Linux, capability, clocks,
         examine::{self, Places},
@@ -24,8 +23,8 @@ use muster_agent::{
         units,
     },
     join::{self, Memory},
-    keeper::{self, Keeper, leaving::Leaving},
-    leave,
+    keeper::{Keeper, console, leaving::Leaving},
+    leave, listing,
     plan::leave::Created,
 };
 use muster_proto::{receipt::HostMode, token::JoinToken};
@@ -76,6 +75,13 @@ enum Verb {
     Status,
     /// Show what would be changed now; needs no controller. Exit code 3 if anything would be.
     Plan,
+    /// Show what differs now from what is wanted and granted, since when and by whom as far as that is
+    /// known; changes nothing and needs no controller. Exit code 3 if anything does.
+    Drift {
+        /// How to print it.
+        #[arg(long, value_enum, default_value = "table")]
+        output: Format,
+    },
     /// Leave the fleet: adopted accounts get back what adoption replaced, created ones stay. Needs no
     /// controller, and may be run again.
     Leave {
@@ -139,6 +145,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Courier => carry(cli)?,
         Verb::Status => status(cli)?,
         Verb::Plan => return plan(cli),
+        Verb::Drift { output } => return drift(cli, *output),
         Verb::Doctor { output } => return examine(cli, *output),
         Verb::Leave { lock, yes, dry_run } => {
             let created = if *lock { Created::Lock } else { Created::Stay };
@@ -312,13 +319,29 @@ fn examine(cli: &Cli, format: Format) -> Result<ExitCode> {
     let now = clocks::read().wall;
     let places = Places { root: Path::new("/"), state: &cli.state, config: &cli.config };
     let found = doctor::findings(&examine::examine(places, now)?, now);
-    let text = match format {
-        Format::Table => listing::table(&found),
-        Format::Json => listing::json(&found),
-        Format::Yaml => listing::yaml(&found),
-    };
-    io::stdout().write_all(text.as_bytes())?;
+    let rows: Vec<_> = found.iter().map(doctor::Finding::row).collect();
+    print(format, doctor::Finding::FIELDS, &rows)?;
     Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn drift(cli: &Cli, format: Format) -> Result<ExitCode> {
+    if !peer::is_root() {
+        bail!("only root can look at all that may differ");
+    }
+    let config = load_config(cli)?;
+    let found = console::drift(config, &cli.state.join("keeper"), Linux::open_to_look()?)?;
+    let rows: Vec<_> = found.iter().map(Standing::row).collect();
+    print(format, Standing::FIELDS, &rows)?;
+    Ok(if rows.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+fn print<const N: usize>(format: Format, fields: [&str; N], rows: &[[String; N]]) -> Result<()> {
+    let text = match format {
+        Format::Table => listing::table(fields, rows),
+        Format::Json => listing::json(fields, rows),
+        Format::Yaml => listing::yaml(fields, rows),
+    };
+    Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
 fn mode_word(mode: HostMode) -> &'static str {
@@ -405,7 +428,7 @@ fn status(cli: &Cli) -> Result<()> {
     let config = load_config(cli)?;
     let host = Linux::open_to_look()?;
     let (ledger, plan, findings) =
-        keeper::preview(config.clone(), &cli.state.join("keeper"), host)?;
+        console::preview(config.clone(), &cli.state.join("keeper"), host)?;
     let floor = ledger.floor.map_or_else(|| "none yet".to_owned(), |f| f.link.number.to_string());
     let mode = mode_word(config.policy.mode);
     let mut out = io::stdout();
@@ -426,7 +449,7 @@ fn status(cli: &Cli) -> Result<()> {
 fn plan(cli: &Cli) -> Result<ExitCode> {
     let config = load_config(cli)?;
     let host = Linux::open_to_look()?;
-    let (_, plan, findings) = keeper::preview(config, &cli.state.join("keeper"), host)?;
+    let (_, plan, findings) = console::preview(config, &cli.state.join("keeper"), host)?;
     let mut out = io::stdout();
     for planned in &plan.actions {
         for note in &planned.notes {

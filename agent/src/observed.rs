@@ -17,7 +17,7 @@ use crate::{
 /// What has to be looked at, so that a look costs no more than it must.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// The accounts that shall be, with the places of their homes unless passwd says another.
+    /// The accounts that shall be.
     pub wanted: BTreeMap<Login, Wanted>,
     /// The accounts that Muster keeps and that shall be no longer.
     pub leaving: BTreeSet<Login>,
@@ -45,7 +45,26 @@ pub struct Wanted {
     /// Its uid.
     pub uid: u32,
     /// Its home.
-    pub home: String,
+    pub home: WantedHome,
+}
+
+/// Where the home of an account is to be looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WantedHome {
+    /// There, whatever passwd says.
+    Given(String),
+    /// Where passwd says, and there if it says nothing.
+    Found(String),
+}
+
+impl WantedHome {
+    /// Returns the place to look at, with what passwd says.
+    pub fn place<'a>(&'a self, found: Option<&'a str>) -> &'a str {
+        match self {
+            Self::Given(home) => home,
+            Self::Found(home) => found.unwrap_or(home),
+        }
+    }
 }
 
 /// What a host has.
@@ -71,6 +90,8 @@ pub struct ObservedState {
     pub sudo: Option<BTreeMap<String, RootFile>>,
     /// The digests of sudo files that are not ours, by name; `sudoers` is `/etc/sudoers`.
     pub foreign_sudo: BTreeMap<String, Digest>,
+    /// The digests of root's own files of keys, by name, as far as there is anything in them.
+    pub root_keys: BTreeMap<String, Digest>,
     /// The drop-in.
     pub drop_in: DropIn,
     /// Our drop-in for libpwquality, by its name.
@@ -152,7 +173,11 @@ impl Scope {
     pub fn of(desired: &DesiredState, ownership: &Ownership, policy: &HostPolicy) -> Self {
         let wanted = desired.accounts.iter().map(|(login, account)| {
             let uid = account.adopts.unwrap_or(account.grant.uid).get();
-            let home = policy.home_of(login, &account.grant);
+            let given = ownership.accounts.get(login).and_then(|owned| owned.home.as_ref());
+            let home = given.map_or_else(
+                || WantedHome::Found(policy.home_of(login, &account.grant)),
+                |home| WantedHome::Given(home.to_string()),
+            );
             (login.clone(), Wanted { uid, home })
         });
         let lengths = desired.accounts.values().filter_map(|account| account.password);

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
     desired::Account,
-    name::{Gid, Login, Uid, UnixGroupName},
+    name::{AbsolutePath, Gid, Login, Uid, UnixGroupName},
     statement::{UnixGroupMode, UserKind},
     time::Timestamp,
 };
 
-use crate::format::OldLine;
+use crate::format::{OldLine, Table, passwd};
 
 /// What is Muster's on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,9 @@ pub struct OwnedAccount {
     pub uid: Uid,
     /// How it became Muster's.
     pub origin: Origin,
+    /// The home that Muster gave it, which no other one moves; nothing for an adopted account, and until
+    /// a look for one from before this was taken down.
+    pub home: Option<AbsolutePath>,
     /// Which lock it gets.
     pub kind: UserKind,
     /// How its supplementary Unix groups were kept last.
@@ -59,6 +62,25 @@ pub struct Before {
     pub shadow: OldLine,
     /// The supplementary Unix groups that it was in.
     pub unix_groups: BTreeSet<String>,
+}
+
+impl Ownership {
+    /// Takes down where created accounts live of which that is not known yet, and says whether there
+    /// were any.
+    pub fn take_down_homes(&mut self, passwd: &Table) -> bool {
+        let mut any = false;
+        for (login, owned) in &mut self.accounts {
+            if owned.home.is_some() || owned.origin != Origin::Created {
+                continue;
+            }
+            let entry = passwd.get(login.as_str());
+            let own = entry.filter(|entry| entry.number(passwd::UID) == Some(owned.uid.get()));
+            let home = own.and_then(|entry| entry.text(passwd::HOME));
+            owned.home = home.and_then(|home| AbsolutePath::parse(home).ok());
+            any |= owned.home.is_some();
+        }
+        any
+    }
 }
 
 impl OwnedAccount {

@@ -18,7 +18,12 @@ mod unix_groups;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_proto::{desired::DesiredState, name::Login, receipt::FindingKind, time::Timestamp};
+use muster_proto::{
+    desired::DesiredState,
+    name::{AbsolutePath, Login},
+    receipt::FindingKind,
+    time::Timestamp,
+};
 
 pub use self::action::{
     AccountEdits, Action, Departed, Ending, Files, Leaver, NewHome, Note, Phase, Plan, Planned,
@@ -191,15 +196,16 @@ fn intended(
     let mut accounts: BTreeMap<_, _> =
         others.map(|(login, owned)| (login.clone(), owned.clone())).collect();
     for (login, kept) in &judged.kept {
-        let origin = match &kept.standing {
-            Standing::New => Origin::Created,
-            Standing::Held(_, owned) => owned.origin.clone(),
-            Standing::Adopted(_, before) => Origin::Adopted(before.clone()),
+        let (origin, home) = match &kept.standing {
+            Standing::New(home) => (Origin::Created, AbsolutePath::parse(home).ok()),
+            Standing::Held(_, owned) => (owned.origin.clone(), owned.home.clone()),
+            Standing::Adopted(_, before) => (Origin::Adopted(before.clone()), None),
         };
         let given = membership.given.get(*login).cloned().unwrap_or_default();
         let owned = OwnedAccount {
             uid: kept.uid,
             origin,
+            home,
             kind: kept.account.grant.kind,
             mode: kept.account.unix_group_mode,
             given,

@@ -111,6 +111,8 @@ words! {
         JobsBack = "jobs-back",
         /// The keys file of an account is another.
         KeysChanged = "keys-changed",
+        /// Keys that nobody granted let somebody in.
+        KeysUngranted = "keys-ungranted",
         /// Somebody is in a Unix group.
         MemberAdded = "member-added",
         /// Somebody is in a Unix group no more.

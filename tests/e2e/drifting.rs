@@ -21,12 +21,18 @@ fn told(fleet: &Fleet, words: &[&str]) -> Vec<Value> {
 }
 
 /// Returns one of a drift's words.
-fn word<'a>(drift: &'a Value, field: &str) -> &'a str {
+pub(crate) fn word<'a>(drift: &'a Value, field: &str) -> &'a str {
     drift.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Waits until something of a kind is told about somebody.
-fn await_told(fleet: &Fleet, kind: &str, subject: &str, place: &str, response: &str) -> Value {
+pub(crate) fn await_told(
+    fleet: &Fleet,
+    kind: &str,
+    subject: &str,
+    place: &str,
+    response: &str,
+) -> Value {
     let what = format!("{kind} {subject} {place} {response}");
     let mut last = Vec::new();
     wait::until(AT_ONCE, &what, || {

@@ -36,6 +36,7 @@ mod restore;
 mod staying;
 mod sudo_rs;
 mod token;
+mod watched;
 mod years;
 
 use std::fmt::Write;

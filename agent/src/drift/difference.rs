@@ -10,7 +10,7 @@ use muster_proto::{
 use super::{Difference, What};
 use crate::{
     format::{
-        Edit, Table, Value, passwd,
+        Edit, Entry, Value, group, passwd,
         shadow::{self, Password},
         ssh, sudoers,
     },
@@ -113,7 +113,7 @@ impl Found {
     fn accounts(&mut self, observed: &ObservedState, edits: &AccountEdits) {
         let AccountEdits { gshadow, group, shadow, passwd } = edits;
         for edit in passwd {
-            self.passwd(&observed.passwd, edit);
+            self.passwd(observed, edit);
         }
         for edit in shadow {
             self.shadow(observed, edit);
@@ -123,7 +123,7 @@ impl Found {
         }
     }
 
-    fn passwd(&mut self, table: &Table, edit: &Edit) {
+    fn passwd(&mut self, observed: &ObservedState, edit: &Edit) {
         match edit {
             Edit::Add { name, line } => {
                 let uid = line.split(':').nth(passwd::UID).unwrap_or_default();
@@ -133,7 +133,7 @@ impl Found {
             Edit::Set { name, field, value: Value::Text(wanted) } => {
                 let (place, severity) = match *field {
                     1 => ("password", Severity::High),
-                    passwd::GID => ("gid", Severity::High),
+                    passwd::GID => ("gid", primary(observed, name)),
                     passwd::GECOS => ("name", Severity::Low),
                     passwd::HOME => ("home", Severity::Medium),
                     _ => ("shell", Severity::Medium),
@@ -142,7 +142,7 @@ impl Found {
                 if *field == 1 {
                     self.add(what, "in shadow", "in passwd", severity);
                 } else {
-                    let entry = table.get(name);
+                    let entry = observed.passwd.get(name);
                     let found = entry.map(|entry| lossy(entry.field(*field))).unwrap_or_default();
                     self.add(what, wanted, found, severity);
                 }
@@ -273,6 +273,18 @@ impl Found {
                 self.add(what, owned.uid.to_string(), lossy(entry.field(passwd::UID)), severity);
             }
         }
+    }
+}
+
+/// Says how grave it is that an account has the primary Unix group that it has.
+fn primary(observed: &ObservedState, login: &str) -> Severity {
+    let gid = observed.passwd.get(login).and_then(|entry| entry.number(passwd::GID));
+    let is_it = |entry: &Entry<'_>| gid.is_some() && entry.number(group::GID) == gid;
+    let mut names = observed.group.entries().filter(is_it).filter_map(|entry| entry.text(0));
+    if gid == Some(0) || names.any(is_root_equivalent) {
+        Severity::Critical
+    } else {
+        Severity::High
     }
 }
 

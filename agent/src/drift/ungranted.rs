@@ -1,6 +1,6 @@
 //! What nobody granted, read off a host's own files: accounts that are not Muster's and can log in,
-//! others with uid 0, members of Unix groups that are as good as root, sudo files of others. Muster
-//! owns none of it and so only tells it.
+//! others with uid 0, members of Unix groups that are as good as root, sudo files of others,
+//! root's own keys. Muster owns none of it and so only tells it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +35,12 @@ pub fn ungranted(observed: &ObservedState, ownership: &Ownership) -> Vec<Differe
     found.extend(observed.foreign_sudo.iter().map(|(name, content)| Difference {
         what: What::new(DriftKind::SudoForeign, name, ""),
         expected: "no such file, or as it was".to_owned(),
+        found: format!("content {}", content.short()),
+        severity: Severity::Critical,
+    }));
+    found.extend(observed.root_keys.iter().map(|(name, content)| Difference {
+        what: What::new(DriftKind::KeysUngranted, "root", name),
+        expected: String::new(),
         found: format!("content {}", content.short()),
         severity: Severity::Critical,
     }));

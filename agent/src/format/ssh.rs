@@ -17,6 +17,10 @@ pub const KEYS_DIRECTORY: &str = "/etc/ssh/muster-keys";
 pub const DROP_IN_DIRECTORY: &str = "/etc/ssh/sshd_config.d";
 /// The drop-in; for each keyword the first value counts, so it sorts first.
 pub const DROP_IN: &str = "00-muster.conf";
+/// The directory of root's own keys.
+pub const ROOT_KEYS_DIRECTORY: &str = "/root/.ssh";
+/// The files of keys in it.
+pub const ROOT_KEYS: &[&str] = &["authorized_keys", "authorized_keys2"];
 /// The Unix group of all accounts of Muster's.
 pub const MARKER: &str = "muster-accounts";
 

@@ -182,7 +182,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::host::files::{Faults, Looks};
+    use crate::{
+        host::files::{Faults, Looks},
+        observed::WantedHome,
+    };
 
     /// Accounts whose logins and uids are, with `passwd`, so many bytes of arguments.
     fn accounts(bytes: usize) -> Vec<(Login, Wanted)> {
@@ -194,7 +197,7 @@ mod tests {
             let number = accounts.len();
             let login = Login::parse(&format!("a{number:0width$}", width = letters - 1)).unwrap();
             let uid = 10_000 + u32::try_from(number).unwrap();
-            accounts.push((login, Wanted { uid, home: String::new() }));
+            accounts.push((login, Wanted { uid, home: WantedHome::Found(String::new()) }));
             left -= letters + 7;
         }
         accounts

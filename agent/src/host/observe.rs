@@ -53,6 +53,7 @@ pub(super) fn observe(
         keys: root_files(root, ssh::KEYS_DIRECTORY, "", 0o644)?.unwrap_or_default(),
         sudo: root_files(root, sudoers::DIRECTORY, sudoers::PREFIX, 0o440)?,
         foreign_sudo: foreign_sudo(root, &etc)?,
+        root_keys: root_keys(root)?,
         drop_in: drop_in(root)?,
         password_policy: root_files(root, pwquality::DIRECTORY, pwquality::FILE, 0o644)?
             .unwrap_or_default(),
@@ -106,7 +107,7 @@ fn homes(root: &Dir, scope: &Scope, passwd: &Table) -> BTreeMap<Login, Home> {
     let mut homes = BTreeMap::new();
     for (login, wanted) in &scope.wanted {
         let found = passwd.get(login.as_str()).and_then(|entry| entry.text(passwd::HOME));
-        let (parent, name) = split(found.unwrap_or(&wanted.home));
+        let (parent, name) = split(wanted.home.place(found));
         if !places.contains_key(parent) {
             // One that is a link or cannot be entered is no place for homes.
             let dir = root.walk(parent).ok().flatten();
@@ -159,6 +160,31 @@ fn root_file(dir: &Dir, name: &str, mode: u32) -> Result<Option<RootFile>, FileE
         Err(FileError::Unsafe { .. }) => Ok(Some(RootFile { text: Vec::new(), sound: false })),
         Err(error) => Err(error),
     }
+}
+
+/// What sshd takes for root's keys where nothing else is set.
+fn root_keys(root: &Dir) -> Result<BTreeMap<String, Digest>, FileError> {
+    let mut found = BTreeMap::new();
+    let dir = match root.walk(ssh::ROOT_KEYS_DIRECTORY) {
+        Ok(Some(dir)) => dir,
+        Ok(None) => return Ok(found),
+        // A link in the way: sshd may follow it, root here does not.
+        Err(error) => {
+            let why = sha256(&[super::chain(&error).as_bytes()]);
+            return Ok(BTreeMap::from([("authorized_keys".to_owned(), why)]));
+        }
+    };
+    let means = |line: &[u8]| !line.trim_ascii().is_empty() && !line.starts_with(b"#");
+    for name in ssh::ROOT_KEYS {
+        let content = match dir.read(name) {
+            Ok(Some((text, _))) if text.split(|byte| *byte == b'\n').any(means) => sha256(&[&text]),
+            Ok(_) => continue,
+            Err(FileError::Unsafe { problem, .. }) => sha256(&[problem.as_bytes()]),
+            Err(error) => return Err(error),
+        };
+        found.insert((*name).to_owned(), content);
+    }
+    Ok(found)
 }
 
 /// What sudo reads besides our files, by path below `/etc`: it skips names with a dot or a `~` at their

@@ -28,7 +28,10 @@ use super::{
     chain, clocks, culprit,
     files::{Dir, LEFTOVER},
 };
-use crate::drift::{Place, Touch};
+use crate::{
+    drift::{Place, Touch},
+    format::ssh::ROOT_KEYS,
+};
 
 /// The directories of each place. Where one is on a system of another kind it is missing.
 const PLACES: &[(Place, &[&str])] = &[
@@ -40,6 +43,11 @@ const PLACES: &[(Place, &[&str])] = &[
     (Place::Crontabs, &["var/spool/cron/crontabs", "var/spool/cron/tabs", "var/spool/cron"]),
     (Place::AtJobs, &["var/spool/cron/atjobs", "var/spool/at"]),
     (Place::Linger, &["var/lib/systemd/linger"]),
+    // The configuration says where that is.
+    (Place::Homes, &[]),
+    (Place::Passwords, &["etc/pam.d", "etc/security", "etc/security/pwquality.conf.d"]),
+    (Place::RootHome, &["root"]),
+    (Place::RootKeys, &["root/.ssh"]),
 ];
 
 /// Files of `/etc` itself that decide about access.
@@ -138,17 +146,19 @@ impl Watch {
 
     /// Watches the directories that are there, also those that have taken the place of others.
     /// Returns which of them cannot be watched, and why.
-    pub fn mark(&self) -> Vec<(String, String)> {
+    pub fn mark(&self, home_base: &str) -> Vec<(String, String)> {
         let mut unwatched = Vec::new();
         if self.is_blind.load(Ordering::Relaxed) {
             unwatched.push(("/".to_owned(), "what the kernel tells cannot be read".to_owned()));
         }
+        let home_base = home_base.trim_start_matches('/');
         for (place, paths) in PLACES {
             let Some((_, group)) = self.groups.iter().find(|(own, _)| own == place) else {
                 continue;
             };
-            for path in *paths {
-                if let Err(why) = mark(group, &self.root, path) {
+            let homes = (*place == Place::Homes).then_some(home_base);
+            for path in paths.iter().copied().chain(homes) {
+                if let Err(why) = mark(group, &self.root, path, mask(*place)) {
                     unwatched.push((format!("/{path}"), why));
                 }
             }
@@ -202,25 +212,29 @@ struct Patience {
     most: Duration,
 }
 
-/// What happens to the entries of a directory, and to the directory itself.
-fn mask() -> MaskFlags {
-    MaskFlags::FAN_MODIFY
-        | MaskFlags::FAN_ATTRIB
-        | MaskFlags::FAN_CREATE
+/// What happens to the entries of a directory, and to the directory itself. Where people live it
+/// matters only which there are: what they do to their own is nobody's business.
+fn mask(place: Place) -> MaskFlags {
+    let entries = MaskFlags::FAN_CREATE
         | MaskFlags::FAN_DELETE
         | MaskFlags::FAN_MOVED_FROM
         | MaskFlags::FAN_MOVED_TO
-        | MaskFlags::FAN_EVENT_ON_CHILD
-        | MaskFlags::FAN_ONDIR
+        | MaskFlags::FAN_ONDIR;
+    match place {
+        Place::Homes | Place::RootHome => entries,
+        _ => {
+            entries | MaskFlags::FAN_MODIFY | MaskFlags::FAN_ATTRIB | MaskFlags::FAN_EVENT_ON_CHILD
+        }
+    }
 }
 
 /// Marks a directory if it is there. It is marked again each time: a directory that has taken the
 /// place of another may have got its inode too.
-fn mark(group: &Fanotify, root: &Dir, path: &str) -> Result<(), String> {
+fn mark(group: &Fanotify, root: &Dir, path: &str, mask: MaskFlags) -> Result<(), String> {
     let Some(dir) = root.walk(path).map_err(|error| chain(&error))? else { return Ok(()) };
     let flags = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_ONLYDIR;
     let none: Option<&str> = None;
-    group.mark(flags, mask(), dir.as_fd(), none).map_err(|error| chain(&error))
+    group.mark(flags, mask, dir.as_fd(), none).map_err(|error| chain(&error))
 }
 
 /// Waits until there is something to read; not if the time runs out before.
@@ -287,6 +301,8 @@ fn matters(place: Place, event: &Event<'_>) -> bool {
     lost || match place {
         Place::Etc => ETC.contains(&event.name),
         Place::Ssh => event.name == "sshd_config",
+        Place::RootHome => event.name == ".ssh",
+        Place::RootKeys => event.name.is_empty() || ROOT_KEYS.contains(&event.name),
         _ => true,
     }
 }

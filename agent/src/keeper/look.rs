@@ -73,6 +73,7 @@ impl<H: Host> Turn<'_, H> {
         }
         let scope = Scope::of(&desired, &self.ledger.ownership, &self.keeper.config.policy);
         let observed = self.keeper.host.observe(&scope)?;
+        self.unsaved |= self.ledger.ownership.take_down_homes(&observed.passwd);
         let plan = plan::plan(
             &observed,
             &desired,

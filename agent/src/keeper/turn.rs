@@ -145,12 +145,12 @@ impl<'a, H: Host> Turn<'a, H> {
     /// Watches what is there by now, and returns who has been at what since the last time.
     fn touches(&mut self) -> Vec<Touch> {
         let Some(watch) = &self.keeper.watch else { return Vec::new() };
-        self.keeper.unwatched = watch.mark();
+        self.keeper.unwatched = watch.mark(self.keeper.config.policy.home_base.as_str());
         watch.touches()
     }
 
     /// Returns what is wanted here in one digest: while it stays the same, what differs is drift.
-    fn wanted(&self, desired: &DesiredState) -> Digest {
+    pub(super) fn wanted(&self, desired: &DesiredState) -> Digest {
         sha256(&[format!("{desired:?}\n{:?}", self.keeper.config.policy).as_bytes()])
     }
 

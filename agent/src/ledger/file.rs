@@ -9,7 +9,7 @@ use muster_proto::{
     envelope::{Document, Envelope},
     id::{Digest, Id},
     link::{Link, LinkRef, Revocation},
-    name::{BadName, Gid, Login, Uid, UnixGroupName},
+    name::{AbsolutePath, BadName, Gid, Login, Uid, UnixGroupName},
     statement::{Statement, UnixGroupMode, UserKind},
     time::Timestamp,
 };
@@ -126,6 +126,9 @@ struct FileAccount {
     /// The supplementary Unix groups from before an adoption.
     #[prost(string, repeated, tag = "10")]
     unix_groups: Vec<String>,
+    /// Empty for an adopted one, and where it is not known.
+    #[prost(string, tag = "11")]
+    home: String,
 }
 
 fn revisions(ended: &[FileEnded]) -> Result<BTreeMap<Id, u64>, BadLedger> {
@@ -159,6 +162,7 @@ impl FileAccount {
             sessions_owed: owned.sessions_owed,
             locked_at: owned.locked_at.map_or(0, |at| at.0),
             unix_groups: before.unix_groups.into_iter().collect(),
+            home: owned.home.as_ref().map(ToString::to_string).unwrap_or_default(),
         }
     }
 
@@ -175,6 +179,7 @@ impl FileAccount {
                     unix_groups: self.unix_groups.iter().cloned().collect(),
                 })
             },
+            home: if self.home.is_empty() { None } else { Some(AbsolutePath::parse(&self.home)?) },
             kind: if self.service { UserKind::Service } else { UserKind::Person },
             mode: match self.mode {
                 0 => UnixGroupMode::HandsOff,
@@ -314,6 +319,7 @@ mod tests {
         let created = OwnedAccount {
             uid: Uid::parse(2_001).unwrap(),
             origin: Origin::Created,
+            home: Some(AbsolutePath::parse("/home/ana").unwrap()),
             kind: UserKind::Person,
             mode: UnixGroupMode::AtLeast,
             given: BTreeSet::from([UnixGroupName::parse("web").unwrap()]),
@@ -326,6 +332,7 @@ mod tests {
                 shadow: OldLine::default(),
                 unix_groups: BTreeSet::from(["adm".to_owned()]),
             }),
+            home: None,
             kind: UserKind::Service,
             sessions_owed: true,
             locked_at: Some(Timestamp(1)),

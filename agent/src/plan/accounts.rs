@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use muster_proto::{name::Login, statement::UserKind};
+use muster_proto::{
+    name::{AbsolutePath, Login},
+    statement::UserKind,
+};
 
 use crate::{
     format::{
@@ -44,7 +47,7 @@ impl Lines {
         }
         for (login, kept) in &judged.kept {
             match &kept.standing {
-                Standing::New => this.create(observed, policy, login, kept, today),
+                Standing::New(home) => this.create(observed, policy, login, kept, home, today),
                 Standing::Adopted(..) | Standing::Held(..) => {
                     this.keep(observed, policy, login, kept, today);
                 }
@@ -87,17 +90,17 @@ impl Lines {
         policy: &HostPolicy,
         who: &Login,
         kept: &Kept<'_>,
+        home: &str,
         today: u64,
     ) {
         let login = who.as_str();
         let grant = &kept.account.grant;
         let uid = kept.uid.get();
-        let home = policy.home_of(who, grant);
         let line = passwd::NewLine {
             login,
             uid,
             name: grant.name.as_str(),
-            home: &home,
+            home,
             shell: grant.shell.as_ref().unwrap_or(&policy.default_shell).as_str(),
         };
         let name = || login.to_owned();
@@ -118,7 +121,7 @@ impl Lines {
             self.give.gshadow.push(Edit::Add { name: name(), line });
         }
         self.give_notes.push(note("account-created", login, format!("uid {uid}, home {home}")));
-        self.build_home(observed, policy, who, kept, &home);
+        self.build_home(observed, policy, who, kept, home);
     }
 
     fn keep(
@@ -130,12 +133,20 @@ impl Lines {
         today: u64,
     ) {
         let login = who.as_str();
-        let (entry, created) = match &kept.standing {
-            Standing::Adopted(entry, _) => (*entry, false),
-            Standing::Held(entry, owned) => (*entry, owned.origin == Origin::Created),
-            Standing::New => return,
+        let (entry, created, home) = match &kept.standing {
+            Standing::Adopted(entry, _) => (*entry, false, None),
+            Standing::Held(entry, owned) => {
+                let home = owned.home.as_ref().map(AbsolutePath::as_str);
+                (*entry, owned.origin == Origin::Created, home)
+            }
+            Standing::New(_) => return,
         };
         let held = matches!(kept.standing, Standing::Held(..));
+        // A primary Unix group is one more that somebody is in: it goes before anything is given.
+        if created && entry.number(passwd::GID) != Some(kept.gid) {
+            self.take.passwd.push(set(login, passwd::GID, &kept.gid.to_string()));
+            self.take_notes.push(note("account-changed", login, "primary gid"));
+        }
         let mut changes: Vec<&str> = Vec::new();
         self.shadow_the_password(login, entry);
         let shell = kept.account.grant.shell.as_ref();
@@ -152,6 +163,11 @@ impl Lines {
         {
             self.give.passwd.push(set(login, passwd::GECOS, &gecos));
             changes.push("name");
+        }
+        let place = home.unwrap_or_else(|| entry.text(passwd::HOME).unwrap_or_default());
+        if created && entry.field(passwd::HOME) != place.as_bytes() {
+            self.give.passwd.push(set(login, passwd::HOME, place));
+            changes.push("home");
         }
         let mut unlocked = false;
         if let Some(line) = observed.shadow.get(login) {
@@ -190,7 +206,6 @@ impl Lines {
             self.give_notes.push(note("account-changed", login, detail));
         }
         if created {
-            let place = entry.text(passwd::HOME).unwrap_or_default();
             self.build_home(observed, policy, who, kept, place);
         }
     }

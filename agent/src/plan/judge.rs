@@ -48,8 +48,8 @@ pub(super) struct Kept<'a> {
 /// Whether an account is there.
 #[derive(Clone, Debug)]
 pub(super) enum Standing<'a> {
-    /// It is to be created.
-    New,
+    /// It is to be created, with this home.
+    New(String),
     /// It is there and becomes Muster's.
     Adopted(Entry<'a>, Before),
     /// It is there and Muster's.
@@ -266,7 +266,10 @@ impl<'a> Judge<'a, '_> {
                 return refuse(NoHome, detail.to_owned());
             }
         }
-        Ok(Kept { account, uid, gid: uid.get(), standing: Standing::New })
+        let given = owned.and_then(|owned| owned.home.as_ref());
+        let home =
+            given.map_or_else(|| self.policy.home_of(login, &account.grant), ToString::to_string);
+        Ok(Kept { account, uid, gid: uid.get(), standing: Standing::New(home) })
     }
 
     fn adoption(
@@ -326,7 +329,11 @@ fn held<'a>(
             owned.uid, account.grant.uid
         ));
     }
-    let Some(gid) = entry.number(passwd::GID) else {
+    let gid = match owned.origin {
+        Origin::Created => Some(owned.uid.get()),
+        Origin::Adopted(_) => entry.number(passwd::GID),
+    };
+    let Some(gid) = gid else {
         return refuse("its line in passwd is not sound".to_owned());
     };
     Ok(Kept { account, uid: owned.uid, gid, standing: Standing::Held(entry, owned) })

@@ -8,13 +8,17 @@ use muster_agent::{
     ownership::Ownership,
     plan::Plan,
 };
-use muster_proto::{name::Uid, receipt::Convergence, statement::UnixGroupMode};
+use muster_proto::{
+    name::{AbsolutePath, Uid},
+    receipt::Convergence,
+    statement::UnixGroupMode,
+};
 
 use crate::{
     fake::Fake,
     world::{
-        Desired, GROUP, PASSWD, Root, by_word, converge, findings, key, login, look, members,
-        need_root,
+        Desired, GROUP, PASSWD, Root, by_word, converge, edit_passwd, findings, key, login, look,
+        members, need_root,
     },
 };
 
@@ -130,6 +134,66 @@ fn an_adoption_that_ends_locks_the_account_though_its_user_is_still_assigned() {
             assert!(!observed.keys.contains_key("eve"));
             assert!(plan.is_empty(), "{:#?}", plan.actions);
         }
+    });
+}
+
+#[test]
+fn gid_and_home_that_muster_gave_are_put_right_and_nothing_else_moves_a_home() {
+    on_both(|host| {
+        let mut owned = Ownership::default();
+        converge(host, &team(), &mut owned);
+        let (before, _) = look(host, &team(), &owned);
+        for (field, text) in [(3, "27"), (5, "/srv/else"), (5, ""), (3, "root"), (6, "/bin/sh")] {
+            edit_passwd(host, "ana", field, text);
+            let (_, applied) = converge(host, &team(), &mut owned);
+            assert_eq!(by_word(&applied), [("account-changed", 1)].into(), "{field} {text}");
+            let (observed, _) = look(host, &team(), &owned);
+            assert_eq!(observed.passwd.text(), before.passwd.text(), "{field} {text}");
+        }
+        let home = Some(AbsolutePath::parse("/srv/ana").unwrap());
+        let moved = team().change("ana", |ana| ana.grant.home = home);
+        settled(host, &moved, &owned);
+
+        // A ledger from before has no home: the one that is found is taken down, and once only.
+        owned.accounts.get_mut(&login("ana")).unwrap().home = None;
+        edit_passwd(host, "ana", 5, "/home/ben");
+        let (observed, _) = look(host, &team(), &owned);
+        assert!(owned.take_down_homes(&observed.passwd));
+        assert_eq!(owned.accounts[&login("ana")].home.as_ref().unwrap().as_str(), "/home/ben");
+        assert!(!owned.take_down_homes(&before.passwd));
+    });
+}
+
+#[test]
+fn an_account_whose_line_is_gone_comes_back_to_the_home_that_it_had() {
+    need_root();
+    let (root, mut owned) = (Root::new(), Ownership::default());
+    let mut host = root.host();
+    converge(&mut host, &team(), &mut owned);
+    let passwd = root.read("etc/passwd");
+    let without: Vec<&str> = passwd.lines().filter(|line| !line.starts_with("ana:")).collect();
+    root.write("etc/passwd", 0o644, &format!("{}\n", without.join("\n")));
+    root.write("etc/nsswitch.conf", 0o644, "passwd: files\n");
+    let home = Some(AbsolutePath::parse("/srv/ana").unwrap());
+    let moved = team().change("ana", |ana| ana.grant.home = home);
+    converge(&mut host, &moved, &mut owned);
+    assert!(root.read("etc/passwd").contains(":/home/ana:"), "{}", root.read("etc/passwd"));
+}
+
+#[test]
+fn an_adopted_account_keeps_the_gid_and_home_that_it_comes_to_have() {
+    on_both(|host| {
+        let mut owned = Ownership::default();
+        let desired = Desired::default()
+            .user("eve", 2_001)
+            .change("eve", |eve| eve.adopts = Some(Uid::parse(1_500).unwrap()));
+        converge(host, &desired, &mut owned);
+        assert_eq!(owned.accounts[&login("eve")].home, None);
+        edit_passwd(host, "eve", 3, "2");
+        edit_passwd(host, "eve", 5, "/srv/eve");
+        settled(host, &desired, &owned);
+        let (observed, _) = look(host, &desired, &owned);
+        assert!(!owned.take_down_homes(&observed.passwd));
     });
 }
 

@@ -93,7 +93,7 @@ impl Host for Fake {
         };
         for (login, wanted) in &scope.wanted {
             let entry = self.passwd.get(login.as_str());
-            let path = entry.and_then(|entry| entry.text(5)).unwrap_or(&wanted.home);
+            let path = wanted.home.place(entry.and_then(|entry| entry.text(5)));
             let home = self.homes.get(path).copied().unwrap_or(Home::Absent);
             observed.homes.insert(login.clone(), home);
             let answer = self.elsewhere.get(login.as_str()).cloned().unwrap_or(Elsewhere::Nobody);

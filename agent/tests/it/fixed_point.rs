@@ -1,6 +1,6 @@
 //! After a plan is applied, the next plan is empty; and lines of others are as they were.
 
-use muster_agent::ownership::Ownership;
+use muster_agent::ownership::{Origin, Ownership};
 use muster_proto::{
     name::Uid,
     statement::{LoginMethod, MemberList, PasswordPolicy, UnixGroupMode, UserKind},
@@ -9,7 +9,7 @@ use proptest::{collection::vec, prelude::*};
 
 use crate::{
     fake::Fake,
-    world::{Desired, PASSWD, converge, key, look, unix_group},
+    world::{Desired, PASSWD, converge, edit_passwd, key, look, unix_group},
 };
 
 const NAMES: &[&str] = &["ana", "ben", "cas", "dan", "eve", "admin"];
@@ -76,6 +76,17 @@ proptest! {
             let (_, plan) = look(&mut host, &desired, &owned);
             prop_assert!(plan.is_empty(), "{:#?}", plan.actions);
             prop_assert_eq!(&plan.ownership_after, &owned);
+            let before = host.passwd();
+            for (login, account) in &owned.accounts {
+                let keeps = account.origin == Origin::Created;
+                if keeps && !account.is_let_go(desired.0.accounts.get(login)) {
+                    for (field, text) in [(3, "27"), (5, "/srv/else"), (6, "/bin/else")] {
+                        edit_passwd(&mut host, login.as_str(), field, text);
+                    }
+                }
+            }
+            converge(&mut host, &desired, &mut owned);
+            prop_assert_eq!(host.passwd(), before);
             let foreign = PASSWD.lines().filter(|line| !line.starts_with("eve:"));
             for line in foreign {
                 prop_assert!(host.passwd().lines().any(|found| found == line), "{}", line);

@@ -13,10 +13,11 @@ use std::{
 use muster_agent::{
     accepted_keys::AcceptedKeys,
     apply::{Applied, Reach, apply},
+    format::{Edit, Value},
     host::{Host, Linux, files::Faults},
     observed::{ObservedState, Scope},
     ownership::Ownership,
-    plan::{Plan, plan},
+    plan::{AccountEdits, Action, Plan, plan},
     policy::{AccountName, HostPolicy},
 };
 use muster_proto::{
@@ -174,6 +175,16 @@ pub fn look(host: &mut dyn Host, desired: &Desired, owned: &Ownership) -> (Obser
     let observed = host.observe(&Scope::of(&desired.0, owned, &policy())).unwrap();
     let plan = plan(&observed, &desired.0, owned, &policy(), NOW);
     (observed, plan)
+}
+
+/// Changes a field of a line in passwd as somebody does by hand.
+pub fn edit_passwd(host: &mut dyn Host, login: &str, field: usize, text: &str) {
+    let (name, value) = (login.to_owned(), Value::Text(text.to_owned()));
+    let passwd = vec![Edit::Set { name, field, value }];
+    let action = Action::Accounts(AccountEdits { passwd, ..AccountEdits::default() });
+    host.prepare(&[&action]);
+    assert_eq!(host.perform(&action).whole, None);
+    host.settle();
 }
 
 /// Looks, plans and applies, and returns what came of it.

@@ -1,7 +1,10 @@
 use muster_proto::name::Login;
 
 use super::*;
-use crate::plan::{Leaver, NewHome, Phase, Planned};
+use crate::{
+    format::Table,
+    plan::{Leaver, NewHome, Phase, Planned},
+};
 
 fn table(text: &str) -> Table {
     Table::parse(text.as_bytes().to_vec()).unwrap()
@@ -40,6 +43,21 @@ fn set(name: &str, field: usize, value: Value) -> Edit {
 
 fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
+}
+
+#[test]
+fn a_primary_unix_group_that_is_as_good_as_root_is_the_gravest() {
+    for (gid, severity) in [("27", "critical"), ("0", "critical"), ("100", "high"), ("x", "high")] {
+        let observed = ObservedState {
+            passwd: table(&format!("ana:x:2001:{gid}::/home/ana:/bin/sh\n")),
+            group: table("sudo:x:27:\nusers:x:100:\n"),
+            ..ObservedState::default()
+        };
+        let passwd = vec![set("ana", passwd::GID, text("2001"))];
+        let edits = AccountEdits { passwd, ..AccountEdits::default() };
+        let told = format!("account-changed ana gid: 2001 but {gid}, {severity}");
+        assert_eq!(of(&observed, vec![Action::Accounts(edits)]), [told]);
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn all_that_nobody_granted_is_found_and_what_was_granted_is_not() {
         group: table(
             "root:x:0:\nsys:x:3:\nsudo:x:27:ana\ndocker:x:99:ana,bob\nalias:x:27:eve\nusers:x:100:bob\n",
         ),
+        root_keys: BTreeMap::from([("authorized_keys".to_owned(), sha256(&[b"y"]))]),
         foreign_sudo: BTreeMap::from([("extra".to_owned(), sha256(&[b"x"]))]),
         ..ObservedState::default()
     };
@@ -34,6 +35,7 @@ fn all_that_nobody_granted_is_found_and_what_was_granted_is_not() {
     let ana = OwnedAccount {
         uid: Uid::parse(2_001).unwrap(),
         origin: Origin::Created,
+        home: None,
         kind: UserKind::Person,
         mode: UnixGroupMode::AtLeast,
         given: BTreeSet::from([given]),
@@ -54,6 +56,7 @@ fn all_that_nobody_granted_is_found_and_what_was_granted_is_not() {
         "account-new empty ",
         "account-new fake ",
         "account-new root ",
+        "keys-ungranted root authorized_keys",
         "member-added ana sudo",
         "member-added bob alias",
         "member-added bob docker",

@@ -23,7 +23,9 @@ struct Root {
 
 fn root() -> Root {
     let directory = tempfile::tempdir().unwrap();
-    for place in ["etc/sudoers.d", "etc/ssh", "var/spool/cron/crontabs"] {
+    for place in
+        ["etc/sudoers.d", "etc/ssh", "etc/pam.d", "home/ana", "root", "var/spool/cron/crontabs"]
+    {
         fs::create_dir_all(directory.path().join(place)).unwrap();
     }
     fs::write(directory.path().join("etc/passwd"), "").unwrap();
@@ -31,7 +33,7 @@ fn root() -> Root {
     let watch = Watch::open(over).expect("this test needs root");
     let (sender, woken) = mpsc::channel();
     watch.start(move || sender.send(()).is_ok()).unwrap();
-    assert_eq!(watch.mark(), []);
+    assert_eq!(watch.mark("/home"), []);
     Root { directory, watch, woken }
 }
 
@@ -65,6 +67,32 @@ fn it_tells_which_file_was_touched_and_by_whom() {
 }
 
 #[test]
+fn of_homes_only_their_coming_and_going_is_told_and_of_roots_only_its_keys() {
+    let mut root = root();
+    root.shell("echo x > home/ana/file; touch home/ana; chmod 700 home/ana; echo x > root/notes");
+    root.shell("mkdir home/ben");
+    let touched = root.touched();
+    assert!(
+        touched.iter().all(|(place, name, _)| (*place, name.as_str()) == (Place::Homes, "ben"))
+    );
+    assert!(!touched.is_empty());
+
+    root.shell("mkdir root/.ssh");
+    let touched = root.touched();
+    let is_it =
+        |(place, name, _): &(Place, String, u32)| *place == Place::RootHome && name == ".ssh";
+    assert!(touched.iter().any(is_it), "{touched:?}");
+    assert_eq!(root.watch.mark("/home"), []);
+    let pid = root.shell("echo x > root/.ssh/known_hosts; echo x > root/.ssh/authorized_keys");
+    let keys = (Place::RootKeys, "authorized_keys".to_owned(), pid);
+    let touched = root.touched();
+    assert!(touched.iter().all(|touch| *touch == keys) && !touched.is_empty(), "{touched:?}");
+
+    let pid = root.shell("echo x >> etc/pam.d/passwd");
+    assert!(root.touched().contains(&(Place::Passwords, "passwd".to_owned(), pid)));
+}
+
+#[test]
 fn what_does_not_decide_about_access_and_what_it_does_itself_wake_nobody() {
     let root = root();
     fs::write(root.directory.path().join("etc/passwd"), "x").unwrap();
@@ -80,7 +108,7 @@ fn what_does_not_decide_about_access_and_what_it_does_itself_wake_nobody() {
 fn a_directory_that_has_taken_the_place_of_another_is_watched_once_it_is_marked() {
     let root = root();
     root.shell("mv etc/sudoers.d old; mkdir etc/sudoers.d");
-    assert_eq!(root.watch.mark(), []);
+    assert_eq!(root.watch.mark("/home"), []);
     let pid = root.shell("echo x > etc/sudoers.d/extra");
     let mut touched = root.touched();
     while !touched.contains(&(Place::Sudoers, "extra".to_owned(), pid)) {

@@ -1,53 +1,55 @@
-//! Findings as text: a table for people, JSON and YAML for programs. What comes from files and other
+//! Lists as text: a table for people, JSON and YAML for programs. What comes from files and other
 //! programs is printed as its escape where a terminal would act on it or nobody would see it.
 
 use std::fmt::Write;
 
-use super::Finding;
-
 /// The most characters that a cell of a table shows.
 const MAX_CELL: usize = 120;
-const HEAD: [&str; 3] = ["SUBJECT", "FINDING", "CURE"];
 
-/// Returns a table; its head alone if nothing was found.
-pub fn table(findings: &[Finding]) -> String {
-    let head = HEAD.map(str::to_owned);
-    let row = |Finding { subject, fault, cure }: &Finding| [subject, fault, cure].map(|t| cell(t));
-    let rows: Vec<[String; 3]> = [head].into_iter().chain(findings.iter().map(row)).collect();
+/// Returns a table; its head alone if there are no rows.
+pub fn table<const N: usize>(fields: [&str; N], rows: &[[String; N]]) -> String {
+    let head = fields.map(str::to_uppercase);
+    let rows: Vec<[String; N]> =
+        [head].iter().chain(rows).map(|row| row.each_ref().map(|text| cell(text))).collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
     };
-    let (first, second) = (width(0), width(1));
+    let widths: Vec<usize> = (0..N).map(width).collect();
     let mut text = String::new();
-    for [subject, fault, cure] in &rows {
-        let _ = writeln!(text, "{subject:<first$}  {fault:<second$}  {cure}");
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "{cell:<width$}  ");
+        }
+        text.push_str(line.trim_end_matches(' '));
+        text.push('\n');
     }
     text
 }
 
 /// Returns a list of objects.
-pub fn json(findings: &[Finding]) -> String {
-    let object = |Finding { subject, fault, cure }: &Finding| {
-        let [subject, fault, cure] = [subject, fault, cure].map(|text| quoted(text));
-        format!(
-            "  {{\n    \"subject\": {subject},\n    \"finding\": {fault},\n    \"cure\": {cure}\n  }}"
-        )
+pub fn json<const N: usize>(fields: [&str; N], rows: &[[String; N]]) -> String {
+    let object = |row: &[String; N]| {
+        let parts = fields.iter().zip(row);
+        let parts = parts.map(|(field, text)| format!("    \"{field}\": {}", quoted(text)));
+        format!("  {{\n{}\n  }}", parts.collect::<Vec<_>>().join(",\n"))
     };
-    let objects: Vec<String> = findings.iter().map(object).collect();
+    let objects: Vec<String> = rows.iter().map(object).collect();
     if objects.is_empty() { "[]\n".to_owned() } else { format!("[\n{}\n]\n", objects.join(",\n")) }
 }
 
 /// Returns the same in YAML, of which a string of JSON is one.
-pub fn yaml(findings: &[Finding]) -> String {
-    if findings.is_empty() {
+pub fn yaml<const N: usize>(fields: [&str; N], rows: &[[String; N]]) -> String {
+    if rows.is_empty() {
         return "[]\n".to_owned();
     }
-    let item = |Finding { subject, fault, cure }: &Finding| {
-        let [subject, fault, cure] = [subject, fault, cure].map(|text| quoted(text));
-        format!("- subject: {subject}\n  finding: {fault}\n  cure: {cure}\n")
+    let item = |row: &[String; N]| {
+        let parts = fields.iter().zip(row);
+        let parts = parts.map(|(field, text)| format!("{field}: {}\n", quoted(text)));
+        format!("- {}", parts.collect::<Vec<_>>().join("  "))
     };
-    findings.iter().map(item).collect()
+    rows.iter().map(item).collect()
 }
 
 fn cell(text: &str) -> String {
@@ -90,9 +92,10 @@ mod tests {
 
     use super::*;
 
-    fn bad() -> Finding {
-        let [subject, fault, cure] = ["a", "b \"c\" \\d\nSUBJECT\u{1b}[2K", "e"].map(str::to_owned);
-        Finding { subject, fault, cure }
+    const FIELDS: [&str; 3] = ["subject", "finding", "cure"];
+
+    fn bad() -> [String; 3] {
+        ["a", "b \"c\" \\d\nSUBJECT\u{1b}[2K", "e"].map(str::to_owned)
     }
 
     #[test]
@@ -101,7 +104,7 @@ mod tests {
             SUBJECT  FINDING                         CURE
             a        b "c" \d\u000aSUBJECT\u001b[2K  e
         "#]]
-        .assert_eq(&table(&[bad()]));
+        .assert_eq(&table(FIELDS, &[bad()]));
         expect![[r#"
             [
               {
@@ -111,14 +114,14 @@ mod tests {
               }
             ]
         "#]]
-        .assert_eq(&json(&[bad()]));
+        .assert_eq(&json(FIELDS, &[bad()]));
         expect![[r#"
             - subject: "a"
               finding: "b \"c\" \\d\u000aSUBJECT\u001b[2K"
               cure: "e"
         "#]]
-        .assert_eq(&yaml(&[bad()]));
-        assert_eq!([json(&[]), yaml(&[])], ["[]\n", "[]\n"]);
+        .assert_eq(&yaml(FIELDS, &[bad()]));
+        assert_eq!([json(FIELDS, &[]), yaml(FIELDS, &[])], ["[]\n", "[]\n"]);
     }
 
     #[test]

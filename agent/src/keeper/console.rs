@@ -1,0 +1,54 @@
+//! What root on the console asks for: what would be done and what differs. Nothing is changed, and no
+//! controller is needed.
+
+use std::path::Path;
+
+use muster_proto::receipt::Finding;
+
+use super::{Keeper, KeeperError, turn::Turn};
+use crate::{
+    config::Config,
+    drift::{
+        memory::{Circumstances, Looked},
+        standing::{Standing, standing},
+    },
+    host::{Host, clocks},
+    ledger::Ledger,
+    plan::Plan,
+};
+
+/// Says what the keeper would do.
+pub fn preview<H: Host>(
+    config: Config,
+    directory: &Path,
+    host: H,
+) -> Result<(Ledger, Plan, Vec<Finding>), KeeperError> {
+    let mut keeper = Keeper::open(config, directory, host)?;
+    let time = keeper.clock.read(clocks::read());
+    let mut turn = Turn::begin(&mut keeper)?;
+    let look = turn.look(&time)?;
+    Ok((turn.ledger, look.plan, look.findings.into_iter().collect()))
+}
+
+/// Says what differs now, with what the keeper knows of it.
+pub fn drift<H: Host>(
+    config: Config,
+    directory: &Path,
+    host: H,
+) -> Result<Vec<Standing>, KeeperError> {
+    let mut keeper = Keeper::open(config, directory, host)?;
+    let clocks = clocks::read();
+    let time = keeper.clock.read(clocks);
+    let mut turn = Turn::begin(&mut keeper)?;
+    let look = turn.look(&time)?;
+    let at = Circumstances {
+        wanted: turn.wanted(&look.desired),
+        mode: turn.keeper.config.policy.mode,
+        touches: &[],
+        now: clocks.wall,
+        boot: clocks.boot,
+    };
+    let (before, after) = (look.differences.clone(), look.differences);
+    let found = Looked { before, after, ungranted: look.ungranted };
+    Ok(standing(&turn.ledger.drift, &found, &at))
+}

@@ -1,0 +1,122 @@
+//! What is watched on real hosts and by whom: locks that are undone, homes, root's own keys; by a keeper
+//! that could not administer the host if it wanted to.
+
+use serde_json::Value;
+
+use crate::{
+    drifting::{await_told, word},
+    fleet, on,
+};
+
+/// `CAP_SYS_ADMIN` among the capabilities of a process.
+const SYS_ADMIN: u64 = 1 << 21;
+
+/// Returns each set of capabilities in lines of `/proc/PID/status`, but for the bounding set.
+fn sets(lines: &str) -> Vec<u64> {
+    let used = lines.lines().filter(|line| line.contains("Cap") && !line.contains("CapBnd"));
+    let set = |line: &str| line.split_whitespace().last().map(str::to_owned);
+    used.filter_map(set).map(|set| u64::from_str_radix(&set, 16).unwrap()).collect()
+}
+
+#[test]
+fn neither_a_thread_of_the_keeper_nor_what_it_starts_can_administer_the_host() {
+    let fleet = fleet();
+    let db1 = fleet.host("db1");
+    let person = fleet.person("driftc").unwrap();
+    fleet.apply_ok(&on("db1", "driftc", std::slice::from_ref(&person))).unwrap();
+    let main = ["systemctl", "show", "--property=MainPID", "--value", "muster-agent"];
+    let main = db1.run_ok(&main).unwrap();
+    let of_all = format!("grep --no-filename ^Cap /proc/{}/task/*/status", main.trim());
+    let threads = sets(&db1.run_ok(&["sh", "-c", &of_all]).unwrap());
+    assert!(threads.len() > 4, "it has more than one thread, with four sets each: {threads:?}");
+    assert!(threads.iter().all(|set| set & SYS_ADMIN == 0), "{threads:x?}");
+
+    let shim = "mv /usr/sbin/visudo /usr/sbin/visudo.own
+        { echo '#!/bin/sh'; echo 'grep ^Cap /proc/self/status > /run/visudo-caps'
+          echo 'exec /usr/sbin/visudo.own \"$@\"'; } > /usr/sbin/visudo
+        chmod 0755 /usr/sbin/visudo
+        rm /etc/sudoers.d/50-muster-driftc";
+    db1.run_ok(&["sh", "-euc", shim]).unwrap();
+    await_told(&fleet, "sudo-changed", "driftc", "", "repaired");
+    db1.run_ok(&["mv", "/usr/sbin/visudo.own", "/usr/sbin/visudo"]).unwrap();
+    let child = String::from_utf8(db1.read("/run/visudo-caps").unwrap()).unwrap();
+    assert_eq!(sets(&child).len(), 4, "{child}");
+    assert!(sets(&child).iter().all(|set| set & SYS_ADMIN == 0), "{child}");
+}
+
+#[test]
+fn all_that_somebody_undoes_at_once_is_told_each_and_put_right() {
+    let fleet = fleet();
+    let db1 = fleet.host("db1");
+    let (stays, goes) = (fleet.person("driftg").unwrap(), fleet.person("driftl").unwrap());
+    let declared = format!(
+        "users:\n  driftg: {{keys: [\"{}\"]}}\n  driftl: {{keys: [\"{}\"]}}\n\
+         unix_groups: {{driftx: {{}}, drifty: {{}}}}\n\
+         roles:\n  driftg: {{unix_groups: {{at_least: [driftx, drifty]}}}}\n  driftl: {{}}\n\
+         assignments:\n  driftg: {{user: driftg, role: driftg, hosts: muster/hostname=db1}}\n  \
+         driftl: {{user: driftl, role: driftl, hosts: muster/hostname=db1}}\n",
+        stays.key.public, goes.key.public
+    );
+    fleet.apply_ok(&declared).unwrap();
+    fleet.muster_ok(&["revoke", "assignment", "driftl", "--yes"]).unwrap();
+    let script = "usermod --unlock driftl
+        chage --expiredate -1 driftl
+        install --owner driftl --mode 0600 /dev/null /var/spool/cron/crontabs/driftl
+        install --owner driftl --mode 0700 /dev/null /var/spool/cron/atjobs/a0000101c0ffee
+        sed --in-place '/^driftx:/s/driftg//' /etc/gshadow
+        groupdel drifty
+        usermod --gid sudo --home /srv/else driftg
+        rm -r /home/driftg
+        echo '# by hand' >> /etc/ssh/sshd_config.d/00-muster.conf";
+    db1.run_ok(&["sh", "-euc", script]).unwrap();
+    for (kind, subject, place, severity) in [
+        ("account-unlocked", "driftl", "password", "high"),
+        ("account-unlocked", "driftl", "expiry", "high"),
+        ("jobs-back", "driftl", "", "high"),
+        ("member-missing", "driftg", "driftx", "medium"),
+        ("unix-group-changed", "drifty", "", "medium"),
+        ("account-changed", "driftg", "gid", "critical"),
+        ("account-changed", "driftg", "home", "medium"),
+        ("home-missing", "driftg", "", "medium"),
+        ("sshd", "sshd", "00-muster.conf", "high"),
+    ] {
+        let told = await_told(&fleet, kind, subject, place, "repaired");
+        assert_eq!(word(&told, "severity"), severity, "{told}");
+    }
+    let shadow = db1.run_ok(&["getent", "shadow", "driftl"]).unwrap();
+    assert!(shadow.starts_with("driftl:!") && shadow.contains(":1:"), "{shadow}");
+    let passwd = db1.run_ok(&["getent", "passwd", "driftg"]).unwrap();
+    let fields: Vec<&str> = passwd.trim_end().split(':').collect();
+    assert_eq!((fields[2], fields[5]), (fields[3], "/home/driftg"), "{passwd}");
+    db1.run_ok(&["test", "-d", "/home/driftg"]).unwrap();
+    assert!(db1.run_ok(&["id", "driftg"]).unwrap().contains("(drifty)"));
+    let jobs = "ls /var/spool/cron/crontabs /var/spool/cron/atjobs";
+    let jobs = db1.run_ok(&["sh", "-c", jobs]).unwrap();
+    assert!(!jobs.contains("driftl") && !jobs.contains("c0ffee"), "{jobs}");
+}
+
+#[test]
+fn keys_of_root_that_nobody_granted_are_told_and_shown_on_the_host_itself() {
+    let fleet = fleet();
+    let db1 = fleet.host("db1");
+    let ask = || {
+        let output = db1.run(&["muster-agent", "drift", "--output", "json"]).unwrap();
+        let all: Vec<Value> = serde_json::from_str(&output.stdout).unwrap();
+        assert_eq!(output.status, if all.is_empty() { 0 } else { 3 }, "{output}");
+        all.into_iter().find(|one| word(one, "kind") == "keys-ungranted")
+    };
+    let give = "mkdir --parents --mode 0700 /root/.ssh
+        echo 'ssh-ed25519 AAAA stranger' > /root/.ssh/authorized_keys";
+    db1.run_ok(&["sh", "-euc", give]).unwrap();
+    let keys = await_told(&fleet, "keys-ungranted", "root", "authorized_keys", "reported");
+    assert_eq!(word(&keys, "severity"), "critical");
+    let shown = ask().unwrap();
+    assert_eq!((word(&shown, "response"), word(&shown, "subject")), ("reported", "root"));
+    assert_eq!(word(&shown, "found"), word(&keys, "found"));
+    assert!(!word(&shown, "since").is_empty() && !word(&shown, "by").is_empty(), "{shown}");
+    assert!(db1.run_ok(&["cat", "/root/.ssh/authorized_keys"]).unwrap().contains("stranger"));
+
+    db1.run_ok(&["rm", "/root/.ssh/authorized_keys"]).unwrap();
+    await_told(&fleet, "keys-ungranted", "root", "authorized_keys", "gone");
+    assert_eq!(ask(), None);
+}

@@ -1,21 +1,27 @@
 //! The controller's online key in the hands of a thief who revokes: what the host's own guard lets
 //! him take away, and what it does not.
 
+use std::collections::BTreeSet;
+
+use muster_agent::{guard::Limit, ledger::Ledger};
 use muster_proto::{
     bundle::Bundle,
     crypto::sha256,
-    envelope::Envelope,
+    derive::{Circumstances, derive},
+    envelope::{Document, Envelope},
     id::Id,
     link::{Revocation, Target},
     receipt::{FindingKind, Receipt},
+    revocations::Revocations,
     statement::Content,
-    time::Timestamp,
+    time::{Now, Timestamp},
     trust::Duty,
 };
 use muster_tests::Lab;
 
 use crate::{
     forged::fleet,
+    host::Host as Twin,
     keys::machine,
     victim::{BREAK_GLASS, Victim},
     world::{World, id, signed_by, user},
@@ -142,4 +148,39 @@ fn traps_that_a_thief_lays_beforehand_do_not_close_all_at_once() {
     world.publish(users("new"));
     let receipt = db1.take(&world.bundle(&db1.twin));
     assert_eq!((held(&receipt).len(), left(&db1).len()), (6, 7));
+}
+
+#[test]
+fn a_host_that_only_observes_holds_nothing_and_weighs_it_once_it_enforces() {
+    let world = ten();
+    let twin = Twin::new(&world, "db1");
+    let roots = world.trust_roots[..1].to_vec();
+    let mut ledger = Ledger::begin(twin.id, world.lineage(), roots, None).unwrap();
+    let host = world.revocation("db1 ends", Target::Host(twin.id));
+    let mut bundle = world.bundle(&twin);
+    bundle.revocations.push(Envelope::sign(&host, &machine("online")));
+    assert_eq!(ledger.take(twin.verify(&bundle.encode()).unwrap()), 0);
+
+    let (known, now) = (ledger.known(), Now::at(world.time));
+    let grants = |revocations: &Revocations| {
+        let (host, labels) = (twin.id, &twin.labels);
+        derive(&known, &Circumstances { host, labels, revocations, now })
+    };
+    assert!(ledger.weigh_nothing(grants).is_empty());
+    assert_eq!(ledger.unreported, [host.id].into());
+
+    let mut ledger = Ledger::decode(&ledger.encode()).unwrap();
+    let limit = Limit::parse(None, None, None).unwrap();
+    let (left, held) = ledger.weigh(&limit, now, grants);
+    assert_eq!(held.len(), 1);
+    let logins: BTreeSet<&str> = left.iter().map(|grant| grant.login.as_str()).collect();
+    assert_eq!(logins.len(), 10);
+    // One that may take more from so many lets it through.
+    let wide = Limit::parse(Some(10), None, None).unwrap();
+    assert!(ledger.weigh(&wide, now, grants).0.is_empty());
+    assert!(ledger.revocations().ends_host(&twin.id));
+    // Once it was let through it counts, however little the host lets through later.
+    let mut ledger = Ledger::decode(&ledger.encode()).unwrap();
+    let (left, held) = ledger.weigh(&limit, now, grants);
+    assert!(left.is_empty() && held.is_empty());
 }

@@ -30,6 +30,7 @@ const PURE: &[&str] = &[
     "agent/src/drift",
     "agent/src/doctor",
     "agent/src/format",
+    "agent/src/guard",
     "controller/src/publish",
     "controller/src/preview",
     "controller/src/access",

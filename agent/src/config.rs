@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use crate::{
     accepted_keys::AcceptedKeys,
+    guard::{BadLimit, Limit},
     policy::{AccountName, HostPolicy},
 };
 
@@ -38,6 +39,16 @@ struct RawConfig {
     required_rsa_size: Option<usize>,
     purge_after_days: Option<u64>,
     scan_seconds: Option<u64>,
+    online_revocation_accounts: Option<usize>,
+    online_revocation_percent: Option<usize>,
+    online_revocation_hours: Option<u64>,
+}
+
+impl RawConfig {
+    fn limit(&self) -> Result<Limit, Vec<BadLimit>> {
+        let (accounts, percent) = (self.online_revocation_accounts, self.online_revocation_percent);
+        Limit::parse(accounts, percent, self.online_revocation_hours)
+    }
 }
 
 /// The configuration as meant.
@@ -47,6 +58,8 @@ pub struct Config {
     pub policy: HostPolicy,
     /// Seconds between two full checks.
     pub scan_seconds: u64,
+    /// How much the controller's own key may take away.
+    pub online_revocations: Limit,
 }
 
 /// Why the configuration cannot be used.
@@ -115,6 +128,7 @@ impl Config {
 
     fn check(raw: RawConfig) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
+        let limit = raw.limit();
         let mode = match raw.mode.as_deref() {
             None | Some("observe") => HostMode::Observe,
             Some("enforce") => HostMode::Enforce,
@@ -186,10 +200,16 @@ impl Config {
         if raw.purge_after_days.is_some_and(|days| !(1..=36_500).contains(&days)) {
             faults.push("purge_after_days: from 1 to 36500".to_owned());
         }
-        match (default_shell, home_base, home_mode, accepted_keys) {
-            (Some(default_shell), Some(home_base), Ok(home_mode), Ok(accepted_keys))
-                if faults.is_empty() =>
-            {
+        let online_revocations =
+            limit.map_err(|found| faults.extend(found.iter().map(ToString::to_string)));
+        match (default_shell, home_base, home_mode, accepted_keys, online_revocations) {
+            (
+                Some(default_shell),
+                Some(home_base),
+                Ok(home_mode),
+                Ok(accepted_keys),
+                Ok(online_revocations),
+            ) if faults.is_empty() => {
                 let policy = HostPolicy {
                     mode,
                     default_shell,
@@ -202,7 +222,7 @@ impl Config {
                     refused_roles,
                     accepted_keys,
                 };
-                Ok(Self { policy, scan_seconds })
+                Ok(Self { policy, scan_seconds, online_revocations })
             }
             _ => Err(faults),
         }
@@ -300,6 +320,25 @@ mod tests {
         let [types, size] = &found[..] else { panic!("{found:?}") };
         assert!(types.starts_with("accepted_key_types: `rsa` is none of "), "{types}");
         assert_eq!(size, "required_rsa_size: from 2048 to 8192");
+    }
+
+    #[test]
+    fn what_the_online_key_may_take_away_is_told_with_everything_else_that_is_wrong() {
+        let found = faults(
+            "online_revocation_accounts = 100001\nonline_revocation_percent = 101\n\
+             online_revocation_hours = 0",
+        );
+        let expected = [
+            "online_revocation_accounts: from 0 to 100000",
+            "online_revocation_percent: from 0 to 100",
+            "online_revocation_hours: from 1 to 8760",
+        ];
+        assert_eq!(found, expected);
+        let path = Path::new("agent.toml");
+        let limit = |text| Config::parse(text, path).unwrap().online_revocations;
+        assert_eq!(limit(""), Limit::parse(Some(3), Some(20), Some(24)).unwrap());
+        let other = "online_revocation_accounts = 0\nonline_revocation_percent = 0";
+        assert_eq!(limit(other).most(1_000), 0);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod drift;
 mod file;
+mod revoked;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,14 +15,17 @@ use muster_proto::{
     desired::{Grant, Pins},
     envelope::{Document, Envelope, Verified},
     id::{Digest, HostId, Id},
-    link::{Link, LinkRef, Revocation, Target},
+    link::{Link, LinkRef, Target},
     name::BadName,
-    revocations::Revocations,
     statement::{LeafState, Statement},
     trust::{Refused, TrustRoot},
 };
 
-use crate::{clock::Remembered, drift::memory::Memory, ends::Ended, ownership::Ownership};
+use self::revoked::Kept;
+pub use self::revoked::MAX_ONLINE_REVOCATIONS;
+use crate::{
+    clock::Remembered, drift::memory::Memory, ends::Ended, guard::Window, ownership::Ownership,
+};
 
 /// Everything that the keeper remembers.
 #[derive(Clone, Debug)]
@@ -38,6 +42,8 @@ pub struct Ledger {
     known: BTreeMap<Id, Known>,
     /// By id and target, since another one of the same id takes nothing back.
     revocations: BTreeMap<(Id, Target), Kept>,
+    /// What the controller's online key has taken of late.
+    pub window: Window,
     /// What was last desired (G).
     pub held: BTreeSet<Grant>,
     /// Logins and uids that belong together for ever.
@@ -63,27 +69,6 @@ pub struct Ledger {
 
 /// How many contradicting links are kept.
 pub const MAX_EVIDENCE: usize = 16;
-
-/// How many revocations that the controller's online key alone has signed are kept. Whoever holds
-/// that key could otherwise fill this file until it cannot be read any more, and with it everything
-/// that ends. What an approver has signed is always kept.
-pub const MAX_ONLINE_REVOCATIONS: usize = 16_384;
-
-/// A revocation, and whether it is one of those that are counted.
-#[derive(Clone, Debug)]
-struct Kept {
-    revocation: Revocation,
-    signer: Signer,
-}
-
-/// Who has signed a revocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Signer {
-    /// An approver, perhaps among others.
-    Approver,
-    /// Only the controller's online key.
-    Online,
-}
 
 /// A statement and the floor that it was last proved under.
 #[derive(Clone, Debug)]
@@ -142,6 +127,7 @@ impl Ledger {
             floor_link: None,
             known: BTreeMap::new(),
             revocations: BTreeMap::new(),
+            window: Window::default(),
             held: BTreeSet::new(),
             pins: Pins::new(),
             ownership: Ownership::default(),
@@ -191,58 +177,21 @@ impl Ledger {
         self.known.keys().copied().collect()
     }
 
-    /// Returns the revocations that are kept.
-    pub fn revocations(&self) -> Revocations {
-        let mut kept = Revocations::default();
-        self.revocations.values().for_each(|one| kept.insert(&one.revocation));
-        kept
-    }
-
-    /// Returns how many revocations the online key alone has signed.
-    pub fn online_revocations(&self) -> usize {
-        self.revocations.values().filter(|one| one.signer == Signer::Online).count()
-    }
-
     /// Takes what a verified bundle brings, and says how many revocations of the online key there
     /// was no room for.
     #[must_use]
     pub fn take(&mut self, bundle: VerifiedBundle) -> usize {
+        let keys = self.trust.machine_keys.clone();
         for (trust, envelope) in bundle.trust_roots {
             self.trust_roots.push(envelope);
             self.trust = trust;
         }
+        if !keys.is_subset(&self.trust.machine_keys) {
+            self.forget_held();
+        }
         let refused = self.take_revocations(bundle.revocations);
         if let Some(link) = bundle.link {
             self.take_link(link);
-        }
-        refused
-    }
-
-    fn take_revocations(&mut self, revocations: Vec<(Verified<Revocation>, Envelope)>) -> usize {
-        let mut room = MAX_ONLINE_REVOCATIONS.saturating_sub(self.online_revocations());
-        let mut refused = 0;
-        for (revocation, _) in revocations {
-            let by_approver = !revocation.signers().is_empty();
-            let signer = if by_approver { Signer::Approver } else { Signer::Online };
-            let revocation = revocation.into_inner();
-            let (id, target) = (revocation.id, revocation.target);
-            if let Some(kept) = self.revocations.get_mut(&(id, target)) {
-                if by_approver {
-                    kept.signer = signer;
-                }
-                // Whoever sends it again has not heard that it is kept.
-                self.unreported.insert(id);
-                continue;
-            }
-            if signer == Signer::Online {
-                if room == 0 {
-                    refused += 1;
-                    continue;
-                }
-                room -= 1;
-            }
-            self.revocations.insert((id, target), Kept { revocation, signer });
-            self.unreported.insert(id);
         }
         refused
     }

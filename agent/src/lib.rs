@@ -17,6 +17,7 @@ pub mod door;
 pub mod drift;
 pub mod ends;
 pub mod format;
+pub mod guard;
 pub mod host;
 pub mod join;
 pub mod keeper;

@@ -10,6 +10,7 @@
 mod access;
 mod accounts;
 pub mod action;
+mod break_glass;
 mod judge;
 pub mod leave;
 mod purge;
@@ -83,13 +84,7 @@ pub fn plan(
         }));
     }
     let missing = |name: &&AccountName| observed.passwd.get(name.as_str()).is_none();
-    findings.extend(policy.break_glass.iter().filter(missing).map(|name| {
-        finding(
-            FindingKind::BreakGlass,
-            name,
-            "the way in for an emergency is no account of this host",
-        )
-    }));
+    findings.extend(break_glass::shut(observed, policy, now.0 / 86_400));
     findings.extend(policy.protected.iter().filter(missing).map(|name| {
         finding(
             FindingKind::ProtectedMissing,

@@ -24,6 +24,7 @@ mod keys;
 mod meant;
 mod signed;
 mod spoilt;
+mod stolen;
 mod victim;
 mod withheld;
 #[expect(dead_code, unused_imports, reason = "the contract's tests build more")]

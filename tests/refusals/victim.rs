@@ -172,12 +172,37 @@ impl Victim {
         let path = format!("{STATE}/keeper/spool/{number:020}");
         self.machine.write(&path, b"\xff no receipt", 0o600).unwrap();
         self.machine.run_ok(&["systemctl", "restart", UNIT]).unwrap();
+        self.hear_from_the_start(number - 1);
+        number
+    }
+
+    /// Alters the keeper's memory while it is stopped, and returns the receipt of its start.
+    pub fn restart(&mut self, alter: impl FnOnce(&mut Ledger)) -> Receipt {
+        self.machine.run_ok(&["systemctl", "stop", UNIT]).unwrap();
+        let mut ledger = self.ledger();
+        alter(&mut ledger);
+        let path = format!("{STATE}/keeper/ledger");
+        self.machine.write(&path, &ledger.encode(), 0o600).unwrap();
+        self.machine.run_ok(&["systemctl", "start", UNIT]).unwrap();
+        let (number, _) = self.newest.unwrap();
+        self.hear_from_the_start(number)
+    }
+
+    /// Connects to a keeper that has started again, and returns the one receipt after this number.
+    fn hear_from_the_start(&mut self, after: u64) -> Receipt {
         self.courier = self.machine.connect(SOCKET).unwrap();
         self.courier.set_read_timeout(Some(PATIENCE)).unwrap();
-        let answer = self.say(to_keeper::Message::WatchSpoolAfter(number - 1));
-        let told: Vec<Trigger> = answer.receipts.iter().map(|receipt| receipt.trigger).collect();
-        assert_eq!(told, [Trigger::Start]);
-        number
+        let answer = self.say(to_keeper::Message::WatchSpoolAfter(after));
+        let [receipt] = &answer.receipts[..] else { panic!("not one: {:?}", answer.receipts) };
+        assert_eq!(receipt.trigger, Trigger::Start);
+        Receipt::clone(receipt)
+    }
+
+    /// Says whether there is such an account that is not shut.
+    pub fn has(&self, login: &str) -> bool {
+        let shadow = self.machine.run_ok(&["getent", "shadow", login]).unwrap();
+        let fields: Vec<&str> = shadow.trim().split(':').collect();
+        fields[7].is_empty()
     }
 
     /// Says whether there is such an account with keys that Muster gave it.

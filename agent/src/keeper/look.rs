@@ -7,7 +7,8 @@ use muster_proto::{
     bundle,
     derive::{self, Circumstances, Freshness, Statements},
     desired::DesiredState,
-    receipt::{Finding, FindingKind},
+    receipt::{Finding, FindingKind, HostMode},
+    revocations::Revocations,
     statement::Content,
     time::Now,
 };
@@ -39,14 +40,6 @@ impl<H: Host> Turn<'_, H> {
         let known = self.ledger.known();
         let share = ends::share(self.ledger.ownership.accounts.len());
         let ends = ends::judge(&known, &self.keeper.ends, time, share);
-        let revocations = self.ledger.revocations();
-        let circumstances = Circumstances {
-            host: self.ledger.host,
-            labels: &self.keeper.labels.labels,
-            revocations: &revocations,
-            // What has ended is told by `ends`, which knows more than a date.
-            now: Now { latest: time.sure, earliest: time.now.earliest },
-        };
         let freshness = self.ledger.floor_link().map_or(Freshness::Stale, |link| {
             bundle::freshness(link, self.ledger.trust(), time.sure)
         });
@@ -58,19 +51,26 @@ impl<H: Host> Turn<'_, H> {
             });
             statements
         };
-        let grants = derive::believe(
-            &counting(self.ledger.proved()),
-            &counting(known),
-            &self.ledger.held,
-            freshness,
-            &circumstances,
-        );
+        let (proved, counting_known) = (counting(self.ledger.proved()), counting(known));
+        let (host, labels) = (self.ledger.host, &self.keeper.labels.labels);
+        let held = std::mem::take(&mut self.ledger.held);
+        let believed = |revocations: &Revocations| {
+            // What has ended is told by `ends`, which knows more than a date.
+            let now = Now { latest: time.sure, earliest: time.now.earliest };
+            let circumstances = Circumstances { host, labels, revocations, now };
+            derive::believe(&proved, &counting_known, &held, freshness, &circumstances)
+        };
+        let weighed = self.ledger.has_unweighed();
+        let (grants, revocations_held) = match self.keeper.config.policy.mode {
+            HostMode::Enforce => {
+                self.ledger.weigh(&self.keeper.config.online_revocations, time.now, believed)
+            }
+            HostMode::Observe => (self.ledger.weigh_nothing(believed), Vec::new()),
+        };
+        self.unsaved |= weighed || held != grants;
         let mut desired = DesiredState::assemble(&grants, &self.ledger.pins);
         desired.note_ends(&self.ledger.known());
-        if self.ledger.held != grants {
-            self.ledger.held = grants;
-            self.unsaved = true;
-        }
+        self.ledger.held = grants;
         let scope = Scope::of(&desired, &self.ledger.ownership, &self.keeper.config.policy);
         let observed = self.keeper.host.observe(&scope)?;
         self.unsaved |= self.ledger.ownership.take_down_homes(&observed.passwd);
@@ -98,7 +98,8 @@ impl<H: Host> Turn<'_, H> {
             subject: path.clone(),
             detail: format!("changes are found by the scan now and then only: {why}"),
         }));
-        findings.extend(self.unproved(&circumstances));
+        findings.extend(revocations_held);
+        findings.extend(self.unproved());
         findings.extend(ends.findings(time));
         findings.extend(self.no_room());
         self.unsaved |= ends.ended != self.ledger.passed;
@@ -123,13 +124,14 @@ impl<H: Host> Turn<'_, H> {
 
     /// Returns the assignments that the present link proves without what they rest on: nothing new
     /// comes of them, and somebody should ask why.
-    fn unproved(&self, circumstances: &Circumstances<'_>) -> Vec<Finding> {
+    fn unproved(&self) -> Vec<Finding> {
+        let labels = &self.keeper.labels.labels;
         let proved = self.ledger.proved();
         let missing = proved.values().filter_map(|statement| {
             let Content::Assignment(assignment) = &statement.content else { return None };
             let whole =
                 proved.contains_key(&assignment.role) && proved.contains_key(&assignment.subject);
-            (!whole && assignment.hosts.matches(circumstances.labels)).then(|| Finding {
+            (!whole && assignment.hosts.matches(labels)).then(|| Finding {
                 kind: FindingKind::Unproved.into(),
                 subject: assignment.name.to_string(),
                 detail: "its role or subject is not shown under the newest link".to_owned(),

@@ -15,7 +15,11 @@ use muster_proto::{
 };
 use prost::Message;
 
-use super::{BadLedger, Kept, Known, Ledger, Signer, drift::FileDrift};
+use super::{
+    BadLedger, Known, Ledger,
+    drift::FileDrift,
+    revoked::{Kept, Standing},
+};
 use crate::{
     clock::Remembered,
     format::OldLine,
@@ -73,6 +77,23 @@ struct File {
     online_revocations: Vec<Vec<u8>>,
     #[prost(message, optional, tag = "24")]
     drift: Option<FileDrift>,
+    /// Revocations of the online key alone that have taken nothing; those that count are above.
+    #[prost(bytes = "vec", repeated, tag = "30")]
+    idle_revocations: Vec<Vec<u8>>,
+    /// Those that are new or held.
+    #[prost(bytes = "vec", repeated, tag = "31")]
+    waiting_revocations: Vec<Vec<u8>>,
+    #[prost(message, repeated, tag = "32")]
+    taken: Vec<FileTaken>,
+}
+
+/// Who has lost something by the online key, and when.
+#[derive(Clone, PartialEq, Message)]
+struct FileTaken {
+    #[prost(string, tag = "1")]
+    login: String,
+    #[prost(uint64, tag = "2")]
+    at: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -214,14 +235,20 @@ impl Ledger {
             let statement = Statement::decode(&known.statement)?;
             ledger.known.insert(statement.id, Known { statement, floor: known.floor });
         }
-        let signed_by =
-            [(Signer::Approver, &file.revocations), (Signer::Online, &file.online_revocations)];
-        for (signer, revocations) in signed_by {
+        for (standing, revocations) in [
+            (Standing::Approved, &file.revocations),
+            (Standing::Admitted, &file.online_revocations),
+            (Standing::Idle, &file.idle_revocations),
+            (Standing::Waiting, &file.waiting_revocations),
+        ] {
             for bytes in revocations {
                 let revocation = Revocation::decode(bytes)?;
                 let place = (revocation.id, revocation.target);
-                ledger.revocations.insert(place, Kept { revocation, signer });
+                ledger.revocations.insert(place, Kept { revocation, standing });
             }
+        }
+        for taken in &file.taken {
+            ledger.window.taken.insert(Login::parse(&taken.login)?, Timestamp(taken.at));
         }
         for bytes in &file.held {
             ledger.held.insert(Grant::decode(bytes)?);
@@ -268,8 +295,16 @@ impl Ledger {
                 .values()
                 .map(|known| FileKnown { statement: known.statement.encode(), floor: known.floor })
                 .collect(),
-            revocations: self.signed_by(Signer::Approver),
-            online_revocations: self.signed_by(Signer::Online),
+            revocations: self.standing(Standing::Approved),
+            online_revocations: self.standing(Standing::Admitted),
+            idle_revocations: self.standing(Standing::Idle),
+            waiting_revocations: self.standing(Standing::Waiting),
+            taken: self
+                .window
+                .taken
+                .iter()
+                .map(|(login, at)| FileTaken { login: login.to_string(), at: at.0 })
+                .collect(),
             held: self.held.iter().map(Document::encode).collect(),
             pins: self
                 .pins
@@ -301,9 +336,9 @@ impl Ledger {
         .encode_to_vec()
     }
 
-    fn signed_by(&self, signer: Signer) -> Vec<Vec<u8>> {
-        let theirs = self.revocations.values().filter(|kept| kept.signer == signer);
-        theirs.map(|kept| kept.revocation.encode()).collect()
+    fn standing(&self, standing: Standing) -> Vec<Vec<u8>> {
+        let such = self.revocations.values().filter(|kept| kept.standing == standing);
+        such.map(|kept| kept.revocation.encode()).collect()
     }
 }
 

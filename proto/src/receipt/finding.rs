@@ -59,6 +59,8 @@ pub enum FindingKind {
     ProtectedMissing,
     /// A receipt in the spool cannot be read any more.
     ReceiptDamaged,
+    /// The controller's own key has revoked more than it may take away: an approver has to sign it.
+    RevocationHeld,
     /// The controller's own key has revoked as much as is kept of it.
     RevocationsFull,
     /// The host's own configuration takes no such role.
@@ -92,7 +94,7 @@ pub enum Shortfall {
 
 impl FindingKind {
     /// All of them, in the order of their words.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::AccountMissing,
         Self::BreakGlass,
         Self::BundleRefused,
@@ -112,6 +114,7 @@ impl FindingKind {
         Self::Protected,
         Self::ProtectedMissing,
         Self::ReceiptDamaged,
+        Self::RevocationHeld,
         Self::RevocationsFull,
         Self::RoleRefused,
         Self::UidOutOfRange,
@@ -144,6 +147,7 @@ impl FindingKind {
             Self::Protected => "protected",
             Self::ProtectedMissing => "protected-missing",
             Self::ReceiptDamaged => "receipt-damaged",
+            Self::RevocationHeld => "revocation-held",
             Self::RevocationsFull => "revocations-full",
             Self::RoleRefused => "role-refused",
             Self::UidOutOfRange => "uid-out-of-range",

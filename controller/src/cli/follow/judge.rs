@@ -10,7 +10,7 @@ use muster_proto::{
     envelope::Verified,
     id::{Digest, HostId, Id},
     name::Line,
-    receipt::{Convergence, Finding, HostMode, Receipt, Shortfall},
+    receipt::{Convergence, Finding, FindingKind, HostMode, Receipt, Shortfall},
     trust::verify_by_host,
 };
 use serde::Serialize;
@@ -197,7 +197,10 @@ impl Bench<'_> {
     ) -> Option<State> {
         let asked = self.asked;
         let reached = asked.link.is_none_or(|link| newest.floor.is_some_and(|f| f.number >= link));
-        let judged = |id: &Id| receipts.iter().any(|receipt| receipt.revocations.contains(id));
+        let judged = |id: &Id| {
+            receipts.iter().any(|receipt| receipt.revocations.contains(id))
+                || newest.findings.iter().any(|finding| is_held(finding, id))
+        };
         let concerned = asked.revoked_on.contains(&host);
         if !reached || (concerned && !asked.revocations.iter().all(judged)) {
             return None;
@@ -258,8 +261,17 @@ fn is_undone(finding: &Finding, asked: &Asked) -> bool {
         Shortfall::Nobody => false,
         Shortfall::Everybody => true,
         Shortfall::Locked => !asked.locks.is_empty(),
-        Shortfall::Subject => asked.about.contains(&finding.subject) || finding.subject == MARKER,
+        Shortfall::Subject => {
+            asked.about.contains(&finding.subject)
+                || finding.subject == MARKER
+                || asked.revocations.iter().any(|id| is_held(finding, id))
+        }
     }
+}
+
+/// Says whether a host tells that it holds this revocation: it has judged it, and done nothing.
+fn is_held(finding: &Finding, id: &Id) -> bool {
+    finding.kind == FindingKind::RevocationHeld && finding.subject == id.to_string()
 }
 
 #[cfg(test)]

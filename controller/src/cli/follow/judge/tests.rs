@@ -178,6 +178,16 @@ fn what_a_finding_leaves_undone_keeps_a_host_from_being_done() {
         let line = judge(&shown(&host, &[receipt]), &Acquaintances::default());
         assert_eq!(line.state, expected, "{line:?}");
     }
+    // One that is held was judged, and nothing came of it.
+    let mut held = receipt(&host);
+    held.revocations.clear();
+    for (subject, expected) in
+        [(revocation().to_string(), State::Partly), ("another".to_owned(), State::Waiting)]
+    {
+        let kind = FindingKind::RevocationHeld.into();
+        held.findings = vec![Finding { kind, subject, detail: "too many".to_owned() }];
+        assert_eq!(state(&shown(&host, std::slice::from_ref(&held))), expected);
+    }
     // Where nobody is locked, nobody's jobs are in question.
     let mut receipt = receipt(&host);
     let (kind, subject) = (FindingKind::JobsUnseen.into(), "/var/spool/cron".to_owned());

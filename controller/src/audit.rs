@@ -1,8 +1,14 @@
 //! The audit log's arithmetic: an append-only Merkle log (RFC 6962) whose leaves are digests of a
 //! salt, what kind of thing it is and a body. Nothing takes effect before it is in the log; the store appends in the very
 //! transaction that takes effect. Only the right edge is kept, so a leaf costs what its depth is.
+//! There may be several logs, one after the other: places go on counting, sizes and roots are each
+//! log's own.
+
+mod beginning;
 
 use muster_proto::{crypto::sha256, id::Digest, link::LogHead, merkle::Tree, time::Timestamp};
+
+pub use beginning::{BEGUN, BadBeginning, Beginning, origin_after};
 
 /// Something that happened, ready for the log.
 #[derive(Clone, Debug)]
@@ -11,7 +17,7 @@ pub struct Entry {
     pub time: Timestamp,
     /// A stable word: trust-root, link, approval, revocation, token, enrolment, enrolment-lapsed,
     /// receipts-missing, receipts-parted, receipts-back, host-quarantined, host-released,
-    /// host-evicted, host-banned, host-purged.
+    /// host-evicted, host-banned, host-purged, log-begun.
     pub kind: &'static str,
     /// 16 random bytes, so that a leaf tells nothing of an erased body.
     pub salt: [u8; 16],
@@ -65,14 +71,52 @@ impl Frontier {
         let Some(last) = peaks.next() else { return Tree::Log.root(&[]) };
         peaks.fold(*last, |right, left| Tree::Log.root(&[*left, right]))
     }
+}
+
+/// The log that is written to: its name, where it begins among the entries of all logs, and its
+/// right edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    origin: String,
+    first: u64,
+    frontier: Frontier,
+}
+
+impl Log {
+    /// Returns a fleet's first log, before there is anything in it.
+    pub fn first(lineage: Digest) -> Self {
+        Self { origin: origin(lineage), first: 0, frontier: Frontier::default() }
+    }
+
+    /// Returns the log that begins at a place with this leaf, before that is in it.
+    pub fn begun(lineage: Digest, first: u64, leaf: Digest) -> Self {
+        let origin = origin_after(lineage, leaf);
+        Self { origin, first, frontier: Frontier::default() }
+    }
+
+    /// Appends a leaf.
+    pub fn push(&mut self, leaf: Digest) {
+        self.frontier.push(leaf);
+    }
+
+    /// Returns the place of the first entry.
+    pub fn first_place(&self) -> u64 {
+        self.first
+    }
+
+    /// Returns the place of the next entry.
+    pub fn next_place(&self) -> u64 {
+        self.first + self.frontier.size()
+    }
 
     /// Returns the head that checkpoints and links carry.
-    pub fn head(&self, lineage: Digest) -> LogHead {
-        LogHead { origin: origin(lineage), size: self.size, root: self.root() }
+    pub fn head(&self) -> LogHead {
+        let (size, root) = (self.frontier.size(), self.frontier.root());
+        LogHead { origin: self.origin.clone(), size, root }
     }
 }
 
-/// Returns the name of a fleet's log.
+/// Returns the name of a fleet's first log.
 pub fn origin(lineage: Digest) -> String {
     format!("muster/{}", lineage.short())
 }

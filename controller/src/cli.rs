@@ -79,7 +79,7 @@ enum Verb {
     /// Say what is wrong on the controller's host, and what to do about it; exit code 1 if anything is.
     Doctor(doctor::DoctorArgs),
     /// Say how the fleet and the controller are.
-    Status,
+    Status(status::StatusArgs),
     /// Show what files would change, on which hosts, and who gains root; write nothing.
     Plan(plan::PlanArgs),
     /// Propose what files declare, sign it, publish it, and follow it onto the hosts.
@@ -246,7 +246,7 @@ fn run(cli: Cli) -> Result<End> {
             Verb::Backup(args) => backup::run(common, &args).await,
             Verb::Restore(args) => restore::run(common, &args).await,
             Verb::Doctor(args) => doctor::run(common, &args).await,
-            Verb::Status => status::run(common).await,
+            Verb::Status(args) => status::run(common, &args).await,
             Verb::Plan(args) => plan::run(common, &args).await,
             Verb::Apply(args) => apply::run(common, &args).await,
             Verb::Schema => output::schema(),

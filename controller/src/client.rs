@@ -24,7 +24,7 @@ use tonic::{
 };
 
 use self::answers::{
-    decision, digest, envelope, host, hostname, key, link_ref, refusal, wire_measure,
+    beginning, decision, digest, envelope, host, hostname, key, link_ref, refusal, wire_measure,
 };
 use crate::host::Measure;
 
@@ -91,6 +91,7 @@ impl Client {
             trust_version: reply.trust_version,
             newest: link_ref(reply.newest)?,
             log: LogHead::try_from(log).map_err(|_| ClientError::Answer("a log head"))?,
+            log_beginnings: reply.log_beginnings.iter().map(beginning).collect::<Result<_, _>>()?,
             hosts: (reply.hosts, reply.hosts_connected, reply.hosts_current),
             revocations: reply.revocations,
             version: reply.version,
@@ -180,13 +181,15 @@ impl Client {
         Ok(Follow { stream: self.inner.follow(request).await?.into_inner() })
     }
 
-    /// Fetches the proof that the audit log of one size is the beginning of that of another.
+    /// Fetches the proof that the audit log of this name and one size is the beginning of that of
+    /// another.
     pub async fn consistency(
         &mut self,
+        origin: &str,
         older: u64,
         newer: u64,
     ) -> Result<Vec<Digest>, ClientError> {
-        let request = wire::ConsistencyRequest { older, newer };
+        let request = wire::ConsistencyRequest { older, newer, origin: origin.to_owned() };
         let reply = self.inner.consistency(request).await?.into_inner();
         reply.path.iter().map(|bytes| digest(bytes)).collect()
     }

@@ -34,7 +34,7 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
-use crate::audit::{self, Frontier};
+use crate::audit::{self, Log};
 
 pub use certificates::CertificateRefused;
 pub use copy::Damage;
@@ -57,7 +57,7 @@ pub struct Store {
     lineage: Digest,
     readers: SqlitePool,
     writer: Arc<Mutex<SqlitePool>>,
-    frontier: Arc<RwLock<Frontier>>,
+    log: Arc<RwLock<Log>>,
 }
 
 /// Why the store cannot be used.
@@ -177,7 +177,7 @@ impl Store {
             .await
             .map_err(failed("mark the database"))?;
         migrate(&writer, &path).await?;
-        let store = Self::assemble(lineage, writer, &path, Frontier::default()).await?;
+        let store = Self::assemble(lineage, writer, &path, Log::first(lineage)).await?;
         let mut change = store.begin().await?;
         sqlx::query("INSERT INTO fleet (one, lineage, created) VALUES (1, $1, $2)")
             .bind(lineage.as_bytes().as_slice())
@@ -206,15 +206,15 @@ impl Store {
             .map_err(failed("read the lineage"))?;
         let Some((lineage,)) = row else { return Err(StoreError::Unfinished(path)) };
         let lineage = digest(&lineage, "lineage")?;
-        let frontier = log::load(&writer).await?;
-        Self::assemble(lineage, writer, &path, frontier).await
+        let log = log::load(&writer, lineage).await?;
+        Self::assemble(lineage, writer, &path, log).await
     }
 
     async fn assemble(
         lineage: Digest,
         writer: SqlitePool,
         path: &Path,
-        frontier: Frontier,
+        log: Log,
     ) -> Result<Self, StoreError> {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -225,7 +225,7 @@ impl Store {
             lineage,
             readers,
             writer: Arc::new(Mutex::new(writer)),
-            frontier: Arc::new(RwLock::new(frontier)),
+            log: Arc::new(RwLock::new(log)),
         })
     }
 
@@ -234,10 +234,13 @@ impl Store {
         self.lineage
     }
 
-    /// Returns the head of the audit log.
+    /// Returns the head of the audit log that is written to.
     pub fn head(&self) -> LogHead {
-        let frontier = self.frontier.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        frontier.head(self.lineage)
+        self.log().head()
+    }
+
+    fn log(&self) -> Log {
+        self.log.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// Returns once both the readers and the writer have answered.
@@ -261,26 +264,23 @@ impl Store {
         let guard = self.writer.lock().await;
         let tx =
             guard.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin a transaction"))?;
-        let frontier =
-            self.frontier.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        Ok(Change { store: self, tx, frontier, _guard: guard })
+        Ok(Change { store: self, tx, log: self.log(), _guard: guard })
     }
 }
 
-/// A transaction, and the log's right edge as it will be.
+/// A transaction, and the log as it will be.
 struct Change<'a> {
     store: &'a Store,
     tx: Transaction<'static, Sqlite>,
-    frontier: Frontier,
+    log: Log,
     _guard: tokio::sync::MutexGuard<'a, SqlitePool>,
 }
 
 impl Change<'_> {
     async fn commit(self) -> Result<(), StoreError> {
         self.tx.commit().await.map_err(failed("commit a transaction"))?;
-        let mut frontier =
-            self.store.frontier.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *frontier = self.frontier;
+        let mut log = self.store.log.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *log = self.log;
         Ok(())
     }
 }

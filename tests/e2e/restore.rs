@@ -2,7 +2,7 @@
 
 use muster_tests::{Boot, Fleet, Programs};
 
-use crate::{MEMBERS, assert_kept_out, assert_let_in, controller::on_web1};
+use crate::{MEMBERS, assert_kept_out, assert_let_in, controller::on_web1, token::join_beside};
 
 #[test]
 fn a_controller_restored_from_an_older_backup_is_given_back_what_came_after() {
@@ -16,6 +16,8 @@ fn a_controller_restored_from_an_older_backup_is_given_back_what_came_after() {
     fleet.muster_ok(&["backup", "/root/backup.tar"]).unwrap();
     let mode = ctl.run_ok(&["stat", "--format", "%a %U", "/root/backup.tar"]).unwrap();
     assert_eq!(mode, "600 root\n");
+    // A host joins that the backup does not know, and the next change is signed on that.
+    join_beside(&fleet, &["--", &fleet.token("10m").unwrap()], "");
     fleet.apply_ok(&on_web1(&bob, "")).unwrap();
 
     ctl.power_cut().unwrap();
@@ -34,7 +36,19 @@ fn a_controller_restored_from_an_older_backup_is_given_back_what_came_after() {
     for person in [&ann, &bob, &eve] {
         assert_let_in(&fleet, "web1", person);
     }
-    // It goes on: it gives and takes away.
+    let hosts = fleet.ask(&["host", "list"]).unwrap();
+    assert_eq!(
+        hosts.as_array().unwrap().len(),
+        1,
+        "whoever joined since has to join again: {hosts}"
+    );
+    // It goes on once the operator says that she does: it gives and takes away.
+    let refused = fleet.apply(&on_web1(&bob, ", shell: /bin/sh")).unwrap();
+    assert_eq!(refused.status, 1, "{refused}");
+    assert!(refused.stderr.contains("hint: was the controller restored"), "{refused}");
+    let origin = restored.stderr.split("--accept-log ").nth(1).unwrap();
+    let origin = origin.split('`').next().unwrap();
+    fleet.muster_ok(&["status", "--accept-log", origin]).unwrap();
     fleet.muster_ok(&["offboard", "eve", "--yes"]).unwrap();
     assert_kept_out(&fleet, "web1", &eve);
     fleet.apply_ok(&on_web1(&bob, ", shell: /bin/sh")).unwrap();

@@ -22,7 +22,7 @@ fn join_again(fleet: &Fleet, token: &str) -> Output {
 }
 
 /// Lets a host join a second time, in a place of its own that is gone afterwards.
-fn join_beside(fleet: &Fleet, words: &[&str], stdin: &str) {
+pub(crate) fn join_beside(fleet: &Fleet, words: &[&str], stdin: &str) {
     let web1 = fleet.host("web1");
     let place = ["muster-agent", "--state", "/root/again", "--config", "/root/again.toml", "join"];
     let joined = web1.run_with_stdin(&[&place[..], words].concat(), stdin.as_bytes()).unwrap();

@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status};
 use self::hosts::{measure, refused_decision, wire_decision, wire_host, wire_progress};
 use super::{Controller, caller::Caller, digest, envelope, id, internal};
 use crate::{
+    audit::Beginning,
     current::PublishedLink,
     fleet::{self, Goal, Order, PublishError, RevokeError},
     signer,
@@ -56,6 +57,12 @@ impl Operators for OperatorsApi {
         let current = self.0.fleet.current();
         let count = self.0.fleet.count().await;
         let (log, log_note) = self.0.fleet.log_head();
+        let beginnings = self.0.fleet.store().beginnings().await;
+        let beginnings = beginnings.map_err(|error| internal(&error))?;
+        let beginning = |begun: &Beginning| wire::LogBeginning {
+            salt: begun.salt.to_vec(),
+            body: begun.body(),
+        };
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Ok(Response::new(wire::StatusReply {
             lineage: current.chain.lineage().as_bytes().to_vec(),
@@ -69,6 +76,7 @@ impl Operators for OperatorsApi {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             agent_address: self.0.agent_address.clone(),
             log_note,
+            log_beginnings: beginnings.iter().map(beginning).collect(),
         }))
     }
 
@@ -219,10 +227,12 @@ impl Operators for OperatorsApi {
         &self,
         request: Request<wire::ConsistencyRequest>,
     ) -> Result<Response<wire::ConsistencyReply>, Status> {
-        let wire::ConsistencyRequest { older, newer } = request.into_inner();
-        let proof = self.0.fleet.store().consistency(older, newer).await;
+        let wire::ConsistencyRequest { older, newer, origin } = request.into_inner();
+        let store = self.0.fleet.store();
+        let origin = if origin.is_empty() { store.head().origin } else { origin };
+        let proof = store.consistency(&origin, older, newer).await;
         let proof = proof.map_err(|error| internal(&error))?.ok_or_else(|| {
-            Status::out_of_range("the audit log is shorter than that, or never had these sizes")
+            Status::out_of_range("the audit log is another or shorter, or never had these sizes")
         })?;
         let path = proof.iter().map(|digest| digest.as_bytes().to_vec()).collect();
         Ok(Response::new(wire::ConsistencyReply { path }))

@@ -9,13 +9,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use muster_proto::crypto::sha256_of;
+use muster_proto::{crypto::sha256_of, link::LogHead, time::Timestamp};
 
 use super::{
-    BackupError, CONFIG, Contents, DATA, FORMAT, MANIFEST, Manifest, clear, file_error, inspect,
-    new_file, sync_directory,
+    BackupError, CONFIG, Contents, DATA, FORMAT, MANIFEST, Manifest, Unsound, clear, file_error,
+    inspect, new_file, sync_directory,
 };
-use crate::setup;
+use crate::{setup, signer, store::Store};
 
 /// The most bytes of a manifest.
 const MAX_MANIFEST: u64 = 65_536;
@@ -31,6 +31,8 @@ pub struct Restored {
     pub contents: Contents,
     /// What became of the configuration.
     pub config: ConfigOutcome,
+    /// The audit log that begins with this.
+    pub log: LogHead,
 }
 
 /// What became of the configuration.
@@ -43,17 +45,19 @@ pub enum ConfigOutcome {
 }
 
 /// Restores an archive to a data directory that is empty or does not exist. Everything there belongs
-/// to whoever is named, else to the directory's owner. A configuration that is there stays.
+/// to whoever is named, else to the directory's owner. A configuration that is there stays. Nobody
+/// can know what was lost, so the audit log of the backup ends there, and another follows it.
 pub async fn restore(
     archive: &Path,
     data: &Path,
     config: &Path,
     owner: Option<(u32, u32)>,
+    now: Timestamp,
 ) -> Result<Restored, BackupError> {
     let file = File::open(archive).map_err(file_error("read", archive))?;
     let was_there = data.symlink_metadata().is_ok();
     setup::prepare(data)?;
-    let restored = bring(file, archive, data, config, owner).await;
+    let restored = bring(file, archive, data, config, owner, now).await;
     if restored.is_err() {
         take_away(data, was_there)?;
     }
@@ -81,6 +85,7 @@ async fn bring(
     data: &Path,
     config: &Path,
     owner: Option<(u32, u32)>,
+    now: Timestamp,
 ) -> Result<Restored, BackupError> {
     let staging = data.join(STAGING);
     fs::DirBuilder::new()
@@ -93,6 +98,7 @@ async fn bring(
     if said != (contents.lineage.to_string(), contents.change, contents.audit_log) {
         return Err(fault(archive)("the manifest is about another state"));
     }
+    let log = begin_log(&staging, now).await?;
     let place = file_error("write", data);
     let (uid, gid) = match owner {
         Some(owner) => owner,
@@ -108,7 +114,16 @@ async fn bring(
     let config = bring_config(&staging.join(CONFIG), config)?;
     clear(&staging)?;
     sync_directory(data).map_err(&place)?;
-    Ok(Restored { manifest, contents, config })
+    Ok(Restored { manifest, contents, config, log })
+}
+
+/// Ends with the whole database in its one file, as it is when nobody has it open.
+async fn begin_log(staging: &Path, now: Timestamp) -> Result<LogHead, BackupError> {
+    let salt = signer::random().map_err(Unsound::Signer)?;
+    let store = Store::open(staging).await?;
+    let log = store.begin_log(salt, now).await;
+    store.close().await;
+    Ok(log?)
 }
 
 fn bring_config(from: &Path, to: &Path) -> Result<ConfigOutcome, BackupError> {

@@ -166,6 +166,14 @@ pub fn failure(error: &anyhow::Error) {
     let _ = write!(io::stderr(), "{}", failed(error));
 }
 
+/// Prints a failure that does not end the command, and what to do about it.
+pub fn warning(error: &anyhow::Error) {
+    say(&format!("warning: {}", told(error.as_ref())));
+    if let Some(hint) = error.downcast_ref::<Hint>() {
+        say(&format!("hint: {}", hint.hint));
+    }
+}
+
 /// A cause of several lines, such as a parser's that points into a file, is set off, so that it is
 /// taken neither for the hint nor for another error.
 fn failed(error: &anyhow::Error) -> String {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::{End, Globals, hint, init, output};
+use super::{End, Globals, hint, init, output, session};
 use crate::{
     backup::{self, BackupError, ConfigOutcome, Restored},
     config::{self, Config},
@@ -31,7 +31,8 @@ pub struct RestoreArgs {
 /// Runs the verb.
 pub async fn run(common: &Globals, args: &RestoreArgs) -> Result<End> {
     let owner = init::owner(&args.user)?.map(|user| (user.uid.as_raw(), user.gid.as_raw()));
-    let restored = backup::restore(&args.file, &args.data, &args.config, owner).await;
+    let restored =
+        backup::restore(&args.file, &args.data, &args.config, owner, session::now()).await;
     let restored = restored.map_err(|error| {
         let cure = cure(&error);
         hint(error, cure)
@@ -50,7 +51,7 @@ fn cure(error: &BackupError) -> &'static str {
 }
 
 fn tell(args: &RestoreArgs, restored: &Restored) -> Result<()> {
-    let Restored { manifest, contents, config } = restored;
+    let Restored { manifest, contents, config, log } = restored;
     let (change, made) = (contents.change, &manifest.made);
     output::say(&format!("restored fleet {} as of {made}, change {change}", contents.lineage));
     output::say(&format!("  data           {}", args.data.display()));
@@ -69,6 +70,13 @@ fn tell(args: &RestoreArgs, restored: &Restored) -> Result<()> {
             args.data.display()
         ));
     }
+    output::say(&format!("  audit log      {}", log.origin));
+    output::say(&format!(
+        "note: what came after the backup is lost, also from the audit log, so a new one begins. Once \
+         the controller runs, every operator says that she goes on with it, or she can sign nothing: \
+         `muster status --accept-log {}`",
+        log.origin
+    ));
     output::say(
         "note: never run this controller and the one that it was taken from together. Hosts",
     );

@@ -20,8 +20,8 @@ use muster_proto::{
     time::{Now, Timestamp},
 };
 
-use self::sync::witness;
-use super::{Globals, hint, output, sign::PersonKey};
+use self::sync::{accept, witness};
+use super::{Globals, hint, output, sign::PersonKey, usage};
 use crate::{
     client::{Client, ClientError},
     tool::{Tool, ToolError, signing::Begun},
@@ -64,6 +64,23 @@ impl Globals {
 
     /// Opens the store and the connection, and verifies forward.
     pub async fn session(&self) -> Result<Session> {
+        let mut session = self.synced().await?;
+        if let Err(error) = witness(&session.tool, &mut session.client).await {
+            // Reading goes on, and so does taking away; only a change carries the log's head.
+            output::warning(&error);
+        }
+        Ok(session)
+    }
+
+    /// The same, going on with the audit log of this name in the place of the one that was seen.
+    pub async fn session_accepting(&self, origin: &str) -> Result<Session> {
+        let mut session = self.synced().await?;
+        accept(&session.tool, &mut session.client, origin).await?;
+        witness(&session.tool, &mut session.client).await?;
+        Ok(session)
+    }
+
+    async fn synced(&self) -> Result<Session> {
         let directory = self.store()?;
         let tool = Tool::open(&directory).map_err(|error| match error {
             ToolError::Missing(_) => hint(
@@ -75,10 +92,6 @@ impl Globals {
         let client = self.connect().await?;
         let mut session = Session { tool, client, sent: None, unsent: None };
         session.sync().await?;
-        if let Err(error) = witness(&session.tool, &mut session.client).await {
-            // Reading goes on, and so does taking away; only a change carries the log's head.
-            output::say(&format!("warning: {error:#}"));
-        }
         Ok(session)
     }
 
@@ -150,9 +163,7 @@ impl Session {
         key: &PersonKey,
     ) -> Result<Published> {
         self.check_sent()?;
-        let log = witness(&self.tool, &mut self.client).await.map_err(|error| {
-            hint(error, "compare the evidence with what your colleagues' tools saw")
-        })?;
+        let log = witness(&self.tool, &mut self.client).await?;
         let chain = self.tool.chain();
         let changed = statements.iter().map(|statement| statement.id).collect();
         let time = now();

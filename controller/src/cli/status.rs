@@ -1,6 +1,7 @@
 //! `muster status`: the fleet and the controller on one screen, and what the trust root means.
 
 use anyhow::Result;
+use clap::Args;
 use muster_proto::statement::LeafState;
 use serde::Serialize;
 
@@ -8,6 +9,14 @@ use super::{
     End, Globals,
     output::{self, Format, count},
 };
+
+/// The verb's own arguments.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// Go on with this audit log, which the controller has begun in the place of the one you saw.
+    #[arg(long, value_name = "ORIGIN")]
+    accept_log: Option<String>,
+}
 
 #[derive(Debug, Serialize)]
 struct StatusView {
@@ -39,8 +48,11 @@ struct RefusalView {
 }
 
 /// Runs the verb.
-pub async fn run(common: &Globals) -> Result<End> {
-    let mut session = common.session().await?;
+pub async fn run(common: &Globals, args: &StatusArgs) -> Result<End> {
+    let mut session = match &args.accept_log {
+        Some(origin) => common.session_accepting(origin).await?,
+        None => common.session().await?,
+    };
     let status = session.client.status().await?;
     let hosts = session.client.hosts().await?;
     let behind = hosts.iter().filter(|host| host.behind);

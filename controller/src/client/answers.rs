@@ -14,6 +14,7 @@ use muster_proto::{
 
 use super::ClientError;
 use crate::{
+    audit::Beginning,
     host::{Decision, Measure, Verdict},
     preview::HostLabels,
 };
@@ -29,6 +30,8 @@ pub struct Status {
     pub newest: Option<LinkRef>,
     /// The audit log's head.
     pub log: LogHead,
+    /// How every log but the first began, the oldest first.
+    pub log_beginnings: Vec<Beginning>,
     /// How many hosts have joined, are connected, and have confirmed what concerns them.
     pub hosts: (u32, u32, u32),
     /// How many revocations there are.
@@ -111,6 +114,11 @@ pub struct TokenParts {
     pub ca: Digest,
     /// Where agents connect.
     pub address: String,
+}
+
+pub(super) fn beginning(begun: &wire::LogBeginning) -> Result<Beginning, ClientError> {
+    let found = Beginning::parse(&begun.salt, &begun.body);
+    found.map_err(|_| ClientError::Answer("the beginning of a log"))
 }
 
 pub(super) fn digest(bytes: &[u8]) -> Result<Digest, ClientError> {

@@ -14,7 +14,7 @@ use sqlx::{
 use tokio::sync::Mutex;
 
 use super::{FILE, Store, StoreError, check_ours, digest, exists, failed, log, signed};
-use crate::audit::{self, Frontier};
+use crate::audit::{self, BEGUN, Beginning, Log};
 
 /// How many entries of the log are read at once.
 const PAGE: u32 = 1_000;
@@ -87,17 +87,18 @@ impl Store {
             .await
             .map_err(failed("read the lineage"))?;
         let Some((lineage,)) = row else { return Err(StoreError::Unfinished(path)) };
-        let frontier = log::load(&readers).await?;
+        let lineage = digest(&lineage, "lineage")?;
+        let log = log::load(&readers, lineage).await?;
         Ok(Self {
-            lineage: digest(&lineage, "lineage")?,
+            lineage,
             writer: Arc::new(Mutex::new(readers.clone())),
             readers,
-            frontier: Arc::new(RwLock::new(frontier)),
+            log: Arc::new(RwLock::new(log)),
         })
     }
 
-    /// Checks that the database is sound and that the log is what its leaves and roots say. What was
-    /// erased from an entry is not missed.
+    /// Checks that the database is sound, that every log is what its leaves and roots say, and that it
+    /// follows the one before. What was erased from an entry is not missed.
     pub async fn check(&self) -> Result<(), Damage> {
         let found: Vec<(String,)> = sqlx::query_as("PRAGMA integrity_check(10)")
             .fetch_all(&self.readers)
@@ -119,13 +120,13 @@ impl Store {
     }
 
     async fn check_log(&self) -> Result<(), Damage> {
-        let mut frontier = Frontier::default();
+        let mut log = Log::first(self.lineage);
         loop {
             let page: Vec<EntryRow> = sqlx::query_as(
                 "SELECT place, leaf, root, kind, salt, body FROM log
                  WHERE place >= $1 ORDER BY place LIMIT $2",
             )
-            .bind(signed(frontier.size()))
+            .bind(signed(log.next_place()))
             .bind(PAGE)
             .fetch_all(&self.readers)
             .await
@@ -134,15 +135,23 @@ impl Store {
                 return Ok(());
             }
             for row in page {
-                let place = frontier.size();
+                let place = log.next_place();
                 let leaf = digest(&row.leaf, "audit log")?;
-                frontier.push(leaf);
                 let whole = match (&row.salt, &row.body) {
                     (Some(salt), Some(body)) => audit::leaf(salt, &row.kind, body) == leaf,
                     _ => true,
                 };
-                let root = row.root == frontier.root().as_bytes();
-                if row.place != signed(place) || !whole || !root {
+                let mut follows = true;
+                if row.kind == BEGUN {
+                    if let (Some(salt), Some(body)) = (&row.salt, &row.body) {
+                        let found = Beginning::parse(salt, body);
+                        follows = found.is_ok_and(|found| found.last == log.head());
+                    }
+                    log = Log::begun(self.lineage, place, leaf);
+                }
+                log.push(leaf);
+                let root = row.root == log.head().root.as_bytes();
+                if row.place != signed(place) || !whole || !follows || !root {
                     return Err(Damage::Log(place));
                 }
             }

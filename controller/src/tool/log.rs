@@ -5,7 +5,9 @@
 //! An attacker who holds the controller and rewrites or cuts the log has to show two histories to
 //! somebody who saw one of them, and cannot prove that they are the same.
 
-use std::{collections::BTreeMap, io};
+pub mod accept;
+
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 use muster_proto::{id::Digest, link::LogHead, merkle::Tree};
 
@@ -21,6 +23,8 @@ pub struct Seen {
     pub head: LogHead,
     /// How many links' heads were checked.
     pub links: u64,
+    /// The newest head that was seen of each log that the operator has left for another.
+    pub left: Vec<LogHead>,
 }
 
 /// Why a log is not the one that was seen before.
@@ -33,6 +37,26 @@ pub enum LogFault {
         known: String,
         /// What the controller shows.
         found: String,
+    },
+    /// A log that the operator has left for another.
+    #[error("it is `{origin}`, which you have left for another log")]
+    Left {
+        /// Its name.
+        origin: String,
+    },
+    /// No first entry belongs to its name.
+    #[error("the controller does not show how `{origin}` begins")]
+    Unfounded {
+        /// Its name.
+        origin: String,
+    },
+    /// It follows something that nobody saw.
+    #[error("it follows the first {size} entries of `{origin}`, and nothing of those was seen")]
+    Unseen {
+        /// The log that it says it follows.
+        origin: String,
+        /// How many entries of it.
+        size: u64,
     },
     /// Entries are gone.
     #[error("it has {found} entries, and {known} were seen: it was cut")]
@@ -81,7 +105,13 @@ pub fn continues(old: &LogHead, new: &LogHead, proof: Option<&[Digest]>) -> Resu
 impl Seen {
     fn render(&self) -> String {
         let LogHead { origin, size, root } = &self.head;
-        format!("{origin}\n{size}\n{root}\n{}\n", self.links)
+        let left = |left: &LogHead| format!("{} {} {}\n", left.origin, left.size, left.root);
+        let left: String = self.left.iter().map(left).collect();
+        format!("{origin}\n{size}\n{root}\n{}\n{left}", self.links)
+    }
+
+    fn has_left(&self, origin: &str) -> bool {
+        self.left.iter().any(|left| left.origin == origin)
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -91,7 +121,15 @@ impl Seen {
         let size = next()?.parse().ok()?;
         let root = Digest::parse_hex(next()?)?;
         let links = next()?.parse().ok()?;
-        Some(Self { head: LogHead { origin, size, root }, links })
+        let left = |line: &str| {
+            let mut words = line.split(' ');
+            let origin = words.next()?.to_owned();
+            let size = words.next()?.parse().ok()?;
+            let root = Digest::parse_hex(words.next()?)?;
+            words.next().is_none().then_some(LogHead { origin, size, root })
+        };
+        let left = lines.map(left).collect::<Option<_>>()?;
+        Some(Self { head: LogHead { origin, size, root }, links, left })
     }
 }
 
@@ -110,13 +148,38 @@ impl Tool {
     }
 
     /// Returns the heads that a newer one has to continue: the newest one seen, and those in the
-    /// links that came since.
+    /// links that came since, but for heads of logs that were left.
     pub fn heads_to_continue(&self) -> Result<Vec<LogHead>, ToolError> {
         let seen = self.seen()?;
         let links = seen.as_ref().map_or(0, |seen| seen.links);
+        let has_left = |head: &LogHead| seen.as_ref().is_some_and(|s| s.has_left(&head.origin));
+        let new = self.links_heads(links).filter(|head| !has_left(head));
+        Ok(seen.iter().map(|seen| &seen.head).chain(new).cloned().collect())
+    }
+
+    fn links_heads(&self, after: u64) -> impl Iterator<Item = &LogHead> {
         let newest = self.chain.newest().map_or(0, |link| link.number);
-        let new = (links + 1..=newest).filter_map(|number| self.chain.log_of(number).cloned());
-        Ok(seen.iter().map(|seen| seen.head.clone()).chain(new).collect())
+        (after + 1..=newest).filter_map(|number| self.chain.log_of(number))
+    }
+
+    fn keep_evidence(
+        &self,
+        seen: Option<&LogHead>,
+        shown: &LogHead,
+        proof: Option<&[Digest]>,
+    ) -> Result<PathBuf, ToolError> {
+        let file = format!("log-{}-{}", super::name(shown.size), shown.root.short());
+        let kept = self.directory.join("evidence").join(file);
+        let text_of = |head: &LogHead| format!("{}\n{}\n{}\n", head.origin, head.size, head.root);
+        let path: Vec<String> = proof.into_iter().flatten().map(Digest::to_string).collect();
+        let (seen, shown) = (seen.map(text_of).unwrap_or_default(), text_of(shown));
+        let text = format!("seen\n{seen}shown\n{shown}proof\n{}", path.join("\n"));
+        write(&kept, text.as_bytes())?;
+        Ok(kept)
+    }
+
+    fn remember(&self, seen: &Seen) -> Result<(), ToolError> {
+        write(&self.directory.join(FILE), seen.render().as_bytes())
     }
 
     /// Takes a head that continues all that was seen, by the proofs that the controller gave for
@@ -129,20 +192,13 @@ impl Tool {
         for old in self.heads_to_continue()? {
             let proof = proofs.get(&old.size).map(Vec::as_slice);
             if let Err(cause) = continues(&old, head, proof) {
-                let file = format!("log-{}-{}", super::name(head.size), head.root.short());
-                let kept = self.directory.join("evidence").join(file);
-                let head_of = |head: &LogHead| Seen { head: head.clone(), links: 0 }.render();
-                let path: Vec<String> =
-                    proof.into_iter().flatten().map(Digest::to_string).collect();
-                let path = path.join("\n");
-                let text = format!("seen\n{}shown\n{}proof\n{path}", head_of(&old), head_of(head));
-                write(&kept, text.as_bytes())?;
+                let kept = self.keep_evidence(Some(&old), head, proof)?;
                 return Err(ToolError::Log { kept, cause });
             }
         }
         let links = self.chain.newest().map_or(0, |link| link.number);
-        let seen = Seen { head: head.clone(), links };
-        write(&self.directory.join(FILE), seen.render().as_bytes())
+        let left = self.seen()?.map(|seen| seen.left).unwrap_or_default();
+        self.remember(&Seen { head: head.clone(), links, left })
     }
 }
 
@@ -197,8 +253,12 @@ mod tests {
 
     #[test]
     fn what_is_kept_of_a_head_reads_back() {
-        let seen = Seen { head: head(&leaves("entry", 3)), links: 2 };
+        let one = Seen { head: head(&leaves("entry", 3)), links: 2, left: Vec::new() };
+        let left = vec![head(&leaves("old", 5)), head(&leaves("older", 7))];
+        let seen = Seen { left, ..one.clone() };
+        assert_eq!(Seen::parse(&one.render()), Some(one));
         assert_eq!(Seen::parse(&seen.render()), Some(seen.clone()));
+        assert_eq!(Seen::parse(&format!("{}more\n", seen.render())), None);
         assert_eq!(Seen::parse(&seen.render()[..20]), None);
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Writes the configuration of the server in a directory.
-fn config_file(dir: &Path) -> PathBuf {
+pub(crate) fn config_file(dir: &Path) -> PathBuf {
     let path = dir.join("muster.toml");
     let text = format!(
         "data_dir = '{}'\noperator_socket = '{}'\n",
@@ -44,7 +44,7 @@ async fn backed_up(dir: &Path) -> PathBuf {
 }
 
 async fn restored(file: &Path, to: &Path) -> Result<backup::Restored, BackupError> {
-    backup::restore(file, &to.join("data"), &to.join("etc/muster.toml"), None).await
+    backup::restore(file, &to.join("data"), &to.join("etc/muster.toml"), None, NOW).await
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -91,8 +91,11 @@ async fn a_backup_is_made_while_the_controller_writes_and_restores_to_the_same()
         Store::open(&dir.path().join("data")).await.unwrap(),
         Store::open(&new.path().join("data")).await.unwrap(),
     );
-    assert_eq!(then.head().size, manifest.audit_log);
-    assert!(old.had_head(&then.head()).await.unwrap(), "it is one moment of the same log");
+    let ended = then.beginnings().await.unwrap()[0].last.clone();
+    assert_eq!(ended.size, manifest.audit_log);
+    assert!(old.had_head(&ended).await.unwrap(), "it is one moment of the same log");
+    assert_eq!(then.head(), back.log, "another follows it");
+    then.check().await.unwrap();
     assert_eq!(then.history().await.unwrap(), old.history().await.unwrap());
     then.close().await;
     old.close().await;
@@ -143,15 +146,15 @@ async fn what_is_there_is_never_overwritten() {
     let (data, config) = (to.path().join("data"), to.path().join("muster.toml"));
     fs::create_dir(&data).unwrap();
     fs::write(data.join("theirs"), "precious").unwrap();
-    let refused = backup::restore(&file, &data, &config, None).await.unwrap_err();
+    let refused = backup::restore(&file, &data, &config, None, NOW).await.unwrap_err();
     assert!(refused.to_string().contains("not empty"), "{refused}");
     assert_eq!(names(&data), ["theirs"]);
     fs::remove_file(data.join("theirs")).unwrap();
     fs::write(&config, "data_dir = '/elsewhere'\n").unwrap();
-    let back = backup::restore(&file, &data, &config, None).await.unwrap();
+    let back = backup::restore(&file, &data, &config, None, NOW).await.unwrap();
     assert_eq!(back.config, ConfigOutcome::Kept);
     assert_eq!(Config::load(&config).unwrap().data_dir, Path::new("/elsewhere"));
-    let again = backup::restore(&file, &data, &config, None).await.unwrap_err();
+    let again = backup::restore(&file, &data, &config, None, NOW).await.unwrap_err();
     assert!(again.to_string().contains("not empty"), "{again}");
     assert_eq!(names(&data), ["ca.der", "ca.key", "muster.db", "online.key"]);
 }

@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod anew;
 mod api;
 mod backup;
 mod bad_hosts;

@@ -15,7 +15,7 @@ use muster_proto::{
     crypto::sha256,
     envelope::Document,
     id::{Digest, Id},
-    link::Target,
+    link::{LogHead, Target},
     merkle::Tree,
     receipt::{HostMode, Standing},
 };
@@ -121,6 +121,52 @@ async fn the_log_only_grows_and_remembers_every_head() {
     let mut future = heads[3].clone();
     future.size = 99;
     assert!(!store.had_head(&future).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_log_that_follows_another_has_heads_of_its_own_and_the_old_one_stays_readable() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let store = create(&dir, &world).await;
+    store.add_token(&token("one", 60), &entry("token", b"one")).await.unwrap();
+    let (old, leaves) = (store.head(), store.leaves().await.unwrap());
+    let beyond = LogHead { size: 3, root: Digest::new([1; 32]), ..old.clone() };
+    let lost = LogHead { origin: format!("{}/lost", old.origin), ..beyond.clone() };
+    assert!(!store.had_head(&beyond).await.unwrap(), "nothing was lost yet");
+    assert!(!store.had_head(&lost).await.unwrap());
+
+    let begun = store.begin_log([5; 16], NOW).await.unwrap();
+    assert_eq!((begun.size, store.head()), (1, begun.clone()));
+    assert_ne!(begun.origin, old.origin);
+    store.add_token(&token("two", 60), &entry("token", b"two")).await.unwrap();
+    let present = store.head();
+    assert_eq!((present.size, &present.origin), (2, &begun.origin));
+    store.close().await;
+    let store = Store::open(dir.path()).await.unwrap();
+    assert_eq!(store.head(), present);
+    store.check().await.unwrap();
+    let beginnings = store.beginnings().await.unwrap();
+    assert_eq!(beginnings.len(), 1);
+    assert_eq!(beginnings[0].last, old);
+    assert_eq!(beginnings[0].origin(world.lineage()), begun.origin);
+    assert_eq!(store.leaves().await.unwrap()[0], beginnings[0].leaf());
+
+    for head in [&old, &begun, &present, &beyond, &lost] {
+        assert!(store.had_head(head).await.unwrap(), "{head:?}");
+    }
+    let forged = LogHead { root: Digest::new([1; 32]), ..old.clone() };
+    let longer = LogHead { size: 3, ..present.clone() };
+    let foreign = LogHead { origin: "muster/other".to_owned(), ..old.clone() };
+    for head in [&forged, &longer, &foreign] {
+        assert!(!store.had_head(head).await.unwrap(), "{head:?}");
+    }
+    let proof = store.consistency(&old.origin, 1, 2).await.unwrap().unwrap();
+    assert_eq!(proof, Tree::Log.consistency(&leaves, 1).unwrap());
+    let proof = store.consistency(&begun.origin, 1, 2).await.unwrap().unwrap();
+    assert!(Tree::Log.is_consistent((1, begun.root), (2, present.root), &proof));
+    assert_eq!(store.consistency(&old.origin, 1, 3).await.unwrap(), None);
+    assert_eq!(store.consistency(&begun.origin, 1, 3).await.unwrap(), None);
+    assert_eq!(store.consistency("muster/other", 0, 0).await.unwrap(), None);
 }
 
 #[tokio::test]

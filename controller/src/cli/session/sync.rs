@@ -11,11 +11,12 @@ use muster_proto::{
     link::{LinkRef, LogHead, PublishedLink},
 };
 
-use super::{Session, hint, now, output};
+use super::{Session, hint, now, output, usage};
 use crate::{
     client::Client,
     tool::{
         Tool, ToolError,
+        log::{LogFault, accept::Step},
         signing::{Unfinished, Void},
     },
 };
@@ -44,9 +45,9 @@ fn fork(chain: &Chain, known: u64, shown: Option<LinkRef>) -> Option<anyhow::Err
         );
         hint(
             error,
-            "was it set back to an old backup? restore a newer one, and compare with what your \
-             colleagues' tools show; rebuilding it from your store, `muster restore --from-tool`, is \
-             not there yet",
+            "was it set back to an old copy of its data? `muster restore` of a backup takes back what \
+             you have; compare with what your colleagues' tools show; rebuilding it from your store, \
+             `muster restore --from-tool`, is not there yet",
         )
     })
 }
@@ -59,11 +60,52 @@ fn was_set_back(chain: &Chain, shown: Option<LinkRef>) -> bool {
 /// Asks for the proof that the audit log continues the head seen last and those that the new links'
 /// signers saw; the links came before, so none of them can have seen more.
 pub(super) async fn witness(tool: &Tool, client: &mut Client) -> Result<LogHead> {
+    witnessed(tool, client).await.map_err(|error| {
+        let cure = match error.downcast_ref::<ToolError>() {
+            Some(ToolError::Log { cause: LogFault::Origin { found, .. }, .. }) => format!(
+                "was the controller restored from a backup, and do you know by whom and why? Then \
+                 `muster status --accept-log {found}` goes on with the log that it began. A new log \
+                 can also hide what was in the one before"
+            ),
+            _ => "compare the evidence with what your colleagues' tools saw".to_owned(),
+        };
+        hint(error, cure)
+    })
+}
+
+/// Goes on with the log of this name in the place of the one that was seen, at the operator's word.
+pub(super) async fn accept(tool: &Tool, client: &mut Client, origin: &str) -> Result<()> {
+    let status = client.status().await?;
+    if status.log.origin != origin {
+        let shown = &status.log.origin;
+        return Err(usage(anyhow::anyhow!("the controller's log is `{shown}`, not `{origin}`")));
+    }
+    let mut proofs = BTreeMap::new();
+    for Step { old, new } in tool.steps_to(&status.log, &status.log_beginnings)? {
+        if old.size < new.size {
+            match client.consistency(&old.origin, old.size, new.size).await {
+                Ok(proof) => {
+                    proofs.insert((old.origin, old.size), proof);
+                }
+                Err(error) => output::say(&format!("no proof of the audit log: {error}")),
+            }
+        }
+    }
+    let accepted = tool.accept_log(&status.log, &status.log_beginnings, &proofs)?;
+    for (left, lost) in accepted.lost() {
+        output::say(&format!(
+            "left the audit log `{left}` for `{origin}`; entries of it that you saw and that are gone: {lost}"
+        ));
+    }
+    Ok(())
+}
+
+async fn witnessed(tool: &Tool, client: &mut Client) -> Result<LogHead> {
     let head = client.status().await?.log;
     let mut proofs = BTreeMap::new();
     for old in tool.heads_to_continue()? {
         if (1..head.size).contains(&old.size) && !proofs.contains_key(&old.size) {
-            match client.consistency(old.size, head.size).await {
+            match client.consistency(&head.origin, old.size, head.size).await {
                 Ok(proof) => {
                     proofs.insert(old.size, proof);
                 }

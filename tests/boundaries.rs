@@ -30,6 +30,7 @@ const PURE: &[&str] = &[
     "agent/src/drift",
     "agent/src/doctor",
     "agent/src/format",
+    "agent/src/inventory",
     "controller/src/publish",
     "controller/src/preview",
     "controller/src/access",
@@ -197,7 +198,7 @@ const FENCES: &[Fence] = &[
     },
     Fence {
         names: &["crate::host", "crate::apply", "crate::keeper", "crate::ledger"],
-        within: &["agent/src/plan", "agent/src/drift", "agent/src/format"],
+        within: &["agent/src/plan", "agent/src/drift", "agent/src/format", "agent/src/inventory"],
         except: &[],
         reason: "a plan is made before the machine is touched, from what was observed",
     },

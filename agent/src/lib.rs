@@ -18,6 +18,7 @@ pub mod drift;
 pub mod ends;
 pub mod format;
 pub mod host;
+pub mod inventory;
 pub mod join;
 pub mod keeper;
 pub mod labels;

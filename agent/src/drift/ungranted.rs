@@ -53,7 +53,7 @@ fn uid_zero(login: &str, entry: Entry<'_>) -> Option<Difference> {
 
 /// Somebody may get in whose account has a shell that takes commands. Whether he has a key or a
 /// password is told, and may change the next moment.
-fn can_log_in(entry: Entry<'_>) -> bool {
+pub(crate) fn can_log_in(entry: Entry<'_>) -> bool {
     let shell = entry.text(passwd::SHELL).unwrap_or_default();
     let name = shell.rsplit('/').next().unwrap_or_default();
     !matches!(name, "nologin" | "false" | "true" | "sync" | "shutdown" | "halt")

@@ -17,17 +17,30 @@ pub const MAX_STATEMENT: usize = 256 << 10;
 pub const MAX_RECEIPT: usize = 4 << 20;
 
 /// The most outcomes, findings and revocations that a receipt may have, together with its few other
-/// fields.
+/// fields and those of the accounts that it tells.
 pub const MAX_RECEIPT_PARTS: usize = 1 << 16;
+
+/// The field of a receipt that repeats messages of which each repeats texts.
+const INVENTORY: u32 = 15;
 
 pub(super) fn receipt(bytes: &[u8]) -> Result<(), Fault> {
     if bytes.len() > MAX_RECEIPT {
         return Err(Fault::ReceiptTooLarge(bytes.len()));
     }
     let mut left = MAX_RECEIPT_PARTS;
-    for_each_field(bytes, |_, _| {
+    let mut spend = || {
         left = left.checked_sub(1).ok_or(Fault::ReceiptOfTooMany)?;
         Ok(())
+    };
+    for_each_field(bytes, |tag, body| {
+        spend()?;
+        if tag != INVENTORY {
+            return Ok(());
+        }
+        for_each_field(body, |_, account| {
+            spend()?;
+            for_each_field(account, |_, _| spend())
+        })
     })
 }
 

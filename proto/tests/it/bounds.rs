@@ -7,6 +7,7 @@ use muster_proto::{
     crypto::sha256,
     envelope::{Document, Signature},
     id::Digest,
+    inventory::{Inventory, LocalAccount, LocalPassword},
     receipt::{Finding, FindingKind, Outcome, Receipt},
     statement::{Content, Statement},
 };
@@ -138,4 +139,31 @@ fn a_receipt_of_a_thousand_accounts_where_everything_failed_fits_twice() {
     let bytes = receipt.encode();
     assert!(bytes.len() < MAX_RECEIPT / 2, "{}", bytes.len());
     assert_eq!(Receipt::decode(&bytes), Ok(receipt));
+}
+
+#[test]
+fn parts_hidden_in_the_accounts_that_a_receipt_tells_count() {
+    let nobody = LocalAccount {
+        login: String::new(),
+        uid: 0,
+        name: String::new(),
+        shell: String::new(),
+        password: LocalPassword::None,
+        shut: false,
+        keys: Vec::new(),
+        root_by: Vec::new(),
+        unknown: Vec::new(),
+        owned: false,
+    };
+    let world = World::new(Shape::One);
+    let with_keys = |keys: usize| {
+        let nobody = LocalAccount { keys: vec![String::new(); keys], ..nobody.clone() };
+        let inventory = Some(Inventory { accounts: vec![nobody], more: 0 });
+        Receipt { inventory, ..receipt(&world, sha256(&[b"db1"])) }
+    };
+    // Eight of the receipt's own, the inventory, the account in it, and its password.
+    let most = MAX_RECEIPT_PARTS - 8 - 3;
+    assert_eq!(refusal::<Receipt>(&with_keys(most).encode()), None);
+    let why = format!("they have more than {MAX_RECEIPT_PARTS} parts, and are a receipt");
+    assert_eq!(refusal::<Receipt>(&with_keys(most + 1).encode()), Some(why));
 }

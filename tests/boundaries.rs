@@ -34,6 +34,7 @@ const PURE: &[&str] = &[
     "controller/src/publish",
     "controller/src/preview",
     "controller/src/access",
+    "controller/src/adopt",
 ];
 
 const FENCES: &[Fence] = &[

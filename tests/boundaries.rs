@@ -31,9 +31,11 @@ const PURE: &[&str] = &[
     "agent/src/doctor",
     "agent/src/format",
     "agent/src/guard",
+    "agent/src/inventory",
     "controller/src/publish",
     "controller/src/preview",
     "controller/src/access",
+    "controller/src/adopt",
 ];
 
 const FENCES: &[Fence] = &[
@@ -198,7 +200,7 @@ const FENCES: &[Fence] = &[
     },
     Fence {
         names: &["crate::host", "crate::apply", "crate::keeper", "crate::ledger"],
-        within: &["agent/src/plan", "agent/src/drift", "agent/src/format"],
+        within: &["agent/src/plan", "agent/src/drift", "agent/src/format", "agent/src/inventory"],
         except: &[],
         reason: "a plan is made before the machine is touched, from what was observed",
     },

@@ -3,6 +3,8 @@
 //! where it is: comments, malformed and NIS lines, duplicates, other people's accounts.
 //! What an edit means for an account is `plan`'s business, when it is written is `host`'s.
 
+pub mod authorized_keys;
+pub mod cvtsudoers;
 mod edit;
 pub mod group;
 pub mod pam;
@@ -10,6 +12,7 @@ pub mod passwd;
 pub mod pwquality;
 pub mod shadow;
 pub mod ssh;
+pub mod sshd;
 pub mod subid;
 pub mod sudoers;
 mod table;

@@ -11,6 +11,7 @@ pub mod examine;
 pub mod files;
 pub mod hangup;
 mod homes;
+mod inventory;
 mod jobs;
 mod left;
 pub mod lock;
@@ -44,6 +45,7 @@ use self::{
 };
 use crate::{
     format::{self, sudoers},
+    inventory::{Other, Sources},
     observed::{ObservedState, Scope},
     plan::Action,
 };
@@ -52,6 +54,9 @@ use crate::{
 pub trait Host {
     /// Looks at everything once.
     fn observe(&mut self, scope: &Scope) -> Result<ObservedState, ObserveError>;
+
+    /// Returns what an inventory takes besides the account files.
+    fn sources(&mut self, observed: &ObservedState, others: &[Other]) -> Sources;
 
     /// Writes what these actions will need, durably and under names that nobody reads. What fails
     /// here is reported when the action is done.
@@ -107,6 +112,7 @@ pub struct Linux {
     accounts_changed: bool,
     /// Asked once: a newer sshd is known when the keeper is started again.
     sshd_knows_utc: Option<bool>,
+    learnt: inventory::Learnt,
 }
 
 impl Linux {
@@ -149,6 +155,7 @@ impl Linux {
             homes: homes::Staged::default(),
             accounts_changed: false,
             sshd_knows_utc: None,
+            learnt: inventory::Learnt::default(),
         })
     }
 
@@ -178,6 +185,10 @@ impl Host for Linux {
         let programs = self.programs;
         let sshd_knows_utc = *self.sshd_knows_utc.get_or_insert_with(|| ssh::knows_utc(programs));
         observe::observe(&self.root, programs, sshd_knows_utc, scope)
+    }
+
+    fn sources(&mut self, observed: &ObservedState, others: &[Other]) -> Sources {
+        self.learnt.sources(&self.root, self.programs, observed, others)
     }
 
     fn prepare(&mut self, actions: &[&Action]) {

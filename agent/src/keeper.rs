@@ -5,6 +5,7 @@
 mod agenda;
 mod allowance;
 pub mod console;
+mod count;
 mod delivery;
 pub mod leaving;
 mod look;
@@ -26,7 +27,7 @@ use muster_proto::{
     time::Timestamp,
 };
 
-use self::{agenda::Agenda, allowance::Allowance, turn::Turn};
+use self::{agenda::Agenda, allowance::Allowance, count::Counted, turn::Turn};
 use crate::{
     clock::Clock,
     config::{BadConfig, Config},
@@ -118,6 +119,8 @@ pub struct Keeper<H> {
     heard: Timestamp,
     /// Drift of which that is so.
     untold_drift: Vec<Drift>,
+    /// What was told of the accounts here.
+    counted: Counted,
     /// Repairs that may have to be made again.
     rounds: BTreeMap<What, Rounds>,
     /// What is watched between two looks; nothing where the kernel does not let it.
@@ -171,6 +174,7 @@ impl<H: Host> Keeper<H> {
             untold: Vec::new(),
             heard: Timestamp::default(),
             untold_drift: Vec::new(),
+            counted: Counted::default(),
             rounds: BTreeMap::new(),
             watch: None,
             unwatched: Vec::new(),

@@ -19,6 +19,7 @@ pub mod ends;
 pub mod format;
 pub mod guard;
 pub mod host;
+pub mod inventory;
 pub mod join;
 pub mod keeper;
 pub mod labels;

@@ -110,6 +110,7 @@ mod tests {
             convergence: Convergence::Done,
             findings: Vec::new(),
             drift: Vec::new(),
+            inventory: None,
         }
     }
 

@@ -2,6 +2,8 @@
 //! assignments that give it and the changes in which they were approved. Pure. Which hosts there are
 //! and what labels they have is their own word, and whoever prints this says so.
 
+pub mod observed;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{

@@ -166,6 +166,13 @@ impl Client {
         Drifted::read(reply)
     }
 
+    /// Fetches the newest receipt in which a host tells its accounts, yet to be verified.
+    pub async fn inventory(&mut self, host: HostId) -> Result<Option<Envelope>, ClientError> {
+        let request = wire::InventoryRequest { host: host.as_bytes().to_vec() };
+        let reply = self.inner.inventory(request).await?.into_inner();
+        reply.receipt.map(envelope).transpose()
+    }
+
     /// Follows a link and revocations onto hosts.
     pub async fn follow(
         &mut self,

@@ -10,6 +10,7 @@ mod drift;
 mod fleet;
 mod history;
 mod hosts;
+mod inventory;
 mod log;
 mod receipts;
 mod tokens;

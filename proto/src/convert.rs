@@ -6,6 +6,7 @@ mod bound;
 mod bundle;
 mod drift;
 mod grant;
+mod inventory;
 mod link;
 mod receipt;
 mod statement;

@@ -21,6 +21,7 @@ pub mod directory;
 pub mod drift;
 pub mod envelope;
 pub mod id;
+pub mod inventory;
 pub mod key;
 pub mod link;
 pub mod merkle;

@@ -10,6 +10,7 @@ use crate::{
     crypto::MachinePublicKey,
     drift::Drift,
     id::{Digest, HostId, Id},
+    inventory::Inventory,
     link::LinkRef,
     name::Line,
     selector::Labels,
@@ -48,6 +49,8 @@ pub struct Receipt {
     pub findings: Vec<Finding>,
     /// What had come to differ without a bundle, and what became of it.
     pub drift: Vec<Drift>,
+    /// What accounts the host has; nothing: as the newest receipt before told it.
+    pub inventory: Option<Inventory>,
 }
 
 /// Where a host stands, in its own unsigned words.

@@ -27,6 +27,7 @@ mod lifecycle;
 mod locked;
 mod moving;
 mod names;
+mod observed;
 mod passwords;
 mod places;
 mod purged;

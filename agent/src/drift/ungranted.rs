@@ -80,7 +80,7 @@ const NO_SHELLS: &[&str] = &[
 
 /// Somebody may get in whose account has a shell that takes commands. Whether he has a key or a
 /// password is told, and may change the next moment.
-fn can_log_in(entry: Entry<'_>) -> bool {
+pub(crate) fn can_log_in(entry: Entry<'_>) -> bool {
     !NO_SHELLS.contains(&entry.text(passwd::SHELL).unwrap_or_default())
 }
 

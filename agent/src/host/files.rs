@@ -152,13 +152,22 @@ impl Dir {
 
     /// Reads a regular file, not through a link; nothing if it is missing.
     pub fn read(&self, name: &str) -> Result<Option<(Vec<u8>, FileStat)>, FileError> {
+        self.read_up_to(name, MOST_BYTES)
+    }
+
+    /// Reads a regular file of no more than so many bytes.
+    pub fn read_up_to(
+        &self,
+        name: &str,
+        most: i64,
+    ) -> Result<Option<(Vec<u8>, FileStat)>, FileError> {
         let Some(file) = self.open_file(name)? else { return Ok(None) };
         let found =
             stat::fstat(&file).map_err(|source| system("look at", self.show(name), source))?;
         let problem = if !is_regular(&found) {
             Some("not a regular file")
-        } else if found.st_size > MOST_BYTES {
-            Some("larger than 64 MiB")
+        } else if found.st_size > most {
+            Some("too large")
         } else {
             None
         };

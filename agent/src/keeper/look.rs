@@ -20,13 +20,14 @@ use crate::{
     ends,
     host::Host,
     ledger::MAX_ONLINE_REVOCATIONS,
-    observed::Scope,
+    observed::{ObservedState, Scope},
     plan::{self, Plan},
 };
 
 /// What one look at the host came to.
 pub(super) struct Look {
     pub(super) desired: DesiredState,
+    pub(super) observed: ObservedState,
     pub(super) plan: Plan,
     pub(super) findings: BTreeSet<Finding>,
     /// What the plan would put right, and what of Muster's it would not.
@@ -107,7 +108,7 @@ impl<H: Host> Turn<'_, H> {
         self.keeper.ends = ends;
         let differences = differences(&observed, &self.ledger.ownership, &plan);
         let ungranted = ungranted(&observed, &self.ledger.ownership);
-        Ok(Look { desired, plan, findings, differences, ungranted })
+        Ok(Look { desired, observed, plan, findings, differences, ungranted })
     }
 
     /// Says so if no more revocations of the controller's own key are kept here.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use muster_proto::{
     drift::{Culprit, Drift},
+    inventory::{Inventory, LocalAccount},
     receipt::{Finding, FindingKind, Outcome},
 };
 
@@ -12,6 +13,12 @@ use muster_proto::{
 const MOST: usize = 4_096;
 /// The most bytes of their texts.
 const MOST_BYTES: usize = 1 << 20;
+/// The most fields of accounts: a controller counts them with all else that a receipt repeats.
+const MOST_PARTS: usize = 40_000;
+/// How many of these an account has without what it repeats, itself among them.
+const FIELDS: usize = 8;
+/// The most ways to root of one account, and the most things unknown of it.
+const MOST_OF_ONE: usize = 64;
 /// The most characters of one text.
 const MOST_CHARACTERS: usize = 2_048;
 
@@ -95,6 +102,40 @@ fn cut_drift(drift: Drift) -> Drift {
     }
 }
 
+/// Returns the accounts that fit into a receipt beside all else, and how many more there are.
+pub(super) fn inventory(inventory: Inventory) -> Inventory {
+    let all = inventory.accounts.len();
+    let (mut bytes, mut parts) = (0, 0);
+    let cut_all = |texts: Vec<String>| -> Vec<String> {
+        let mut texts: Vec<String> = texts.into_iter().map(cut).collect();
+        if texts.len() > MOST_OF_ONE {
+            let more = format!("{} more", texts.len() - MOST_OF_ONE);
+            texts.truncate(MOST_OF_ONE);
+            texts.push(more);
+        }
+        texts
+    };
+    let cut = inventory.accounts.into_iter().map(|account| LocalAccount {
+        login: cut(account.login),
+        name: cut(account.name),
+        shell: cut(account.shell),
+        keys: account.keys.into_iter().map(cut).collect(),
+        root_by: cut_all(account.root_by),
+        unknown: cut_all(account.unknown),
+        ..account
+    });
+    let fits = |account: &LocalAccount| {
+        let LocalAccount { login, name, shell, keys, root_by, unknown, .. } = account;
+        let lists = keys.iter().chain(root_by).chain(unknown);
+        parts += FIELDS + lists.clone().count();
+        bytes += [login, name, shell].into_iter().chain(lists).map(String::len).sum::<usize>();
+        parts <= MOST_PARTS && bytes <= MOST_BYTES / 2
+    };
+    let accounts: Vec<LocalAccount> = cut.take(MOST).take_while(fits).collect();
+    let more = u32::try_from(all - accounts.len()).unwrap_or(u32::MAX);
+    Inventory { accounts, more: inventory.more.saturating_add(more) }
+}
+
 fn cut(text: String) -> String {
     match text.char_indices().nth(MOST_CHARACTERS) {
         None => text,
@@ -106,6 +147,7 @@ fn cut(text: String) -> String {
 mod tests {
     use muster_proto::{
         drift::{Response, Severity},
+        inventory::LocalPassword,
         time::Timestamp,
     };
 
@@ -145,6 +187,55 @@ mod tests {
         let told = |detail: &str| outcomes(vec![outcome(0, detail)])[0][0].detail.clone();
         assert_eq!(told(&long), long);
         assert_eq!(told(&(long.clone() + "x")), long + "…");
+    }
+
+    fn accounts(count: usize, keys: usize) -> Inventory {
+        let account = |number: usize| LocalAccount {
+            login: number.to_string(),
+            uid: 1,
+            name: "n".to_owned(),
+            shell: "s".to_owned(),
+            password: LocalPassword::Set,
+            shut: true,
+            keys: vec!["k".to_owned(); keys],
+            root_by: Vec::new(),
+            unknown: Vec::new(),
+            owned: true,
+        };
+        Inventory { accounts: (0..count).map(account).collect(), more: 0 }
+    }
+
+    #[test]
+    fn accounts_that_do_not_fit_are_counted() {
+        let shown = |count: usize, keys: usize| {
+            let Inventory { accounts, more } = inventory(accounts(count, keys));
+            (accounts.len(), more)
+        };
+        assert_eq!(shown(MOST, 1), (MOST, 0));
+        assert_eq!(shown(MOST + 1, 1), (MOST, 1));
+        assert_eq!(shown(MOST_PARTS / 40, 32), (MOST_PARTS / 40, 0));
+        assert_eq!(shown(MOST_PARTS / 40 + 2, 32), (MOST_PARTS / 40, 2));
+        let mut long = accounts(1, 0);
+        let one = &mut long.accounts[0];
+        one.root_by = vec!["w".to_owned(); MOST_OF_ONE];
+        assert_eq!(inventory(long.clone()), long);
+        long.accounts[0].root_by.push("w".to_owned());
+        let told = inventory(long).accounts[0].root_by.clone();
+        assert_eq!((told.len(), told[MOST_OF_ONE].as_str()), (MOST_OF_ONE + 1, "1 more"));
+    }
+
+    #[test]
+    fn accounts_of_too_many_bytes_are_left_out_with_all_after_them() {
+        let mut all = accounts(2, 0);
+        let most = MOST_BYTES / 2;
+        // The login, name and shell of each have three bytes together.
+        all.accounts[0].keys = vec!["x".repeat(MOST_CHARACTERS); most / MOST_CHARACTERS];
+        assert_eq!(inventory(all.clone()).accounts.len(), 0);
+        all.accounts[0].keys.pop();
+        all.accounts[0].keys.push("x".repeat(MOST_CHARACTERS - 6));
+        assert_eq!(inventory(all.clone()), all);
+        all.accounts[0].keys.push("x".to_owned());
+        assert_eq!(inventory(all).more, 1);
     }
 
     #[test]

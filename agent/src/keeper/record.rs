@@ -43,6 +43,9 @@ impl<H: Host> Turn<'_, H> {
                 told.push(outcome);
             }
         }
+        // The accounts go with the last: there may be no room for them in the others.
+        let is_due = self.keeper.counted.is_due(trigger, clocks::read().boot);
+        let inventory = self.keeper.counted.untold.take();
         let mut parts = portions::outcomes(told);
         let last = parts.pop().unwrap_or_default();
         let mut untold = Vec::new();
@@ -66,7 +69,10 @@ impl<H: Host> Turn<'_, H> {
         let revocations = std::mem::take(&mut self.ledger.unreported);
         let findings = portions::findings(findings);
         let drift = drifts.pop_front().unwrap_or_default();
+        let (now, later) = if is_due { (inventory, None) } else { (None, inventory) };
+        self.keeper.counted.untold = now;
         let left = self.tell(trigger, revocations, last, convergence, findings, drift);
+        self.keeper.counted.untold = self.keeper.counted.untold.take().or(later);
         self.keeper.untold = [untold, left].concat();
     }
 
@@ -111,13 +117,18 @@ impl<H: Host> Turn<'_, H> {
             convergence,
             findings,
             drift,
+            inventory: self.keeper.counted.untold.take(),
         };
         if let Ok(envelope) = self.spool(&receipt) {
+            if let Some(inventory) = &receipt.inventory {
+                self.keeper.counted.told(inventory, clocks::read().boot);
+            }
             self.tell_receipt(number, &envelope);
             return Vec::new();
         }
         self.ledger.unreported.extend(receipt.revocations);
         self.keeper.untold_drift.extend(receipt.drift);
+        self.keeper.counted.untold = receipt.inventory;
         receipt.outcomes
     }
 

@@ -113,6 +113,7 @@ impl<'a, H: Host> Turn<'a, H> {
         }
         looked.after = std::mem::take(&mut look.differences);
         looked.ungranted = std::mem::take(&mut look.ungranted);
+        self.count(&look.observed, clocks.wall.0 / 86_400);
         let memory = self.ledger.drift.clone();
         let drift = self.ledger.drift.take(&looked, &at);
         self.unsaved |= self.ledger.drift != memory;
@@ -134,7 +135,8 @@ impl<'a, H: Host> Turn<'a, H> {
         let is_awaited = matches!(trigger, Trigger::Start | Trigger::Bundle);
         let owed = !self.ledger.unreported.is_empty()
             || !self.keeper.untold.is_empty()
-            || !self.keeper.untold_drift.is_empty();
+            || !self.keeper.untold_drift.is_empty()
+            || self.keeper.counted.is_due(trigger, clocks.boot);
         if changed || is_awaited || owed {
             let findings = look.findings.into_iter().collect();
             self.report(trigger, outcomes, convergence, findings, drift);

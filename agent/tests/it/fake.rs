@@ -9,6 +9,7 @@ use muster_agent::{
         pwquality::{Check, Settings},
     },
     host::{Host, ObserveError, Report},
+    inventory::{Other, Sources, Sudo},
     observed::{DropIn, Elsewhere, Home, ObservedState, RootFile, Running, Scope},
     plan::{Action, Files},
 };
@@ -100,6 +101,10 @@ impl Host for Fake {
             observed.elsewhere.insert(login.clone(), answer);
         }
         Ok(observed)
+    }
+
+    fn sources(&mut self, _: &ObservedState, _: &[Other]) -> Sources {
+        Sources { keys: BTreeMap::new(), sudo: Sudo::Rules(Vec::new()) }
     }
 
     fn prepare(&mut self, _: &[&Action]) {}

@@ -32,6 +32,7 @@ fn the_oldest_receipt_goes_when_there_is_one_more_than_the_spool_holds() {
             convergence: Convergence::Done,
             findings: Vec::new(),
             drift: Vec::new(),
+            inventory: None,
         };
         spool.store(&receipt, &key).unwrap();
     };

@@ -42,7 +42,7 @@ pub enum Who {
 }
 
 /// Every method, and whom it serves.
-pub const METHODS: [(&str, Who); 16] = [
+pub const METHODS: [(&str, Who); 17] = [
     ("/muster.v1.Agents/Join", Who::Anybody),
     ("/muster.v1.Agents/Renew", Who::HostOfOld),
     ("/muster.v1.Agents/Session", Who::Host),
@@ -55,6 +55,7 @@ pub const METHODS: [(&str, Who); 16] = [
     ("/muster.v1.Operators/Hosts", Who::Operator),
     ("/muster.v1.Operators/Receipts", Who::Operator),
     ("/muster.v1.Operators/Drift", Who::Operator),
+    ("/muster.v1.Operators/Inventory", Who::Operator),
     ("/muster.v1.Operators/Follow", Who::Operator),
     ("/muster.v1.Operators/Consistency", Who::Operator),
     ("/muster.v1.Operators/CreateToken", Who::Operator),

@@ -195,6 +195,17 @@ impl Operators for OperatorsApi {
         Ok(Response::new(reply))
     }
 
+    async fn inventory(
+        &self,
+        request: Request<wire::InventoryRequest>,
+    ) -> Result<Response<wire::InventoryReply>, Status> {
+        let host = digest(&request.into_inner().host, "host")?;
+        let receipt = self.0.fleet.store().inventory(host).await;
+        let receipt = receipt.map_err(|error| internal(&error))?;
+        let receipt = receipt.as_ref().map(wire::Envelope::from);
+        Ok(Response::new(wire::InventoryReply { receipt }))
+    }
+
     type FollowStream = Streamed<wire::HostProgress>;
 
     async fn follow(

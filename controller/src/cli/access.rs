@@ -2,6 +2,8 @@
 //! operator has verified. The controller only says which hosts there are, with the labels that they
 //! reported: no proof, and whoever is told so can look at the host itself.
 
+pub mod observed;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
@@ -37,6 +39,10 @@ pub enum AccessVerb {
         /// A host's name or id, or a selector such as `env=prod`.
         #[arg(value_name = "HOST|SELECTOR")]
         place: String,
+        /// Say what accounts the hosts have themselves, whoever made them, each with what grants
+        /// it or as `ungranted`.
+        #[arg(long)]
+        observed: bool,
     },
     /// Say on which hosts a user has an account, how, why and until when, and where root.
     Of {
@@ -101,8 +107,11 @@ impl Rows for AccessLine {
 pub async fn run(common: &Globals, verb: &AccessVerb) -> Result<End> {
     let mut session = common.session().await?;
     let found = match verb {
-        AccessVerb::WhoCan { place } => {
+        AccessVerb::WhoCan { place, observed } => {
             let hosts = hosts(&mut session, place).await?;
+            if *observed {
+                return self::observed::run(common, &mut session, &hosts).await;
+            }
             access::on(&ground(&session), &hosts)
         }
         AccessVerb::Of { login } => {

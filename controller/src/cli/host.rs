@@ -1,5 +1,6 @@
 //! `muster host token|list|show`, and what is decided about hosts.
 
+mod adopt;
 mod decide;
 
 use anyhow::Result;
@@ -7,7 +8,7 @@ use clap::Subcommand;
 use muster_proto::{receipt::Receipt, token::JoinToken, trust::verify_by_host};
 use serde::Serialize;
 
-use self::decide::DecideArgs;
+use self::{adopt::AdoptArgs, decide::DecideArgs};
 use super::{
     End, Globals, hint,
     output::{self, Rows},
@@ -36,6 +37,8 @@ pub enum HostVerb {
         /// Its name or id.
         host: String,
     },
+    /// Propose which accounts that a host has already are whose.
+    Adopt(AdoptArgs),
     /// Send a host only what takes away, until it is released.
     Quarantine(DecideArgs),
     /// Lift a quarantine; or a ban, after which the host may join again.
@@ -125,6 +128,7 @@ pub async fn run(common: &Globals, verb: &HostVerb) -> Result<End> {
             lines.sort_by(|a, b| (&a.host, &a.id).cmp(&(&b.host, &b.id)));
             output::list(common.output, &lines)
         }
+        HostVerb::Adopt(args) => adopt::run(common, &mut session, args).await,
         HostVerb::Quarantine(args) => {
             decide::run(common, &mut session, Measure::Quarantine, args).await
         }

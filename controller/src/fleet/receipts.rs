@@ -168,6 +168,7 @@ impl Fleet {
             floor: receipt.floor.map(|floor| floor.number),
             envelope: envelope.clone(),
             drift: receipt.drift.clone(),
+            tells_accounts: receipt.inventory.is_some(),
         });
         Ok(Some(receipt.into_inner()))
     }

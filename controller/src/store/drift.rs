@@ -203,7 +203,11 @@ impl Store {
         rows.iter().map(|(host,)| digest(host, "host")).collect()
     }
 
-    async fn receipt(&self, host: HostId, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) async fn receipt(
+        &self,
+        host: HostId,
+        number: u64,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
         let row: Option<(Vec<u8>,)> =
             sqlx::query_as("SELECT envelope FROM receipts WHERE host = $1 AND number = $2")
                 .bind(host.as_bytes().to_vec())

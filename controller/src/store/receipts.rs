@@ -31,6 +31,8 @@ pub struct StoredReceipt {
     pub envelope: Envelope,
     /// What it tells of drift.
     pub drift: Vec<Drift>,
+    /// Whether it tells the host's accounts.
+    pub tells_accounts: bool,
 }
 
 /// A receipt that does not fit, and what the log says of it.
@@ -112,6 +114,9 @@ impl Store {
             .await
             .map_err(failed("store a receipt"))?;
             change.insert_drift(host, receipt.number, &receipt.drift).await?;
+            if receipt.tells_accounts {
+                change.set_inventory(host, receipt.number).await?;
+            }
         }
         change.commit().await
     }

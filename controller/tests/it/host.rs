@@ -151,6 +151,7 @@ impl Host {
             convergence: Convergence::Done,
             findings: Vec::new(),
             drift: Vec::new(),
+            inventory: None,
         };
         self.receipts = Some((number, receipt.digest()));
         Envelope::sign(&receipt, &self.key)

@@ -233,9 +233,11 @@ async fn hosts_come_back_as_they_were() {
                 floor: Some(1),
                 envelope,
                 drift: Vec::new(),
+                tells_accounts: number < 3,
             }
         })
         .collect();
+    assert_eq!(store.inventory(host.id()).await.unwrap(), None);
     store.add_receipts(host.id(), &receipts[..2], &[]).await.unwrap();
     store.add_receipts(host.id(), &receipts[2..], &[]).await.unwrap();
     assert!(
@@ -250,6 +252,9 @@ async fn hosts_come_back_as_they_were() {
     assert_eq!((found.hostname.as_str(), found.token_by.as_str()), ("db1", "ana"));
     let newest = store.receipts(host.id(), 2).await.unwrap();
     assert_eq!(newest, [receipts[2].envelope.clone(), receipts[1].envelope.clone()]);
+    // The third does not tell which accounts the host has.
+    let accounts = store.inventory(host.id()).await.unwrap();
+    assert_eq!(accounts, Some(receipts[1].envelope.clone()));
     let below = store.receipts_before(host.id(), 3, 1).await.unwrap();
     assert_eq!(below, [(2, receipts[1].envelope.clone())]);
     assert!(store.has_receipt(host.id(), 2, receipts[1].digest).await.unwrap());

@@ -17,7 +17,7 @@ pub const MAX_STATEMENT: usize = 256 << 10;
 pub const MAX_RECEIPT: usize = 4 << 20;
 
 /// The most outcomes, findings and revocations that a receipt may have, together with its few other
-/// fields.
+/// fields and those of the accounts that it tells.
 pub const MAX_RECEIPT_PARTS: usize = 1 << 16;
 
 /// The most items of drift that a receipt may tell: an honest agent parts more into several.
@@ -26,17 +26,34 @@ pub const MAX_DRIFT: usize = 4_096;
 /// The most bytes of the words that say which drift it is: an honest agent cuts them.
 pub const MAX_DRIFT_WORD: usize = 8_192;
 
+/// The field of a receipt that tells drift.
+const DRIFT: u32 = 14;
+
+/// The field of a receipt that repeats messages of which each repeats texts.
+const INVENTORY: u32 = 15;
+
 pub(super) fn receipt(bytes: &[u8]) -> Result<(), Fault> {
     if bytes.len() > MAX_RECEIPT {
         return Err(Fault::ReceiptTooLarge(bytes.len()));
     }
-    let (mut left, mut drift) = (MAX_RECEIPT_PARTS, MAX_DRIFT);
-    for_each_field(bytes, |tag, _| {
+    let mut left = MAX_RECEIPT_PARTS;
+    let mut spend = || {
         left = left.checked_sub(1).ok_or(Fault::ReceiptOfTooMany)?;
-        if tag == 14 {
+        Ok(())
+    };
+    let mut drift = MAX_DRIFT;
+    for_each_field(bytes, |tag, body| {
+        spend()?;
+        if tag == DRIFT {
             drift = drift.checked_sub(1).ok_or(Fault::ReceiptOfTooMany)?;
         }
-        Ok(())
+        if tag != INVENTORY {
+            return Ok(());
+        }
+        for_each_field(body, |_, account| {
+            spend()?;
+            for_each_field(account, |_, _| spend())
+        })
     })
 }
 

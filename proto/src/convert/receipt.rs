@@ -5,6 +5,7 @@ use crate::{
     crypto::MachinePublicKey,
     drift::Drift,
     id::{Digest, Id},
+    inventory::Inventory,
     link::LinkRef,
     name::{Line, Words},
     receipt::{
@@ -54,6 +55,7 @@ impl TryFrom<wire::Receipt> for Receipt {
                 })
                 .collect(),
             drift: wire.drift.into_iter().map(Drift::try_from).collect::<Result<_, _>>()?,
+            inventory: wire.inventory.map(Inventory::try_from).transpose()?,
         })
     }
 }
@@ -127,6 +129,7 @@ impl From<&Receipt> for wire::Receipt {
             .into(),
             findings: findings.collect(),
             drift: receipt.drift.iter().map(wire::Drift::from).collect(),
+            inventory: receipt.inventory.as_ref().map(wire::Inventory::from),
         }
     }
 }

@@ -10,6 +10,7 @@ use muster_proto::{
     drift::Drift,
     envelope::{Document, Signature},
     id::Digest,
+    inventory::{Inventory, LocalAccount, LocalPassword},
     receipt::{Finding, FindingKind, Outcome, Receipt},
     statement::{Content, Statement},
 };
@@ -156,4 +157,31 @@ fn a_receipt_tells_no_more_drift_than_an_honest_one_and_in_no_longer_words() {
     assert!(!of(MAX_DRIFT + 1, ""));
     assert!(of(1, &"x".repeat(MAX_DRIFT_WORD)));
     assert!(!of(1, &"x".repeat(MAX_DRIFT_WORD + 1)));
+}
+
+#[test]
+fn parts_hidden_in_the_accounts_that_a_receipt_tells_count() {
+    let nobody = LocalAccount {
+        login: String::new(),
+        uid: 0,
+        name: String::new(),
+        shell: String::new(),
+        password: LocalPassword::None,
+        shut: false,
+        keys: Vec::new(),
+        root_by: Vec::new(),
+        unknown: Vec::new(),
+        owned: false,
+    };
+    let world = World::new(Shape::One);
+    let with_keys = |keys: usize| {
+        let nobody = LocalAccount { keys: vec![String::new(); keys], ..nobody.clone() };
+        let inventory = Some(Inventory { accounts: vec![nobody], more: 0 });
+        Receipt { inventory, ..receipt(&world, sha256(&[b"db1"])) }
+    };
+    // Eight of the receipt's own, the inventory, the account in it, and its password.
+    let most = MAX_RECEIPT_PARTS - 8 - 3;
+    assert_eq!(refusal::<Receipt>(&with_keys(most).encode()), None);
+    let why = format!("they have more than {MAX_RECEIPT_PARTS} parts, and are a receipt");
+    assert_eq!(refusal::<Receipt>(&with_keys(most + 1).encode()), Some(why));
 }

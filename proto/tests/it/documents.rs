@@ -10,6 +10,7 @@ use muster_proto::{
     drift::{Culprit, Drift, Response, Severity},
     envelope::{Document, Envelope},
     id::Kind,
+    inventory::{Inventory, LocalAccount, LocalPassword},
     link::{
         Acknowledgement, Checkpoint, Link, LinkBody, Proposal, PublishedLink, Revocation, Target,
     },
@@ -188,6 +189,41 @@ pub fn drift() -> Drift {
     }
 }
 
+fn inventory() -> Inventory {
+    let account = |login: &str, uid, password| LocalAccount {
+        login: login.to_owned(),
+        uid,
+        name: "Bob Example".to_owned(),
+        shell: "/bin/bash".to_owned(),
+        password,
+        shut: false,
+        keys: vec!["SHA256:".to_owned() + &"A".repeat(43)],
+        root_by: vec!["Unix group docker".to_owned(), "sudo: ALL".to_owned()],
+        unknown: Vec::new(),
+        owned: true,
+    };
+    let old = LocalAccount {
+        shut: true,
+        keys: Vec::new(),
+        root_by: Vec::new(),
+        unknown: vec!["keys: a link".to_owned()],
+        owned: false,
+        ..account("old", 1_002, LocalPassword::Locked)
+    };
+    let bob = account("bob", 1_001, LocalPassword::Set);
+    let eve = account("eve", 0, LocalPassword::Empty);
+    let tom = account("tom", 1_003, LocalPassword::None);
+    Inventory { accounts: vec![bob, eve, old, tom], more: 2 }
+}
+
+/// What came to receipts after their first bytes were golden.
+fn later_receipts(receipt: Receipt) -> Vec<Sample> {
+    let drifted = Receipt { trigger: Trigger::Change, drift: vec![drift()], ..receipt };
+    let drifted_sample = sample("receipt-drift", &drifted);
+    let counted = Receipt { inventory: Some(inventory()), drift: Vec::new(), ..drifted };
+    vec![drifted_sample, sample("receipt-inventory", &counted)]
+}
+
 pub fn samples() -> Vec<Sample> {
     let mut world = staffed(Shape::Two);
     let host = Host::new(&world, "db1");
@@ -258,10 +294,10 @@ pub fn samples() -> Vec<Sample> {
             detail: "a key by hand".to_owned(),
         }],
         drift: Vec::new(),
+        inventory: None,
     };
     found.push(sample("receipt", &receipt));
-    let drifted = Receipt { trigger: Trigger::Change, drift: vec![drift()], ..receipt };
-    found.push(sample("receipt-drift", &drifted));
+    found.extend(later_receipts(receipt));
     let enrolment = Enrolment {
         lineage,
         keeper_key: machine("db1").public(),

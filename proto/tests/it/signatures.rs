@@ -71,6 +71,7 @@ pub fn receipt(world: &World, host: Digest) -> Receipt {
         convergence: Convergence::Done,
         findings: Vec::new(),
         drift: Vec::new(),
+        inventory: None,
     }
 }
 

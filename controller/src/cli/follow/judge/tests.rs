@@ -54,6 +54,7 @@ fn receipt(key: &MachineKey) -> Receipt {
         convergence: Convergence::Done,
         findings: Vec::new(),
         drift: Vec::new(),
+        inventory: None,
     }
 }
 

@@ -1,0 +1,234 @@
+//! What an inventory takes besides the account files: keys in homes, and what all sudo files say
+//! together. Homes are their users': they are walked by descriptor and through no link, only a
+//! regular file of a bounded size is read, and only on a file system that answers by itself, so that
+//! nobody can hold the keeper up. What was read is read again only when it has changed.
+
+use std::collections::BTreeMap;
+
+use muster_proto::{crypto::sha256, id::Digest};
+use nix::sys::stat::FileStat;
+
+use crate::{
+    format::{
+        authorized_keys::{self, Keys},
+        cvtsudoers, ssh,
+        sshd::{KeyFiles, is_conditional},
+    },
+    inventory::{Other, Sources, Sudo},
+    observed::ObservedState,
+};
+
+use super::{
+    chain,
+    files::{Dir, FileError, is_regular, split},
+    program::Programs,
+};
+
+/// The most bytes of a file of keys.
+const MOST_BYTES: i64 = 256 << 10;
+/// File systems that answer by themselves. Others may wait for a network or for somebody's program.
+const ANSWERING: &[&str] =
+    &["bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"];
+
+/// What was learnt the last time.
+#[derive(Debug, Default)]
+pub(super) struct Learnt {
+    sshd: Option<(Digest, KeyFiles)>,
+    sudo: Option<(Digest, Sudo)>,
+    /// By path.
+    keys: BTreeMap<String, (Stamp, Keys)>,
+}
+
+/// What a file looked like when it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    place: (u64, u64),
+    size: i64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(found: &FileStat) -> Self {
+        Self {
+            place: (found.st_dev, found.st_ino),
+            size: found.st_size,
+            changed: (found.st_ctime, found.st_ctime_nsec),
+        }
+    }
+}
+
+impl Learnt {
+    /// Returns what the account files do not say.
+    pub(super) fn sources(
+        &mut self,
+        root: &Dir,
+        programs: Programs,
+        observed: &ObservedState,
+        others: &[Other],
+    ) -> Sources {
+        let files = self.key_files(root, programs);
+        let mounts = mounts(root);
+        let before = std::mem::take(&mut self.keys);
+        let mut keys = BTreeMap::new();
+        for other in others {
+            let mut all = Keys::default();
+            for why in &files.unknown {
+                all.extend(Keys::unknown(why));
+            }
+            for pattern in &files.patterns {
+                let Some(path) = KeyFiles::path(pattern, &other.login, other.uid, &other.home)
+                else {
+                    all.extend(Keys::unknown(format!("`{pattern}` is not understood")));
+                    continue;
+                };
+                if !is_answering(&mounts, &path) {
+                    all.extend(Keys::unknown("on a file system that may not answer"));
+                    continue;
+                }
+                match self.read(root, &path, other.uid, &before) {
+                    Ok(found) => all.extend(found),
+                    Err(error) => all.extend(Keys::unknown(chain(&error))),
+                }
+            }
+            keys.insert(other.login.clone(), all);
+        }
+        Sources { keys, sudo: self.sudo(programs, observed) }
+    }
+
+    fn read(
+        &mut self,
+        root: &Dir,
+        path: &str,
+        uid: u32,
+        before: &BTreeMap<String, (Stamp, Keys)>,
+    ) -> Result<Keys, FileError> {
+        let (directory, name) = split(path);
+        let Some(dir) = root.walk(directory)? else { return Ok(Keys::default()) };
+        let Some(found) = dir.stat(name)? else { return Ok(Keys::default()) };
+        let unsound = |problem| FileError::Unsafe { path: dir.show(name), problem };
+        if !is_regular(&found) {
+            return Err(unsound("not a regular file"));
+        }
+        if found.st_size > MOST_BYTES {
+            return Err(unsound("larger than 256 KiB"));
+        }
+        // sshd takes no keys from a file of somebody else's (StrictModes).
+        if found.st_uid != uid && found.st_uid != 0 {
+            return Err(unsound("somebody else's"));
+        }
+        let stamp = Stamp::of(&found);
+        let known = before.get(path).filter(|(known, _)| *known == stamp);
+        let keys = match known {
+            Some((_, keys)) => keys.clone(),
+            // It may have become another meanwhile: whatever it is, it is not read to its end.
+            None => match dir.read_up_to(name, MOST_BYTES)? {
+                Some((text, read)) if Stamp::of(&read) == stamp => authorized_keys::parse(&text),
+                Some(_) => return Err(unsound("changing")),
+                None => Keys::default(),
+            },
+        };
+        self.keys.insert(path.to_owned(), (stamp, keys.clone()));
+        Ok(keys)
+    }
+
+    /// Asks sshd where it looks for keys, once for each state of its configuration.
+    fn key_files(&mut self, root: &Dir, programs: Programs) -> KeyFiles {
+        let texts = match sshd_texts(root) {
+            Ok(texts) => texts,
+            Err(error) => return KeyFiles::unknown(&chain(&error)),
+        };
+        let parts: Vec<Digest> = texts.iter().map(|text| sha256(&[text])).collect();
+        let state = sha256(&[format!("{parts:?}").as_bytes()]);
+        if let Some((known, files)) = &self.sshd
+            && *known == state
+        {
+            return files.clone();
+        }
+        let mut files = match programs.status("sshd", &["-T"]) {
+            None => KeyFiles::default(),
+            Some(Ok((0, said))) => KeyFiles::parse(&said),
+            Some(Ok((status, _))) => KeyFiles::unknown(&format!("sshd ends with status {status}")),
+            Some(Err(reason)) => KeyFiles::unknown(&reason),
+        };
+        if texts.iter().any(|text| is_conditional(text)) {
+            files.unknown.insert("sshd may look elsewhere, by a Match".to_owned());
+        }
+        self.sshd = Some((state, files.clone()));
+        files
+    }
+
+    /// Has all sudo files read, once for each state of them.
+    fn sudo(&mut self, programs: Programs, observed: &ObservedState) -> Sudo {
+        if !observed.foreign_sudo.contains_key("sudoers") {
+            return Sudo::Rules(Vec::new());
+        }
+        let ours = observed.sudo.iter().flatten().map(|(name, file)| (name, sha256(&[&file.text])));
+        let ours: BTreeMap<_, _> = ours.collect();
+        let state = sha256(&[format!("{:?} {ours:?}", observed.foreign_sudo).as_bytes()]);
+        if let Some((known, sudo)) = &self.sudo
+            && *known == state
+        {
+            return sudo.clone();
+        }
+        // No configuration of its own, which could leave somebody out (cvtsudoers.conf(5)).
+        let words = ["-c", "/dev/null", "-e", "-f", "json", "/etc/sudoers"];
+        let sudo = match programs.status("cvtsudoers", &words) {
+            None => Sudo::Unknown("there is no cvtsudoers to read its files with".to_owned()),
+            Some(Ok((0, answer))) => match cvtsudoers::parse(&answer) {
+                Ok(rules) => Sudo::Rules(rules),
+                Err(error) => Sudo::Unknown(chain(&error)),
+            },
+            Some(Ok((status, _))) => Sudo::Unknown(format!("cvtsudoers ends with status {status}")),
+            Some(Err(reason)) => Sudo::Unknown(reason),
+        };
+        self.sudo = Some((state, sudo.clone()));
+        sudo
+    }
+}
+
+/// Returns the texts of sshd's configuration but for Muster's own.
+fn sshd_texts(root: &Dir) -> Result<Vec<Vec<u8>>, FileError> {
+    let mut texts = Vec::new();
+    if let Some(dir) = root.walk("etc/ssh")? {
+        texts.extend(dir.read("sshd_config")?.map(|(text, _)| text));
+    }
+    if let Some(dir) = root.walk(ssh::DROP_IN_DIRECTORY)? {
+        for name in dir.names()?.iter().filter(|name| *name != ssh::DROP_IN) {
+            match dir.read(name) {
+                Ok(read) => texts.extend(read.map(|(text, _)| text)),
+                // What it links to is not followed here; sshd itself is asked.
+                Err(FileError::Unsafe { problem, .. }) => texts.push(problem.as_bytes().to_vec()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(texts)
+}
+
+/// Returns what is mounted where: the path and the kind of each, the last of a path last.
+fn mounts(root: &Dir) -> Vec<(String, String)> {
+    let own = root.walk(&format!("proc/{}", std::process::id())).ok().flatten();
+    let text = own.and_then(|own| own.read("mountinfo").ok().flatten()).map(|(text, _)| text);
+    let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
+    let mounts = text.lines().filter_map(|line| {
+        // id, parent, device, what of it, where, options, …, `-`, kind (proc_pid_mountinfo(5)).
+        let path = line.split(' ').nth(4)?;
+        let kind = line.split_once(" - ")?.1.split(' ').next()?;
+        Some((path.to_owned(), kind.to_owned()))
+    });
+    mounts.collect()
+}
+
+/// Says whether the file system of a path answers by itself. What is not known does not.
+fn is_answering(mounts: &[(String, String)], path: &str) -> bool {
+    let holds = |mount: &str| {
+        let rest = path.strip_prefix(mount.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let found = mounts.iter().filter(|(mount, _)| holds(mount));
+    let found = found.max_by_key(|(mount, _)| mount.len());
+    found.is_some_and(|(_, kind)| ANSWERING.contains(&kind.as_str()))
+}
+
+#[cfg(test)]
+mod tests;

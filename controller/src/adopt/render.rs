@@ -1,0 +1,135 @@
+//! The file of a proposal, as `muster plan` takes it.
+
+use muster_proto::{id::HostId, inventory::LocalAccount, name::ObjectName, statement::User};
+
+use super::{Evidence, Proposed, Verdict};
+
+/// Returns the file; `told` says when the host told what it rests on.
+pub fn render(proposed: &[Proposed<'_>], hostname: &str, host: HostId, told: &str) -> String {
+    let mut text = String::new();
+    let mut say = |line: String| {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    };
+    say(format!("# Accounts of {} (host {host}) as it told them at {told}.", shown(hostname)));
+    say(
+        "# A proposal to review: delete what is wrong, then `muster plan -f` this file. Nothing is"
+            .into(),
+    );
+    say("# signed yet. An account that is taken over keeps its uid, and its own keys no longer count.".into());
+    let adopted = |one: &&Proposed<'_>| matches!(one.verdict, Verdict::Adopt { .. });
+    if proposed.iter().any(|one| adopted(&one)) {
+        say("adoptions:".into());
+    } else {
+        say("# Nothing can be proposed with reason.".into());
+    }
+    for Proposed { account, verdict } in proposed {
+        if let Verdict::Adopt { user, uid, why } = verdict {
+            say(format!("  # {}: {}", why.surely(), reasons(why)));
+            say(ways(account).map(|ways| format!("  # {ways}")).unwrap_or_default());
+            let name = name(user, hostname, host);
+            say(format!("  {name}: {{user: {}, host: {host}, uid: {uid}}}", user.login));
+        }
+    }
+    let mut rest = |title: &str, lines: Vec<String>| {
+        if !lines.is_empty() {
+            say(String::new());
+            say(format!("# {title}"));
+            for line in lines {
+                say(format!("#   {line}"));
+            }
+        }
+    };
+    let doubtful = proposed.iter().filter_map(|one| match &one.verdict {
+        Verdict::Doubtful { user, why, against } => Some(format!(
+            "{}: {{user: {}, host: {host}, uid: {}}}  # {}, but {}",
+            name(user, hostname, host),
+            user.login,
+            one.account.uid,
+            reasons(why),
+            shown(against)
+        )),
+        _ => None,
+    });
+    rest("Doubtful, to be put under `adoptions:` if they are right:", doubtful.collect());
+    let other = proposed.iter().filter_map(|one| match &one.verdict {
+        Verdict::OtherLogin { user, why } => Some(format!(
+            "{}: {} {}'s: {}; `usermod --login {} {}` first, if it is",
+            account_in_words(one.account),
+            why.surely(),
+            user.login,
+            reasons(why),
+            user.login,
+            shown(&one.account.login)
+        )),
+        _ => None,
+    });
+    rest(
+        "Of another login than their user's, under which they cannot be taken over:",
+        other.collect(),
+    );
+    let nobody = proposed.iter().filter_map(|one| match &one.verdict {
+        Verdict::Nobody => {
+            let account = one.account;
+            let keys =
+                if account.keys.is_empty() { "none".to_owned() } else { account.keys.join(" ") };
+            let (login, name) = (shown(&account.login), quoted(&account.name));
+            Some(format!(
+                "{login}: {{name: {name}, keys: []}}  # uid {}, keys {}",
+                account.uid,
+                shown(&keys)
+            ))
+        }
+        _ => None,
+    });
+    rest(
+        "Nobody in the directory is like them; to be put under `users:` if they are somebody:",
+        nobody.collect(),
+    );
+    let adopted = proposed.iter().filter(|one| matches!(one.verdict, Verdict::Adopted));
+    let adopted = adopted.map(|one| account_in_words(one.account));
+    rest("In the directory already, and not yet taken over by the host:", adopted.collect());
+    let system = proposed.iter().filter(|one| matches!(one.verdict, Verdict::System));
+    let system = system.map(|one| account_in_words(one.account));
+    rest("The system's own, by their uids:", system.collect());
+    text
+}
+
+fn name(user: &User, hostname: &str, host: HostId) -> String {
+    let short = format!("{}-{}", user.login, host.short());
+    let name = format!("{}-{hostname}", user.login);
+    ObjectName::parse(&name).map_or(short, |name| name.to_string())
+}
+
+fn reasons(why: &Evidence) -> String {
+    let mut words = Vec::new();
+    if why.login {
+        words.push("the login".to_owned());
+    }
+    if why.uid {
+        words.push("the uid".to_owned());
+    }
+    if why.name {
+        words.push("the full name".to_owned());
+    }
+    words.extend(why.keys.iter().map(|key| format!("key {}", shown(key))));
+    format!("it has {}", words.join(", "))
+}
+
+fn ways(account: &LocalAccount) -> Option<String> {
+    let by = account.root_by.join("; ");
+    (!by.is_empty()).then(|| format!("it becomes root by {}", shown(&by)))
+}
+
+fn account_in_words(account: &LocalAccount) -> String {
+    format!("{} (uid {})", shown(&account.login), account.uid)
+}
+
+/// A text of a host's, in one line that ends no comment.
+fn shown(text: &str) -> String {
+    text.escape_debug().to_string()
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", shown(text))
+}

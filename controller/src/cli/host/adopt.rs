@@ -1,0 +1,54 @@
+//! `muster host adopt HOST --propose`: a file that takes over accounts which a host has already, for
+//! somebody to review. Nothing is signed and nothing is changed.
+
+use std::{fs::File, io::Write, path::PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::{End, Globals, Result, find, hint, output, usage};
+use crate::{
+    adopt::{Verdict, propose, render},
+    cli::{access::observed, session::Session},
+};
+
+/// Which host, and where to write.
+#[derive(Clone, Debug, Args)]
+pub struct AdoptArgs {
+    /// Its name or id.
+    host: String,
+    /// Match the host's accounts to users, and write what is likely into a file to review.
+    #[arg(long, required = true)]
+    propose: bool,
+    /// Where to write it, instead of to standard output; a file that is there is left as it is.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub(super) async fn run(_: &Globals, session: &mut Session, args: &AdoptArgs) -> Result<End> {
+    let host = find(session, &args.host).await?;
+    let Some(told) = observed::told(session, &host).await? else {
+        return Err(hint(
+            anyhow::anyhow!("nothing can be proposed for `{}`", host.labels.hostname),
+            "wait until its agent has looked, and see that it is connected: `muster host list`",
+        ));
+    };
+    let chain = session.tool.chain();
+    let id = host.labels.id;
+    let proposed = propose(&told.inventory, chain.statements(), chain.revocations(), id);
+    let text = render(&proposed, &host.labels.hostname, id, &told.at);
+    let taken = proposed.iter().filter(|one| matches!(one.verdict, Verdict::Adopt { .. })).count();
+    let accounts = output::count(proposed.len(), "account", "accounts");
+    output::say(&format!(
+        "{accounts} of {} not Muster's, {taken} proposed; nothing is signed: `muster plan -f FILE` says \
+         what it would do",
+        host.labels.hostname
+    ));
+    let Some(path) = &args.out else { return output::write(&text) };
+    let mut file = File::create_new(path)
+        .with_context(|| format!("cannot write a new file `{}`", path.display()))
+        .map_err(usage)?;
+    file.write_all(text.as_bytes())
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    Ok(End::Done)
+}

@@ -8,7 +8,7 @@ use muster_agent::{
         Table,
         pwquality::{Check, Settings},
     },
-    host::{Host, ObserveError, Report},
+    host::{Host, ObserveError, Report, rest::Still},
     observed::{DropIn, Elsewhere, Home, ObservedState, RootFile, Running, Scope},
     plan::{Action, Files},
 };
@@ -100,6 +100,12 @@ impl Host for Fake {
             observed.elsewhere.insert(login.clone(), answer);
         }
         Ok(observed)
+    }
+
+    fn remember(&mut self) {}
+
+    fn still(&mut self) -> Still {
+        Still::Changed
     }
 
     fn prepare(&mut self, _: &[&Action]) {}

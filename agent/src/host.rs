@@ -26,6 +26,7 @@ mod program;
 mod purge;
 mod quality;
 mod reap;
+pub mod rest;
 mod rooted;
 mod security;
 mod sessions;
@@ -41,6 +42,7 @@ use std::{collections::BTreeMap, error::Error, io, path::Path, sync::Arc};
 use self::{
     files::{Dir, Faults, FileError},
     program::Programs,
+    rest::{Looked, Remembered, Still},
     rooted::Staged,
 };
 use crate::{
@@ -57,6 +59,12 @@ pub trait Host {
 
     /// Returns what an inventory takes besides the account files.
     fn sources(&mut self, observed: &ObservedState, others: &[Other]) -> Sources;
+
+    /// Remembers what the last look saw, so that it can be said whether another would see the same.
+    fn remember(&mut self);
+
+    /// Says whether all is as it was at the look that is remembered.
+    fn still(&mut self) -> Still;
 
     /// Writes what these actions will need, durably and under names that nobody reads. What fails
     /// here is reported when the action is done.
@@ -113,6 +121,8 @@ pub struct Linux {
     /// Asked once: a newer sshd is known when the keeper is started again.
     sshd_knows_utc: Option<bool>,
     learnt: inventory::Learnt,
+    looked: Option<Looked>,
+    remembered: Option<Remembered>,
 }
 
 impl Linux {
@@ -156,6 +166,8 @@ impl Linux {
             accounts_changed: false,
             sshd_knows_utc: None,
             learnt: inventory::Learnt::default(),
+            looked: None,
+            remembered: None,
         })
     }
 
@@ -184,7 +196,21 @@ impl Host for Linux {
     fn observe(&mut self, scope: &Scope) -> Result<ObservedState, ObserveError> {
         let programs = self.programs;
         let sshd_knows_utc = *self.sshd_knows_utc.get_or_insert_with(|| ssh::knows_utc(programs));
-        observe::observe(&self.root, programs, sshd_knows_utc, scope)
+        (self.looked, self.remembered) = (None, None);
+        let (root, asked) = self.root.taking_down();
+        let began = clocks::read().wall;
+        let asking = (programs, sshd_knows_utc);
+        let (observed, owners) = observe::observe(&root, &self.root, asking, scope)?;
+        self.looked = Some(Looked::new(asked, began, owners, scope, &observed));
+        Ok(observed)
+    }
+
+    fn remember(&mut self) {
+        self.remembered = self.looked.take().and_then(|looked| looked.remember(&self.root));
+    }
+
+    fn still(&mut self) -> Still {
+        self.remembered.as_ref().map_or(Still::Changed, |remembered| remembered.still(&self.root))
     }
 
     fn sources(&mut self, observed: &ObservedState, others: &[Other]) -> Sources {

@@ -11,6 +11,7 @@ pub mod leaving;
 mod look;
 mod portions;
 mod record;
+mod rest;
 mod turn;
 
 use std::{
@@ -27,7 +28,7 @@ use muster_proto::{
     time::Timestamp,
 };
 
-use self::{agenda::Agenda, allowance::Allowance, count::Counted, turn::Turn};
+use self::{agenda::Agenda, allowance::Allowance, count::Counted, rest::Rest, turn::Turn};
 use crate::{
     clock::Clock,
     config::{BadConfig, Config},
@@ -37,6 +38,7 @@ use crate::{
     host::{
         Host, ObserveError, clocks,
         notify::Manager,
+        rest::Still,
         state::{self, StateError},
         timer::Timer,
         watch::Watch,
@@ -127,6 +129,8 @@ pub struct Keeper<H> {
     watch: Option<Watch>,
     /// What is not watched, and why.
     unwatched: Vec<(String, String)>,
+    /// Since the last look nothing is known to have changed.
+    rest: Option<Rest>,
 }
 
 /// Reads the ledger, or says that this host has none.
@@ -178,6 +182,7 @@ impl<H: Host> Keeper<H> {
             rounds: BTreeMap::new(),
             watch: None,
             unwatched: Vec::new(),
+            rest: None,
         })
     }
 
@@ -217,6 +222,7 @@ impl<H: Host> Keeper<H> {
                 }
                 Work::Event(Event::Watch(after)) => self.turn(|turn| turn.welcome(after))?,
                 Work::Event(Event::Deliver(bytes)) => self.turn(|turn| turn.deliver(&bytes))?,
+                Work::Event(Event::Time) if self.passes(trigger) == Still::AsItWas => {}
                 Work::Event(Event::Time) => self.turn(|turn| {
                     turn.load_labels();
                     turn.converge(trigger)

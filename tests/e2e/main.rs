@@ -13,6 +13,7 @@ mod answers;
 mod controller;
 mod doctor;
 mod drifting;
+mod edits;
 mod existing;
 mod fields;
 mod fleet_hosts;

@@ -35,6 +35,7 @@
 
 mod base;
 mod command;
+pub mod edits;
 mod fleet;
 mod hardware;
 mod holder;

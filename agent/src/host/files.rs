@@ -2,6 +2,7 @@
 //! content gets a random name with `O_EXCL`, its owner and mode before its real name, and the real
 //! name by rename. `Faults` stops all of this at a chosen point, as a crash would.
 
+mod asked;
 mod faults;
 mod write;
 
@@ -24,7 +25,12 @@ use nix::{
     sys::stat::{self, FileStat, Mode, SFlag},
 };
 
-pub use self::{faults::Faults, write::sync_file_systems};
+use self::asked::Look;
+pub use self::{
+    asked::{Answers, Asked, GRAIN},
+    faults::Faults,
+    write::sync_file_systems,
+};
 
 /// What the names of unfinished files begin with.
 pub const LEFTOVER: &str = ".muster-";
@@ -36,6 +42,8 @@ pub struct Dir {
     fd: Arc<OwnedFd>,
     path: String,
     faults: Arc<Faults>,
+    /// Where it is taken down what is asked, if it is.
+    asked: Option<Arc<Asked>>,
 }
 
 /// A file under a name that nobody reads.
@@ -92,7 +100,14 @@ impl Dir {
         let fd = fcntl::open(path, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|source| system("open", shown.clone(), source))?;
         let path = if shown == "/" { String::new() } else { shown };
-        Ok(Self { fd: Arc::new(fd), path, faults })
+        Ok(Self { fd: Arc::new(fd), path, faults, asked: None })
+    }
+
+    /// Returns the same directory, where it is taken down whatever is asked of it and of all below.
+    pub fn taking_down(&self) -> (Self, Arc<Asked>) {
+        let asked = Arc::new(Asked::below(&self.path));
+        asked.opened(&self.path);
+        (Self { asked: Some(Arc::clone(&asked)), ..self.clone() }, asked)
     }
 
     /// Opens a directory below, component by component and through no link; nothing if one of them
@@ -102,8 +117,11 @@ impl Dir {
         for part in path.split('/').filter(|part| !part.is_empty()) {
             let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             let shown = dir.show(part);
+            if let Some(asked) = &dir.asked {
+                asked.opened(&shown);
+            }
             match fcntl::openat(&*dir.fd, part, flags, Mode::empty()) {
-                Ok(fd) => dir = Self { fd: Arc::new(fd), path: shown, faults: dir.faults },
+                Ok(fd) => dir = Self { fd: Arc::new(fd), path: shown, ..dir },
                 Err(Errno::ENOENT) => return Ok(None),
                 Err(source) => return Err(system("open", shown, source)),
             }
@@ -140,9 +158,11 @@ impl Dir {
         stat::fstat(&*self.fd).map_err(|source| system("look at", self.path.clone(), source))
     }
 
-    /// Looks at an entry, not through it.
+    /// Looks at an entry, not through it. A look at the host may go by what it is and whose, and by
+    /// nothing that changes with what is in it.
     pub fn stat(&self, name: impl AsRef<OsStr>) -> Result<Option<FileStat>, FileError> {
         let name = name.as_ref();
+        self.take_down(name, Look::Kind);
         match stat::fstatat(&*self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(found) => Ok(Some(found)),
             Err(Errno::ENOENT) => Ok(None),
@@ -161,6 +181,7 @@ impl Dir {
         name: &str,
         most: i64,
     ) -> Result<Option<(Vec<u8>, FileStat)>, FileError> {
+        self.take_down(name.as_ref(), Look::Content);
         let Some(file) = self.open_file(name)? else { return Ok(None) };
         let found =
             stat::fstat(&file).map_err(|source| system("look at", self.show(name), source))?;
@@ -224,6 +245,9 @@ impl Dir {
 
     /// Returns no more than so many names, whatever bytes they are of.
     pub fn first_entries(&self, most: usize) -> Result<Vec<OsString>, FileError> {
+        if let Some(asked) = &self.asked {
+            asked.listed(&self.path);
+        }
         let failed = |source| system("list", self.path.clone(), source);
         // A descriptor of its own, since a listing moves the offset.
         let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -247,9 +271,22 @@ impl Dir {
     pub fn enter(&self, name: &OsStr) -> Result<Self, FileError> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let path = self.show(&name.to_string_lossy());
+        match (&self.asked, name.to_str()) {
+            (Some(asked), Some(_)) => asked.opened(&path),
+            (Some(asked), None) => asked.beyond(),
+            (None, _) => {}
+        }
         let fd = fcntl::openat(&*self.fd, name, flags, Mode::empty())
             .map_err(|source| system("open", path.clone(), source))?;
-        Ok(Self { fd: Arc::new(fd), path, faults: Arc::clone(&self.faults) })
+        Ok(Self { fd: Arc::new(fd), path, ..self.clone() })
+    }
+
+    fn take_down(&self, name: &OsStr, look: Look) {
+        match (&self.asked, name.to_str()) {
+            (Some(asked), Some(name)) => asked.entry(&self.path, name, look),
+            (Some(asked), None) => asked.beyond(),
+            (None, _) => {}
+        }
     }
 
     /// Returns the path, for people.

@@ -21,12 +21,13 @@ use super::{
     purge, quality,
 };
 
+/// Looks at a host, which is asked through `root`, and for what changes all the time through `plain`.
 pub(super) fn observe(
     root: &Dir,
-    programs: Programs,
-    sshd_knows_utc: bool,
+    plain: &Dir,
+    (programs, sshd_knows_utc): (Programs, bool),
     scope: &Scope,
-) -> Result<ObservedState, ObserveError> {
+) -> Result<(ObservedState, Owners), ObserveError> {
     let etc = root.need("etc")?;
     let passwd = table(&etc, "passwd")?.ok_or(ObserveError::Missing("passwd"))?;
     let new: BTreeMap<&Login, &Wanted> =
@@ -43,7 +44,8 @@ pub(super) fn observe(
     for (uid, login) in &scope.uids {
         owners.add(*uid, own_subuids.get(login).map_or(&[], Vec::as_slice));
     }
-    Ok(ObservedState {
+    let running = processes::running(plain, &owners)?;
+    let observed = ObservedState {
         shadow: table(&etc, "shadow")?.ok_or(ObserveError::Missing("shadow"))?,
         group: table(&etc, "group")?.ok_or(ObserveError::Missing("group"))?,
         gshadow: table(&etc, "gshadow")?,
@@ -63,7 +65,7 @@ pub(super) fn observe(
         },
         sshd_knows_utc,
         elsewhere: names::ask(root, programs, &new)?,
-        running: processes::running(root, &owners)?,
+        running,
         jobs: scope.leaving.iter().filter(jobs_of).cloned().collect(),
         purging: purge::is_unfinished(root, &scope.home_base),
         unseen_jobs: jobs.unseen.clone(),
@@ -74,7 +76,8 @@ pub(super) fn observe(
             .cloned()
             .collect(),
         passwd,
-    })
+    };
+    Ok((observed, owners))
 }
 
 fn table(etc: &Dir, name: &'static str) -> Result<Option<Table>, ObserveError> {

@@ -11,7 +11,7 @@ use muster_proto::{
     receipt::{Convergence, HostMode, Outcome, Trigger},
 };
 
-use super::{Agenda, Keeper, KeeperError, load_ledger, look::Look};
+use super::{Agenda, Keeper, KeeperError, Rest, load_ledger, look::Look};
 use crate::{
     apply::{self, Reach},
     drift::{self, Touch, memory::Looked},
@@ -85,6 +85,7 @@ impl<'a, H: Host> Turn<'a, H> {
     pub(super) fn converge(&mut self, trigger: Trigger) -> Result<(), KeeperError> {
         let clocks = clocks::read();
         let time = self.keeper.clock.read(clocks);
+        self.keeper.rest = None;
         let touches = self.touches();
         let mut look = self.look(&time)?;
         let at = drift::memory::Circumstances {
@@ -137,6 +138,14 @@ impl<'a, H: Host> Turn<'a, H> {
             || !self.keeper.untold.is_empty()
             || !self.keeper.untold_drift.is_empty()
             || self.keeper.counted.is_due(trigger, clocks.boot);
+        // Another look at the same would come to the same, and have nothing to say.
+        let is_quiet = trigger == Trigger::Scan
+            && !(changed || owed || unsure || self.unsaved)
+            && convergence != Convergence::Retrying;
+        if is_quiet {
+            self.keeper.host.remember();
+            self.keeper.rest = Some(Rest::begin(clocks, &self.keeper.damaged));
+        }
         if changed || is_awaited || owed {
             let findings = look.findings.into_iter().collect();
             self.report(trigger, outcomes, convergence, findings, drift);

@@ -8,7 +8,7 @@ use muster_agent::{
         Table,
         pwquality::{Check, Settings},
     },
-    host::{Host, ObserveError, Report},
+    host::{Host, ObserveError, Report, rest::Still},
     inventory::{Other, Sources, Sudo},
     observed::{DropIn, Elsewhere, Home, ObservedState, RootFile, Running, Scope},
     plan::{Action, Files},
@@ -105,6 +105,12 @@ impl Host for Fake {
 
     fn sources(&mut self, _: &ObservedState, _: &[Other]) -> Sources {
         Sources { keys: BTreeMap::new(), sudo: Sudo::Rules(Vec::new()) }
+    }
+
+    fn remember(&mut self) {}
+
+    fn still(&mut self) -> Still {
+        Still::Changed
     }
 
     fn prepare(&mut self, _: &[&Action]) {}

@@ -68,7 +68,7 @@ impl Dir {
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = fcntl::openat(&*self.fd, name, flags, Mode::empty())
             .map_err(|source| system("open", shown.clone(), source))?;
-        Ok(Self { fd: Arc::new(fd), path: shown, faults: Arc::clone(&self.faults) })
+        Ok(Self { fd: Arc::new(fd), path: shown, ..self.clone() })
     }
 
     /// Makes a symbolic link.

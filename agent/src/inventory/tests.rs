@@ -37,6 +37,7 @@ fn ownership() -> Ownership {
     let ana = OwnedAccount {
         uid: Uid::parse(2_001).unwrap(),
         origin: Origin::Created,
+        home: None,
         kind: UserKind::Person,
         mode: UnixGroupMode::AtLeast,
         given: BTreeSet::new(),

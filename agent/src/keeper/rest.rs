@@ -77,7 +77,8 @@ impl<H: Host> Keeper<H> {
 
     /// Watches what has taken the place of something.
     fn watches_the_same(&mut self) -> bool {
-        self.watch.as_mut().is_none_or(|watch| watch.mark() == self.unwatched)
+        let home_base = self.config.policy.home_base.as_str();
+        self.watch.as_ref().is_none_or(|watch| watch.mark(home_base) == self.unwatched)
     }
 }
 

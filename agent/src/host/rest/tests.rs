@@ -11,7 +11,7 @@ use muster_proto::name::Login;
 use super::*;
 use crate::{
     host::{files::Faults, observe, program::Programs},
-    observed::{Passwords, Wanted},
+    observed::{Passwords, Wanted, WantedHome},
 };
 
 const PASSWD: &str = "root:x:0:0::/root:/bin/sh\n\
@@ -98,7 +98,11 @@ impl World {
 fn scope() -> Scope {
     let login = |name: &str| Login::parse(name).unwrap();
     Scope {
-        wanted: [(login("ana"), Wanted { uid: 2_001, home: "/home/ana".to_owned() })].into(),
+        wanted: [(
+            login("ana"),
+            Wanted { uid: 2_001, home: WantedHome::Given("/home/ana".to_owned()) },
+        )]
+        .into(),
         leaving: ["ben", "cas", "dan", "eve"].map(login).into(),
         home_base: "/home".to_owned(),
         uids: [(2_001, login("ana")), (2_002, login("ben"))].into(),

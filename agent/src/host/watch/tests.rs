@@ -68,7 +68,7 @@ fn it_tells_which_file_was_touched_and_by_whom() {
 
 #[test]
 fn of_homes_only_their_coming_and_going_is_told_and_of_roots_only_its_keys() {
-    let mut root = root();
+    let root = root();
     root.shell("echo x > home/ana/file; touch home/ana; chmod 700 home/ana; echo x > root/notes");
     root.shell("mkdir home/ben");
     let touched = root.touched();

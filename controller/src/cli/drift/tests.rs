@@ -65,6 +65,7 @@ fn receipt(about: &MachineKey, by: &MachineKey, number: u64) -> Envelope {
         convergence: Convergence::Done,
         findings: Vec::new(),
         drift: vec![drift],
+        inventory: None,
     };
     Envelope::sign(&receipt, by)
 }

@@ -217,10 +217,11 @@ mod tests {
             refusal: refusal.to_owned(),
         };
         let key = muster_proto::crypto::MachineKey::from_pkcs8(&crate::signer::generate().unwrap());
+        let key = key.unwrap().public();
         wire::Host {
-            id: vec![1; 32],
+            id: key.digest().as_bytes().to_vec(),
             hostname: hostname.to_owned(),
-            keeper_key: key.unwrap().public().as_bytes().to_vec(),
+            keeper_key: key.as_bytes().to_vec(),
             standing: Some(standing),
             ..wire::Host::default()
         }
@@ -241,5 +242,13 @@ mod tests {
             assert!(hostname(bad).is_err() && refusal(bad).is_err());
         }
         assert!(hostname(&"x".repeat(200)).is_ok() && hostname(&"x".repeat(201)).is_err());
+    }
+
+    #[test]
+    fn a_host_is_whose_key_has_its_id() {
+        let db1 = said("db1", "0", "", "db");
+        assert!(host(db1.clone()).is_ok());
+        let another = wire::Host { id: said("web1", "0", "", "db").id, ..db1 };
+        assert!(matches!(host(another), Err(ClientError::Answer(_))));
     }
 }

@@ -121,6 +121,9 @@ fn accounts_made_by_hand_are_told_proposed_and_taken_over_with_their_uids() {
     assert!(line.contains("ungranted"), "{line}");
 
     let proposed = fleet.muster_ok(&["host", "adopt", "dev1", "--propose"]).unwrap();
+    // In other tests the way in for an emergency is a user's too.
+    let others = |line: &&str| !line.contains("ops-dev1");
+    let proposed: String = proposed.lines().filter(others).flat_map(|l| [l, "\n"]).collect();
     let entries: Vec<&str> = proposed
         .lines()
         .filter(|line| !line.trim_start().starts_with('#'))

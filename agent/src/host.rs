@@ -63,6 +63,10 @@ pub trait Host {
     /// Remembers what the last look saw, so that it can be said whether another would see the same.
     fn remember(&mut self);
 
+    /// Gives up what the last look saw: a host with a thousand accounts holds none of them in memory
+    /// while nothing happens, but for what is remembered.
+    fn forget(&mut self);
+
     /// Says whether all is as it was at the look that is remembered.
     fn still(&mut self) -> Still;
 
@@ -207,6 +211,10 @@ impl Host for Linux {
 
     fn remember(&mut self) {
         self.remembered = self.looked.take().and_then(|looked| looked.remember(&self.root));
+    }
+
+    fn forget(&mut self) {
+        self.looked = None;
     }
 
     fn still(&mut self) -> Still {

@@ -146,6 +146,7 @@ impl<'a, H: Host> Turn<'a, H> {
             self.keeper.host.remember();
             self.keeper.rest = Some(Rest::begin(clocks, &self.keeper.damaged));
         }
+        self.keeper.host.forget();
         if changed || is_awaited || owed {
             let findings = look.findings.into_iter().collect();
             self.report(trigger, outcomes, convergence, findings, drift);

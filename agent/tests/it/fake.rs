@@ -109,6 +109,8 @@ impl Host for Fake {
 
     fn remember(&mut self) {}
 
+    fn forget(&mut self) {}
+
     fn still(&mut self) -> Still {
         Still::Changed
     }

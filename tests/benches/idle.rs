@@ -9,6 +9,7 @@
 )]
 
 use std::{
+    collections::BTreeMap,
     fmt::Write,
     fs,
     time::{Duration, Instant},
@@ -67,6 +68,12 @@ fn main() -> anyhow::Result<()> {
         println!("{unit:<32} {pss:>9} {:>12.2} {switches:>14}", f64::from(ticks) / per_second);
     }
     println!("{:<32} {total:>9}", "both");
+    for (unit, process) in &processes {
+        println!("\nwhat {unit} takes it for, KiB of PSS");
+        for (what, size) in parts(db1, process)? {
+            println!("  {what:<30} {size:>9}");
+        }
+    }
     Ok(())
 }
 
@@ -116,6 +123,27 @@ fn used(host: &Host, process: &str) -> anyhow::Result<Used> {
     let counts = counts.filter_map(|line| line.split_whitespace().last());
     let switches = counts.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
     Ok(Used { ticks, switches })
+}
+
+/// Returns what a process's share of memory is made of, in KiB, by what is mapped and how.
+fn parts(host: &Host, process: &str) -> anyhow::Result<BTreeMap<String, u64>> {
+    let maps = host.run_ok(&["cat", &format!("/proc/{process}/smaps")])?;
+    let (mut what, mut parts) = (String::new(), BTreeMap::new());
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            // The head of a mapping: its addresses, how it may be used, and what it is of.
+            (Some(addresses), Some(how)) if addresses.contains('-') => {
+                let of = words.nth(3).unwrap_or("anonymous").rsplit('/').next();
+                what = format!("{} {how}", of.unwrap_or_default());
+            }
+            (Some("Pss:"), Some(size)) => {
+                *parts.entry(what.clone()).or_default() += size.parse::<u64>()?;
+            }
+            _ => {}
+        }
+    }
+    Ok(parts)
 }
 
 /// Returns a process's share of memory in KiB.

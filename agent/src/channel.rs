@@ -58,8 +58,13 @@ pub fn spool_message(number: u64, envelope: &[u8]) -> Result<Vec<u8>, prost::Dec
 /// Puts a message behind its length.
 pub fn frame(message: &impl Message) -> Vec<u8> {
     let body = message.encode_to_vec();
-    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-    [length.to_be_bytes().as_slice(), &body].concat()
+    [head(body.len()).as_slice(), &body].concat()
+}
+
+/// Returns what stands before a message of this length.
+#[must_use]
+pub fn head(length: usize) -> [u8; 4] {
+    u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes()
 }
 
 /// Checks a length as it came.
@@ -91,7 +96,6 @@ mod tests {
 
     #[test]
     fn a_message_may_be_as_long_as_the_bound_and_not_a_byte_longer() {
-        let head = |length: usize| u32::try_from(length).unwrap().to_be_bytes();
         assert_eq!(body_length(head(MAX_MESSAGE)).unwrap(), MAX_MESSAGE);
         let longer = body_length(head(MAX_MESSAGE + 1));
         assert!(matches!(longer, Err(BadMessage::TooLong(_))), "{longer:?}");

@@ -1,9 +1,11 @@
 //! The unprivileged process: it talks to the network and knows no host. What it carries is signed
-//! elsewhere and believed elsewhere; a courier that lies can only withhold.
+//! elsewhere and believed elsewhere; a courier that lies can only withhold. It carries messages in
+//! parts, and never holds a whole one.
 
 mod back_off;
 mod dial;
 mod identity;
+mod upward;
 
 use std::{
     io,
@@ -14,22 +16,20 @@ use std::{
 use muster_proto::{
     bundle::MAX_MESSAGE,
     envelope::Envelope,
-    wire::{
-        self, FromAgent, ToKeeper, agents_client::AgentsClient, from_agent, from_keeper, to_keeper,
-    },
+    parts::{BadPart, Course, MAX_ENCODED_PART},
+    wire::{self, ToKeeper, agents_client::AgentsClient, to_keeper},
 };
-use prost::Message;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::ClientConfig;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{UnixStream, unix::OwnedReadHalf},
+    io::AsyncWriteExt,
+    net::{UnixStream, unix::OwnedWriteHalf},
     sync::mpsc,
     time::timeout,
 };
-use tonic::transport::Channel;
+use tonic::{Streaming, transport::Channel};
 
-use self::back_off::BackOff;
+use self::{back_off::BackOff, upward::Upward};
 pub use self::{
     dial::dial,
     identity::{Identity, Void, certificate_request, join_identity},
@@ -72,6 +72,9 @@ pub enum CourierError {
     /// The keeper says something that is not understood.
     #[error("cannot understand the keeper")]
     Channel(#[from] BadMessage),
+    /// The controller sends no message.
+    #[error("cannot follow what the controller sends")]
+    Part(#[from] BadPart),
     /// The controller cannot be reached.
     #[error("cannot reach the controller at `{address}`")]
     Connect {
@@ -143,20 +146,22 @@ async fn session(
     established: &mut bool,
 ) -> Result<std::convert::Infallible, CourierError> {
     let keeper = UnixStream::connect(socket).await.map_err(CourierError::Keeper)?;
-    let (mut from_keeper, mut to_keeper) = keeper.into_split();
+    let (from_keeper, mut to_keeper) = keeper.into_split();
     let mut client = AgentsClient::new(dial(&identity.address, identity.tls()?).await?)
-        .max_decoding_message_size(MAX_MESSAGE)
-        .max_encoding_message_size(MAX_MESSAGE);
+        .max_decoding_message_size(MAX_ENCODED_PART)
+        .max_encoding_message_size(MAX_ENCODED_PART);
     if renew_if_due(&identity, &mut client).await? {
         // The old one may have expired, and then nothing else is let through with it.
         return Err(CourierError::Renewed);
     }
-    let (sender, receiver) = mpsc::channel::<FromAgent>(64);
-    write(&mut to_keeper, to_keeper::Message::WatchSpoolAfter(0)).await?;
-    let first = read(&mut from_keeper).await?;
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let watch = ToKeeper { message: Some(to_keeper::Message::WatchSpoolAfter(0)) };
+    write(&mut to_keeper, &channel::frame(&watch)).await?;
+    let mut from_keeper = Upward::new(from_keeper);
+    let first = from_keeper.part().await?;
     let _ = sender.send(first).await;
     let outgoing = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    let mut incoming = timeout(PATIENCE, client.session(outgoing))
+    let incoming = timeout(PATIENCE, client.session(outgoing))
         .await
         .map_err(|_| CourierError::Silent)??
         .into_inner();
@@ -164,43 +169,38 @@ async fn session(
     tracing::info!(controller = %identity.address, "session begun");
     let upward = async {
         loop {
-            let message = read(&mut from_keeper).await?;
-            if sender.send(message).await.is_err() {
+            let part = from_keeper.part().await?;
+            if sender.send(part).await.is_err() {
                 return Err(CourierError::Closed);
             }
         }
     };
-    let downward = async {
-        while let Some(message) = incoming.message().await? {
-            write(&mut to_keeper, to_keeper::Message::Deliver(message.bundle)).await?;
-        }
-        Err(CourierError::Closed)
-    };
+    let downward = downward(incoming, to_keeper);
     let renew = async || renew_if_due(&identity, &mut client.clone()).await;
     let renewal = async { Err(until_renewed(RENEW_CHECK, renew).await) };
     tokio::select! { end = upward => end, end = downward => end, end = renewal => end }
 }
 
-async fn write(
-    keeper: &mut tokio::net::unix::OwnedWriteHalf,
-    message: to_keeper::Message,
-) -> Result<(), CourierError> {
-    let frame = channel::frame(&ToKeeper { message: Some(message) });
-    keeper.write_all(&frame).await.map_err(CourierError::Keeper)
+/// How many parts wait for the controller to take them.
+const WAITING: usize = 64;
+
+/// Hands the keeper what comes, behind the length of each message.
+async fn downward(
+    mut incoming: Streaming<wire::Part>,
+    mut keeper: OwnedWriteHalf,
+) -> Result<std::convert::Infallible, CourierError> {
+    let mut course = Course::new(MAX_MESSAGE);
+    while let Some(part) = incoming.message().await? {
+        if let Some(length) = course.take(&part)? {
+            write(&mut keeper, &channel::head(length)).await?;
+        }
+        write(&mut keeper, &part.bytes).await?;
+    }
+    Err(CourierError::Closed)
 }
 
-/// Reads what the keeper says and turns it into what the controller is told.
-async fn read(keeper: &mut OwnedReadHalf) -> Result<FromAgent, CourierError> {
-    let mut head = [0; 4];
-    keeper.read_exact(&mut head).await.map_err(CourierError::Keeper)?;
-    let mut body = vec![0; channel::body_length(head)?];
-    keeper.read_exact(&mut body).await.map_err(CourierError::Keeper)?;
-    let message = wire::FromKeeper::decode(body.as_slice()).map_err(|_| BadMessage::Form)?;
-    let message = match message.message.ok_or(BadMessage::Form)? {
-        from_keeper::Message::Standing(standing) => from_agent::Message::Standing(standing),
-        from_keeper::Message::Spool(entry) => from_agent::Message::Spool(entry),
-    };
-    Ok(FromAgent { message: Some(message) })
+async fn write(keeper: &mut OwnedWriteHalf, bytes: &[u8]) -> Result<(), CourierError> {
+    keeper.write_all(bytes).await.map_err(CourierError::Keeper)
 }
 
 /// What the controller answers to a host that joins; believed by nobody yet.
@@ -284,6 +284,7 @@ async fn until_renewed(
 #[cfg(test)]
 mod tests {
     use muster_proto::bundle::MAX_BUNDLE;
+    use prost::Message;
 
     use super::*;
 
@@ -305,11 +306,8 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_bundle_fits_into_a_message_on_both_sides() {
-        let bundle = || vec![0; MAX_BUNDLE];
-        let down = wire::ToAgent { bundle: bundle() };
-        assert!(down.encoded_len() <= MAX_MESSAGE);
-        let deliver = Some(to_keeper::Message::Deliver(bundle()));
+    fn the_largest_bundle_fits_into_a_message() {
+        let deliver = Some(to_keeper::Message::Deliver(vec![0; MAX_BUNDLE]));
         assert!(ToKeeper { message: deliver }.encoded_len() <= MAX_MESSAGE);
     }
 }

@@ -28,6 +28,7 @@ pub mod merkle;
 pub mod name;
 pub mod note;
 pub mod options;
+pub mod parts;
 pub mod privilege;
 pub mod receipt;
 pub mod revocations;

@@ -143,11 +143,11 @@ impl Agents for AgentsApi {
         Ok(Response::new(wire::RenewReply { certificate }))
     }
 
-    type SessionStream = ReceiverStream<Result<wire::ToAgent, Status>>;
+    type SessionStream = ReceiverStream<Result<wire::Part, Status>>;
 
     async fn session(
         &self,
-        request: Request<Streaming<wire::FromAgent>>,
+        request: Request<Streaming<wire::Part>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let shown = calling_host(&request)?;
         let host = shown.host;

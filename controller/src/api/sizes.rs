@@ -9,7 +9,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use muster_proto::{convert::MAX_RECEIPT, wire::agents_server::AgentsServer};
+use muster_proto::{
+    convert::MAX_RECEIPT, parts::MAX_ENCODED_PART, wire::agents_server::AgentsServer,
+};
 use tonic::{
     body::Body,
     codegen::{Service, http},
@@ -22,7 +24,7 @@ use super::{MAX_MESSAGE, agents::AgentsApi};
 pub const MAX_JOIN: usize = 64 << 10;
 /// A request to renew: a certificate request.
 pub const MAX_RENEW: usize = 16 << 10;
-/// What is said in a session: a receipt, and its signature.
+/// What is said in a session, all its parts together: a receipt, and its signature.
 pub const MAX_SAID: usize = MAX_RECEIPT + (64 << 10);
 
 /// The agents' service, with a bound for each method.
@@ -41,7 +43,11 @@ impl Bounded {
                 .max_decoding_message_size(bound)
                 .max_encoding_message_size(MAX_MESSAGE)
         };
-        Self { join: reading(MAX_JOIN), renew: reading(MAX_RENEW), session: reading(MAX_SAID) }
+        Self {
+            join: reading(MAX_JOIN),
+            renew: reading(MAX_RENEW),
+            session: reading(MAX_ENCODED_PART),
+        }
     }
 }
 

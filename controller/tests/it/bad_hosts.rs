@@ -73,7 +73,7 @@ async fn words_that_could_move_an_operators_cursor_are_refused() {
             ..standing(&host)
         };
         session.next().await.unwrap();
-        session.say(wire::from_agent::Message::Standing(said)).await;
+        session.say(wire::from_keeper::Message::Standing(said)).await;
         if taken {
             report(&mut session, &mut host).await;
         } else {

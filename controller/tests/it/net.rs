@@ -18,13 +18,16 @@ use muster_controller::{
     setup,
 };
 use muster_proto::{
+    bundle::MAX_MESSAGE,
     crypto::sha256,
     envelope::Envelope,
     name::Line,
+    parts::{Assembly, parts},
     receipt::Enrolment,
     time::Timestamp,
     wire::{self, agents_client::AgentsClient, operators_client::OperatorsClient},
 };
+use prost::Message;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -246,15 +249,17 @@ pub(crate) struct Courier {
 
 /// A session that is open.
 pub(crate) struct Session {
-    to: mpsc::Sender<wire::FromAgent>,
-    from: Streaming<wire::ToAgent>,
+    to: mpsc::Sender<wire::Part>,
+    from: Streaming<wire::Part>,
+    coming: Assembly,
 }
 
 impl Courier {
     pub(crate) async fn session(&mut self, host: &Host) -> Session {
         let (to, messages) = mpsc::channel(16);
         let from = soon(self.client.session(ReceiverStream::new(messages))).await.unwrap();
-        let mut session = Session { to, from: from.into_inner() };
+        let coming = Assembly::new(MAX_MESSAGE);
+        let mut session = Session { to, from: from.into_inner(), coming };
         session.stand(host).await;
         session
     }
@@ -268,11 +273,15 @@ impl Session {
     /// Says where the host stands, and why it refused what it was sent.
     pub(crate) async fn refuse(&mut self, host: &Host, why: &str) {
         let standing = wire::Standing { refusal: why.to_owned(), ..standing(host) };
-        self.say(wire::from_agent::Message::Standing(standing)).await;
+        self.say(wire::from_keeper::Message::Standing(standing)).await;
     }
 
-    pub(crate) async fn say(&mut self, message: wire::from_agent::Message) {
-        self.to.send(wire::FromAgent { message: Some(message) }).await.unwrap();
+    pub(crate) async fn say(&mut self, message: wire::from_keeper::Message) {
+        let message = wire::FromKeeper { message: Some(message) };
+        for part in parts(&message.encode_to_vec()) {
+            // The session may have failed already, as `failure` tells.
+            let _ = self.to.send(part).await;
+        }
     }
 
     pub(crate) async fn report(&mut self, host: &mut Host) -> Envelope {
@@ -283,11 +292,20 @@ impl Session {
 
     pub(crate) async fn spool(&mut self, receipt: &Envelope) {
         let entry = wire::SpoolEntry { number: 0, receipt: Some(wire::Envelope::from(receipt)) };
-        self.say(wire::from_agent::Message::Spool(entry)).await;
+        self.say(wire::from_keeper::Message::Spool(entry)).await;
     }
 
     pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {
-        soon(self.from.message()).await.unwrap().map(|message| message.bundle)
+        while let Some(part) = soon(self.from.message()).await.unwrap() {
+            if let Some(message) = self.coming.take(part).unwrap() {
+                let message = wire::ToKeeper::decode(message.as_slice()).unwrap().message;
+                let Some(wire::to_keeper::Message::Deliver(bundle)) = message else {
+                    panic!("{message:?} instead of a bundle")
+                };
+                return Some(bundle);
+            }
+        }
+        None
     }
 
     /// Takes bundles until the session fails.

@@ -143,7 +143,7 @@ async fn what_is_read_before_anybody_is_known_is_small() {
         sized(bytes, |length| {
             let receipt = wire::Envelope { payload: vec![1; length], ..Default::default() };
             let entry = wire::SpoolEntry { number: 0, receipt: Some(receipt) };
-            wire::FromAgent { message: Some(wire::from_agent::Message::Spool(entry)) }
+            wire::FromKeeper { message: Some(wire::from_keeper::Message::Spool(entry)) }
         })
     };
     let mut session = courier.session(&host).await;

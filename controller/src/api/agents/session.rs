@@ -7,15 +7,16 @@ use std::{pin::Pin, time::Duration};
 use muster_proto::{
     envelope::Envelope,
     id::HostId,
+    parts::{Assembly, parts},
     receipt::Standing,
-    wire::{self, from_agent::Message},
+    wire::{self, FromKeeper, ToKeeper, from_keeper::Message, to_keeper},
 };
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Status, Streaming};
 
 use super::{
-    super::{Clock, envelope, internal},
+    super::{Clock, MAX_SAID, envelope, internal},
     AgentsApi,
 };
 use crate::{
@@ -52,10 +53,17 @@ struct Listener<'a> {
 
 /// What a host says, and the end of it.
 struct Words<'a> {
-    messages: Streaming<wire::FromAgent>,
+    messages: Messages,
     /// Why nobody listens any more, once that is so. It ends the wait for words and never the work
     /// on those that came, which leaves nothing half done.
     over: Pin<&'a mut (dyn Future<Output = Result<(), Status>> + Send)>,
+}
+
+/// What a host says, put together.
+struct Messages {
+    parts: Streaming<wire::Part>,
+    /// What has come of the next message.
+    assembly: Assembly,
 }
 
 /// What ends a session before all is said.
@@ -68,7 +76,7 @@ struct Endings {
 
 /// What comes next.
 enum Heard {
-    Message(wire::FromAgent),
+    Message(FromKeeper),
     Over,
 }
 
@@ -76,9 +84,9 @@ impl Session {
     /// Listens to the host, and returns what it is sent.
     pub(super) fn begin(
         self,
-        messages: Streaming<wire::FromAgent>,
+        parts: Streaming<wire::Part>,
         from: mpsc::Receiver<Vec<u8>>,
-    ) -> mpsc::Receiver<Result<wire::ToAgent, Status>> {
+    ) -> mpsc::Receiver<Result<wire::Part, Status>> {
         let (fail, failure) = oneshot::channel();
         let (out, replies) = mpsc::channel(1);
         let Self { api, shown, connection: Connection { number, cut } } = self;
@@ -96,6 +104,7 @@ impl Session {
             };
             tokio::pin!(over);
             let listener = Listener { api: &api, host, number };
+            let messages = Messages { parts, assembly: Assembly::new(MAX_SAID) };
             if let Err(status) = listener.listen(Words { messages, over }).await {
                 let (host, reason) = (host.short(), status.message());
                 tracing::warn!(host, reason, "a session ended");
@@ -170,7 +179,7 @@ impl Words<'_> {
         tokio::select! {
             biased;
             over = &mut self.over => over.map(|()| Heard::Over),
-            message = self.messages.message() => {
+            message = self.messages.next() => {
                 Ok(message?.map_or(Heard::Over, Heard::Message))
             }
         }
@@ -181,18 +190,34 @@ impl Words<'_> {
         &mut self,
         receipts: &mut Vec<Envelope>,
         size: &mut usize,
-    ) -> Result<Option<wire::FromAgent>, Status> {
+    ) -> Result<Option<FromKeeper>, Status> {
         while receipts.len() < BATCH && *size < BATCH_BYTES {
             let ready = tokio::select! {
                 biased;
-                message = self.messages.message() => message?,
+                message = self.messages.next() => message?,
                 () = std::future::ready(()) => return Ok(None),
             };
             let Some(message) = ready else { return Ok(None) };
             *size += message.encoded_len();
             match message.message {
                 Some(Message::Spool(entry)) => receipts.push(receipt(entry)?),
-                message => return Ok(Some(wire::FromAgent { message })),
+                message => return Ok(Some(FromKeeper { message })),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Messages {
+    /// Waits for the next message; nothing, if no more come. Whoever stops waiting loses none of it.
+    async fn next(&mut self) -> Result<Option<FromKeeper>, Status> {
+        while let Some(part) = self.parts.message().await? {
+            let whole = self.assembly.take(part);
+            let whole = whole.map_err(|error| Status::out_of_range(error.to_string()))?;
+            if let Some(bytes) = whole {
+                let message = FromKeeper::decode(bytes.as_slice());
+                let wrong = |error| Status::invalid_argument(format!("no message: {error}"));
+                return message.map(Some).map_err(wrong);
             }
         }
         Ok(None)
@@ -223,14 +248,17 @@ async fn expired(shown: &Shown, clock: &Clock) {
 /// waits is not sent then. Whoever called it off waits for no host to take the reason.
 async fn pass(
     mut from: mpsc::Receiver<Vec<u8>>,
-    out: mpsc::Sender<Result<wire::ToAgent, Status>>,
+    out: mpsc::Sender<Result<wire::Part, Status>>,
     endings: Endings,
 ) {
     let Endings { cut, failure } = endings;
     let bundles = async {
         while let Some(bundle) = from.recv().await {
-            if out.send(Ok(wire::ToAgent { bundle })).await.is_err() {
-                return;
+            let message = ToKeeper { message: Some(to_keeper::Message::Deliver(bundle)) };
+            for part in parts(&message.encode_to_vec()) {
+                if out.send(Ok(part)).await.is_err() {
+                    return;
+                }
             }
         }
     };

@@ -336,7 +336,7 @@ fn install(host: &Host) {
 fn agent() -> PathBuf {
     let this = std::env::current_exe().unwrap();
     let target = this.ancestors().nth(3).unwrap();
-    let built = ["x86_64-unknown-linux-musl/release", "debug"].map(|kind| target.join(kind));
+    let built = ["x86_64-unknown-linux-musl/agent", "debug"].map(|kind| target.join(kind));
     let agent = built.map(|folder| folder.join("muster-agent")).into_iter().find(|p| p.exists());
     agent.unwrap_or_else(|| panic!("the agent is not built: run `cargo build --workspace` first"))
 }

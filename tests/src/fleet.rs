@@ -84,8 +84,9 @@ impl Programs {
 
     fn find(muster: &str, build: &str) -> anyhow::Result<Self> {
         const TARGET: &str = "x86_64-unknown-linux-musl";
-        let agent = format!("{TARGET}/release/muster-agent");
-        let build_agent = format!("cargo build --release --target {TARGET} --package muster-agent");
+        let agent = format!("{TARGET}/agent/muster-agent");
+        let build_agent =
+            format!("cargo build --profile agent --target {TARGET} --package muster-agent");
         Ok(Self { muster: built(muster, build)?, agent: built(&agent, &build_agent)? })
     }
 }

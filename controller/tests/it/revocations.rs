@@ -4,17 +4,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_controller::{
+    current::Current,
     signer,
+    store::Store,
     tool::{Tool, ToolError},
 };
 use muster_proto::{
+    bundle::VerifiedBundle,
     crypto::MachineKey,
     envelope::Envelope,
-    link::Target,
+    link::{Revocation, Target},
     trust::{Duty, TrustRoot},
+    wire,
 };
 
-use crate::world::{Key, World, name};
+use crate::{
+    host::Host,
+    net::{Running, soon},
+    server::{grant, report, until, wired},
+    world::{Key, World, id, name},
+};
 
 /// The next trust root, in which neither the approver's key nor the online key is what it was.
 fn after_a_theft(world: &World) -> Envelope {
@@ -70,4 +79,56 @@ fn what_an_operator_has_kept_stays_though_who_signed_it_has_gone_since() {
         }
         assert_eq!(tool.revocations(), 2);
     }
+}
+
+async fn revoke(server: &Running, revocation: &Envelope) {
+    let revocation = Some(wire::Envelope::from(revocation));
+    server.operator().await.revoke(wire::RevokeRequest { revocation }).await.unwrap();
+}
+
+/// Returns the one revocation of a bundle, with whether an approver has signed it.
+fn only(bundle: &VerifiedBundle) -> Vec<(Revocation, bool)> {
+    let all = bundle.revocations.iter();
+    all.map(|(one, _)| (Revocation::clone(one), !one.signers().is_empty())).collect()
+}
+
+#[tokio::test]
+async fn what_the_controller_revoked_reaches_hosts_again_when_an_approver_signs_it() {
+    let mut world = World::new();
+    let server = Running::start(&world).await;
+    server.operator().await.publish(wired(&world.publish(grant(&world)))).await.unwrap();
+    let mut host = Host::new(&world, &[("tier", "db")]);
+    let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+    let mut session = courier.session(&host).await;
+    soon(until(&mut session, &mut host, |bundle| bundle.link.is_some())).await;
+    report(&mut session, &mut host).await;
+
+    let target = Target::Statement { id: id("dbas"), revision: 1 };
+    let (online, ours) =
+        (world.online_revocation("gone", target), world.revocation("gone", target));
+    let is_taking = |bundle: &VerifiedBundle| !bundle.revocations.is_empty();
+    revoke(&server, &online).await;
+    let bundle = soon(until(&mut session, &mut host, is_taking)).await;
+    assert_eq!(only(&bundle), [(world.revoking("gone", target), false)]);
+    report(&mut session, &mut host).await;
+
+    revoke(&server, &ours).await;
+    let bundle = soon(until(&mut session, &mut host, is_taking)).await;
+    assert!(only(&bundle).contains(&(world.revoking("gone", target), true)), "{bundle:?}");
+    report(&mut session, &mut host).await;
+    // Another one of the same id is another one.
+    let other = Target::Key(Key::new("ana").public().fingerprint());
+    revoke(&server, &world.revocation("gone", other)).await;
+    let bundle = soon(until(&mut session, &mut host, is_taking)).await;
+    assert!(only(&bundle).contains(&(world.revoking("gone", other), true)), "{bundle:?}");
+    // And what says nothing new is taken for what is known.
+    for known in [&online, &ours] {
+        revoke(&server, known).await;
+    }
+
+    let dir = server.stop().await;
+    let store = Store::open(&dir.path().join("data")).await.unwrap();
+    assert_eq!(store.revocations().await.unwrap().len(), 3);
+    let current = Current::load(store.lineage(), &store.history().await.unwrap()).unwrap();
+    assert!(current.chain().is_approved(&world.revoking("gone", target)));
 }

@@ -1,7 +1,12 @@
-//! Lists as text: a table for people, JSON and YAML for programs. What comes from files and other
+//! Lists and numbers as text: a table for people, JSON and YAML for programs. What comes from files and other
 //! programs is printed as its escape where a terminal would act on it or nobody would see it.
 
 use std::fmt::Write;
+
+/// Returns how many there are, in words that agree with the number.
+pub fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
 
 /// The most characters that a cell of a table shows.
 const MAX_CELL: usize = 120;
@@ -122,6 +127,12 @@ mod tests {
         "#]]
         .assert_eq(&yaml(FIELDS, &[bad()]));
         assert_eq!([json(FIELDS, &[]), yaml(FIELDS, &[])], ["[]\n", "[]\n"]);
+    }
+
+    #[test]
+    fn one_of_something_is_no_plural() {
+        let words = [0, 1, 2].map(|number| count(number, "process", "processes"));
+        assert_eq!(words, ["0 processes", "1 process", "2 processes"]);
     }
 
     #[test]

@@ -140,13 +140,14 @@ impl Current {
         LinkBody::decode(body).map(|body| body.all().map(|s| s.id).collect()).unwrap_or_default()
     }
 
-    /// Checks a revocation and takes it; says nothing of one that is known.
+    /// Checks a revocation and takes it; says nothing of one that is known. One that only the online
+    /// key signed is taken once more when an approver signs it too.
     pub fn keep(&mut self, envelope: &Envelope) -> Result<Option<Verified<Revocation>>, Refused> {
-        let known = self.chain.revocations().iter().count();
-        let revocation = self.chain.keep(envelope)?;
-        if self.chain.revocations().iter().count() == known {
+        let revocation = self.chain.trust().verify(envelope)?;
+        if !self.chain.is_news(&revocation) {
             return Ok(None);
         }
+        self.chain.keep_verified(&revocation);
         self.revocations.push(((*revocation).clone(), envelope.clone()));
         Ok(Some(revocation))
     }

@@ -176,7 +176,8 @@ impl Tool {
         }
         let mut revocations = Vec::new();
         for path in files(&directory.join("revocations"))? {
-            revocations.push(chain.keep(&read_envelope(&path)?).map_err(ToolError::Revocation)?);
+            let kept = chain.keep_again(&read_envelope(&path)?);
+            revocations.push(kept.map_err(ToolError::Revocation)?);
         }
         let mut history = History::default();
         for path in files(&directory.join("links"))? {
@@ -252,14 +253,12 @@ impl Tool {
         &mut self,
         envelope: &Envelope,
     ) -> Result<Verified<Revocation>, ToolError> {
-        let mut next = self.chain.clone();
-        let revocation = next.keep(envelope).map_err(ToolError::Revocation)?;
-        let kept = self.chain.revocations().contains(&revocation);
-        if !kept || self.chain.is_approved(&revocation) != next.is_approved(&revocation) {
+        let revocation = self.chain.trust().verify(envelope).map_err(ToolError::Revocation)?;
+        if self.chain.is_news(&revocation) {
             let file = format!("{}-{}", name(self.revocations.len() as u64 + 1), revocation.id);
             write(&self.directory.join("revocations").join(file), &envelope.encode())?;
+            self.chain.keep_verified(&revocation);
             self.revocations.push(revocation.clone());
-            self.chain = next;
         }
         Ok(revocation)
     }

@@ -144,12 +144,38 @@ impl Chain {
 
     /// Keeps a revocation. Whether an approver signed it is what verification finds.
     pub fn keep(&mut self, envelope: &Envelope) -> Result<Verified<Revocation>, Refused> {
-        let revocation: Verified<Revocation> = self.trust().verify(envelope)?;
-        self.revocations.insert(&revocation);
+        let revocation = self.trust().verify(envelope)?;
+        self.keep_verified(&revocation);
+        Ok(revocation)
+    }
+
+    /// Keeps a revocation that was kept before, as it was judged when it came: who signed it may have
+    /// gone since, and it stays none the less. Of the trust roots that believe it the newest counts.
+    /// Only for what the caller itself has kept: from anybody else it could come by a key that was
+    /// taken out because it was stolen.
+    pub fn keep_again(&mut self, envelope: &Envelope) -> Result<Verified<Revocation>, Refused> {
+        let mut older = self.trust_roots.iter().rev().skip(1);
+        let revocation: Verified<Revocation> = self
+            .trust()
+            .verify(envelope)
+            .or_else(|refused| older.find_map(|root| root.verify(envelope).ok()).ok_or(refused))?;
+        self.keep_verified(&revocation);
+        Ok(revocation)
+    }
+
+    /// Keeps a revocation that was verified with this chain's newest trust root.
+    pub fn keep_verified(&mut self, revocation: &Verified<Revocation>) {
+        self.revocations.insert(revocation);
         if !revocation.signers().is_empty() {
             self.approved.insert((revocation.id, revocation.target));
         }
-        Ok(revocation)
+    }
+
+    /// Says whether a revocation adds to what is kept: there is none like it, or only the online key
+    /// signed that and an approver signs it now, which no host holds back.
+    pub fn is_news(&self, revocation: &Verified<Revocation>) -> bool {
+        let confirms = !revocation.signers().is_empty() && !self.is_approved(revocation);
+        confirms || !self.revocations.contains(revocation)
     }
 
     /// Returns the newest trust root.

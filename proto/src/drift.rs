@@ -28,19 +28,6 @@ pub struct Drift {
     pub culprit: Option<Culprit>,
 }
 
-/// How grave a difference is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Nobody can do more or less than was granted.
-    Low,
-    /// Somebody can do less than was granted.
-    Medium,
-    /// Somebody can do more than was granted.
-    High,
-    /// Somebody may become root to whom that was not granted.
-    Critical,
-}
-
 /// What a host did about a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Response {
@@ -95,6 +82,20 @@ macro_rules! words {
 }
 
 words! {
+    /// How grave a difference is, from the least on.
+    Severity {
+        /// Nobody can do more or less than was granted.
+        Low = "low",
+        /// Somebody can do less than was granted.
+        Medium = "medium",
+        /// Somebody can do more than was granted.
+        High = "high",
+        /// Somebody may become root to whom that was not granted.
+        Critical = "critical",
+    }
+}
+
+words! {
     /// The words for what differs.
     DriftKind {
         /// A field of an account of Muster's is another.
@@ -135,14 +136,9 @@ words! {
 }
 
 impl Severity {
-    /// Returns the word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
+    /// Returns its place in the order, from 1 on.
+    pub fn rank(self) -> u8 {
+        self as u8 + 1
     }
 }
 
@@ -167,6 +163,16 @@ impl Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_graver_has_the_higher_rank_and_each_reads_back() {
+        let ranks: Vec<u8> = Severity::ALL.iter().map(|one| one.rank()).collect();
+        assert_eq!(ranks, [1, 2, 3, 4], "they stand in databases");
+        assert!(Severity::ALL.is_sorted());
+        for severity in Severity::ALL {
+            assert_eq!(Severity::parse(severity.as_str()), Some(*severity));
+        }
+    }
 
     #[test]
     fn every_kind_of_drift_has_one_word_that_reads_back() {

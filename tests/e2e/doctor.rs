@@ -1,8 +1,9 @@
-//! `muster-agent doctor` on real hosts: it says nothing of one that is well, and names each fault that
-//! is made there, alone and with a cure, as long as it is there.
+//! `muster doctor` on the controller's host and `muster-agent doctor` on others: each says nothing of
+//! one that is well, and names every fault that is made there, alone and with a cure, as long as it is
+//! there.
 
 use muster_tests::{Fleet, Host, Output, wait};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{MEMBERS, SOON, access::set_password, fleet, hindered::HOLD};
 
@@ -222,4 +223,30 @@ fn ground(host: &Host) {
     assert!(fault.contains("`/etc/.pwd.lock` is held by process"), "{fault}");
     assert!(fault.contains("(`perl`)"), "{fault}");
     assert_well(host);
+}
+
+#[test]
+fn what_is_wrong_on_the_controllers_host_is_told_with_the_command_that_cures_it() {
+    let fleet = fleet();
+    let key = "/var/lib/muster/online.key";
+    let well = fleet.muster(&["doctor"]).unwrap();
+    assert_eq!((well.status, well.stdout.as_str()), (0, "SUBJECT  FINDING  CURE\n"), "{well}");
+    assert_eq!(fleet.ask(&["doctor"]).unwrap(), json!([]));
+
+    fleet.controller().run_ok(&["chmod", "644", key]).unwrap();
+    let fault = format!("others than its owner may use `{key}`");
+    let table = fleet.muster(&["doctor"]).unwrap();
+    let list = fleet.muster(&["doctor", "--output", "json"]).unwrap();
+    // What it says to do is done to the letter, before anything is asserted.
+    let list_of: Value = serde_json::from_str(&list.stdout).unwrap();
+    let cure = list_of.pointer("/0/cure").and_then(Value::as_str).unwrap_or_default();
+    fleet.controller().run_ok(&["sh", "-euc", cure]).unwrap();
+
+    assert_eq!((table.status, list.status), (1, 1), "{table}{list}");
+    let said = format!("data directory  {fault}  chmod 600 {key}");
+    assert_eq!(table.stdout.lines().nth(1), Some(said.as_str()), "{table}");
+    let line = json!({"subject": "data directory", "finding": fault, "cure": cure});
+    assert_eq!(list_of, json!([line]));
+    let cured = fleet.muster(&["doctor"]).unwrap();
+    assert_eq!((cured.status, cured.stdout.as_str()), (0, "SUBJECT  FINDING  CURE\n"), "{cured}");
 }

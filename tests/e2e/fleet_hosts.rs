@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use muster_tests::{Fleet, Host, Member, Mode, Package, Programs, wait};
+use muster_tests::{Fleet, Member, Mode, Package, Programs, wait};
 use serde_json::Value;
 
 use crate::{
-    SOON, assert_failed, assert_kept_out, assert_let_in, is_refused, lifecycle::everywhere,
-    open_session,
+    SOON, assert_failed, assert_kept_out, assert_let_in, is_locked, is_refused,
+    lifecycle::everywhere, open_session,
 };
 
 /// How long a courier takes that has waited for a while before it tries again.
@@ -27,11 +27,6 @@ fn wait_for(fleet: &Fleet, name: &str, state: &str, connected: bool) -> String {
         listed(fleet).iter().find(fits).map(|host| host["id"].as_str().unwrap().to_owned())
     })
     .unwrap()
-}
-
-fn is_locked(host: &Host, login: &str) -> bool {
-    let shadow = host.run_ok(&["getent", "shadow", login]).unwrap();
-    shadow.starts_with(&format!("{login}:!"))
 }
 
 #[test]

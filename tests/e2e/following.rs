@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use muster_tests::{Fleet, Host, Member, Mode, Person, Programs, wait};
+use muster_tests::{Fleet, Member, Mode, Person, Programs, wait};
 
 use crate::{
-    ENFORCED, HOSTS, SOON, assert_kept_out, assert_let_in, fleet, lifecycle::everywhere,
+    ENFORCED, HOSTS, SOON, assert_kept_out, assert_let_in, fleet, is_locked, lifecycle::everywhere,
     open_session, standing, sudo,
 };
 
@@ -14,11 +14,6 @@ const TIMEOUT: &str = "20";
 
 fn is_let_in(fleet: &Fleet, host: &str, person: &Person) -> Option<()> {
     fleet.ssh(host, person).command("true").run().ok()?.success().then_some(())
-}
-
-fn is_locked(host: &Host, login: &str) -> bool {
-    let shadow = host.run_ok(&["getent", "shadow", login]).unwrap();
-    shadow.starts_with(&format!("{login}:!"))
 }
 
 #[test]

@@ -4,9 +4,9 @@
 use muster_tests::{Fleet, Host, wait};
 
 use crate::{
-    SOON, assert_kept_out, assert_let_in, fleet,
-    hindered::{HOST, RETRIED, apply_in_vain, everything, on, wait_until_told},
-    open_session, sudo,
+    SOON, assert_kept_out, assert_let_in, each_on, fleet,
+    hindered::{HOST, RETRIED, apply_in_vain, everything, wait_until_told},
+    is_there, open_session, sudo,
 };
 
 /// Puts a directory of a host's on a disk of its own whose size can be set, until it is dropped.
@@ -86,7 +86,7 @@ fn a_full_etc_is_told_leaves_nothing_half_done_and_is_made_up_for() {
     let fleet = fleet();
     let host = fleet.host(HOST);
     let [quin, rhea, saul] = ["quin", "rhea", "saul"].map(|login| fleet.person(login).unwrap());
-    fleet.apply_ok(&on(&[&quin])).unwrap();
+    fleet.apply_ok(&each_on(HOST, &[&quin])).unwrap();
     let etc = SmallDisk::new(&fleet, host, "/etc");
     let before = everything(host);
     let mut session = open_session(&fleet, HOST, &quin);
@@ -98,7 +98,7 @@ fn a_full_etc_is_told_leaves_nothing_half_done_and_is_made_up_for() {
     ] {
         let login = &person.login;
         etc.leave(room);
-        apply_in_vain(&fleet, &on(&[person]));
+        apply_in_vain(&fleet, &each_on(HOST, &[person]));
         let created = format!("account-created {login}");
         wait_until_told(&fleet, &[&created, doing, "No space left on device"]);
         assert_eq!(everything(host), before, "{room:?}");
@@ -111,7 +111,7 @@ fn a_full_etc_is_told_leaves_nothing_half_done_and_is_made_up_for() {
     assert_eq!(left.status, 4, "{left}");
     assert_eq!(session.finish(SOON).unwrap().status, 255);
     assert_kept_out(&fleet, HOST, &quin);
-    assert!(!host.run(&["test", "-e", "/etc/sudoers.d/50-muster-quin"]).unwrap().success());
+    assert!(!is_there(host, "/etc/sudoers.d/50-muster-quin"));
     assert!(host.run_ok(&["getent", "shadow", "quin"]).unwrap().starts_with("quin:*"));
     assert_nothing_begun(host);
 
@@ -135,7 +135,7 @@ fn a_full_spool_keeps_nobody_in_and_jobs_are_set_aside_once_there_is_room() {
     let fleet = fleet();
     let host = fleet.host(HOST);
     let tova = fleet.person("tova").unwrap();
-    fleet.apply_ok(&on(&[&tova])).unwrap();
+    fleet.apply_ok(&each_on(HOST, &[&tova])).unwrap();
     let entered =
         host.run_with_stdin(&["crontab", "-u", "tova", "-"], b"0 0 1 1 * true\n").unwrap();
     assert!(entered.success(), "{entered}");
@@ -154,14 +154,14 @@ fn a_full_spool_keeps_nobody_in_and_jobs_are_set_aside_once_there_is_room() {
     let shadow = host.run_ok(&["getent", "shadow", "tova"]).unwrap();
     assert!(shadow.starts_with("tova:!"), "{shadow}");
     assert_eq!(shadow.trim().split(':').nth(7), Some("1"), "{shadow}");
-    assert!(host.run(&["test", "-e", &format!("{CRONTABS}/tova")]).unwrap().success());
+    assert!(is_there(host, &format!("{CRONTABS}/tova")));
 
     spool.leave(Room::Plenty);
     wait::until(RETRIED, "her crontab to be set aside", || {
         host.run_ok(&["ls", "-A", &aside]).ok()?.contains("tova.cron.").then_some(())
     })
     .unwrap();
-    assert!(!host.run(&["test", "-e", &format!("{CRONTABS}/tova")]).unwrap().success());
+    assert!(!is_there(host, &format!("{CRONTABS}/tova")));
     let again = fleet.muster(&["offboard", "tova", "--yes", "--timeout", "20"]).unwrap();
     assert!(again.success(), "{again}");
 }

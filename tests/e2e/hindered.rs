@@ -2,11 +2,13 @@
 //! a lock on the account files. Nothing is left half done, it is told why, and done when it is over.
 //! Disks that are full are in `full`.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
-use muster_tests::{Fleet, Host, Output, Person, Running, wait};
+use muster_tests::{Fleet, Host, Output, Running, wait};
 
-use crate::{SOON, assert_kept_out, assert_let_in, fleet, open_session, sudo};
+use crate::{
+    SOON, assert_kept_out, assert_let_in, each_on, fleet, is_there, open_session, shown, sudo,
+};
 
 pub(crate) const HOST: &str = "db1";
 
@@ -24,19 +26,6 @@ pub(crate) const HOLD: &str = r#"
     <STDIN>;
 "#;
 
-/// Declares these people on the host, each with a role of her own.
-pub(crate) fn on(people: &[&Person]) -> String {
-    let mut all = [String::new(), String::new(), String::new()];
-    for Person { login, key } in people {
-        writeln!(all[0], "  {login}: {{keys: [\"{}\"]}}", key.public).unwrap();
-        writeln!(all[1], "  {login}: {{sudo: [{{commands: [/usr/bin/id]}}]}}").unwrap();
-        let hosts = format!("hosts: muster/hostname={HOST}");
-        writeln!(all[2], "  {login}: {{user: {login}, role: {login}, {hosts}}}").unwrap();
-    }
-    let [users, roles, assignments] = all;
-    format!("users:\n{users}roles:\n{roles}assignments:\n{assignments}")
-}
-
 /// Applies a declaration that the host cannot follow for now.
 pub(crate) fn apply_in_vain(fleet: &Fleet, yaml: &str) -> Output {
     let path = fleet.declare(yaml).unwrap();
@@ -45,17 +34,12 @@ pub(crate) fn apply_in_vain(fleet: &Fleet, yaml: &str) -> Output {
     output
 }
 
-/// Returns what `muster host show` says of the host.
-fn shown(fleet: &Fleet) -> String {
-    fleet.ask(&["host", "show", HOST]).unwrap().to_string()
-}
-
 pub(crate) fn wait_until_told(fleet: &Fleet, all: &[&str]) {
     wait::until(RETRIED, &format!("a receipt with {all:?}"), || {
-        let shown = shown(fleet);
+        let shown = shown(fleet, HOST);
         all.iter().all(|word| shown.contains(word)).then_some(())
     })
-    .unwrap_or_else(|error| panic!("{error}\n{}", shown(fleet)));
+    .unwrap_or_else(|error| panic!("{error}\n{}", shown(fleet, HOST)));
 }
 
 /// Returns everything of the host's that says who has an account and what it may.
@@ -100,12 +84,12 @@ fn a_read_only_etc_is_told_leaves_nothing_half_done_and_is_made_up_for() {
     let fleet = fleet();
     let host = fleet.host(HOST);
     let [ines, joan] = ["ines", "joan"].map(|login| fleet.person(login).unwrap());
-    fleet.apply_ok(&on(&[&ines])).unwrap();
+    fleet.apply_ok(&each_on(HOST, &[&ines])).unwrap();
     make_read_only(&fleet, host);
     let before = everything(host);
     let mut session = open_session(&fleet, HOST, &ines);
 
-    apply_in_vain(&fleet, &on(&[&joan]));
+    apply_in_vain(&fleet, &each_on(HOST, &[&joan]));
     wait_until_told(&fleet, &["account-created joan", "FAILED", "Read-only file system"]);
     assert_eq!(everything(host), before);
     assert_kept_out(&fleet, HOST, &joan);
@@ -138,12 +122,12 @@ fn a_lock_that_somebody_holds_keeps_nobody_in_and_stops_only_what_needs_it() {
     let fleet = fleet();
     let host = fleet.host(HOST);
     let [kat, lia] = ["kat", "lia"].map(|login| fleet.person(login).unwrap());
-    fleet.apply_ok(&on(&[&kat])).unwrap();
+    fleet.apply_ok(&each_on(HOST, &[&kat])).unwrap();
     let before = everything(host);
     let mut session = open_session(&fleet, HOST, &kat);
     let mut holder = hold(host);
 
-    apply_in_vain(&fleet, &on(&[&lia]));
+    apply_in_vain(&fleet, &each_on(HOST, &[&lia]));
     let reason = "`/etc/.pwd.lock` is held by another process";
     wait_until_told(&fleet, &["account-created lia", "FAILED", reason]);
     assert_eq!(everything(host), before);
@@ -153,8 +137,7 @@ fn a_lock_that_somebody_holds_keeps_nobody_in_and_stops_only_what_needs_it() {
     assert_eq!(left.status, 4, "{left}");
     assert_eq!(session.finish(SOON).unwrap().status, 255);
     assert_kept_out(&fleet, HOST, &kat);
-    let rules = ["test", "-e", "/etc/sudoers.d/50-muster-kat"];
-    assert!(!host.run(&rules).unwrap().success());
+    assert!(!is_there(host, "/etc/sudoers.d/50-muster-kat"));
     assert!(host.run_ok(&["getent", "shadow", "kat"]).unwrap().starts_with("kat:*"));
 
     holder.close_stdin();
@@ -167,7 +150,7 @@ fn a_lock_that_somebody_holds_keeps_nobody_in_and_stops_only_what_needs_it() {
     .unwrap();
     assert_let_in(&fleet, HOST, &lia);
     wait_until_told(&fleet, &["account-locked kat"]);
-    assert!(!host.run(&["test", "-e", "/etc/passwd.lock"]).unwrap().success());
+    assert!(!is_there(host, "/etc/passwd.lock"));
 }
 
 #[test]
@@ -177,7 +160,7 @@ fn a_lock_of_useradds_kind_is_waited_for_and_one_of_a_dead_process_is_not() {
     let [mae, nan] = ["mae", "nan"].map(|login| fleet.person(login).unwrap());
     // Number 1 lives; no process can have the highest number that there is.
     host.write("/etc/passwd.lock", b"1\0", 0o600).unwrap();
-    apply_in_vain(&fleet, &on(&[&mae]));
+    apply_in_vain(&fleet, &each_on(HOST, &[&mae]));
     wait_until_told(&fleet, &["account-created mae", "`/etc/passwd.lock` is held"]);
     assert!(!host.run(&["getent", "passwd", "mae"]).unwrap().success());
     host.run_ok(&["rm", "/etc/passwd.lock"]).unwrap();
@@ -187,7 +170,7 @@ fn a_lock_of_useradds_kind_is_waited_for_and_one_of_a_dead_process_is_not() {
     .unwrap();
 
     host.write("/etc/group.lock", b"4194304\0", 0o600).unwrap();
-    fleet.apply_ok(&on(&[&nan])).unwrap();
+    fleet.apply_ok(&each_on(HOST, &[&nan])).unwrap();
     assert_let_in(&fleet, HOST, &nan);
     assert!(!host.run(&["test", "-e", "/etc/group.lock"]).unwrap().success());
 }

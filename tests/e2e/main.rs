@@ -114,6 +114,35 @@ fn on(host: &str, role: &str, people: &[Person]) -> String {
     )
 }
 
+/// Declares these people on one host, each with a role of her own.
+fn each_on(host: &str, people: &[&Person]) -> String {
+    let mut all = [String::new(), String::new(), String::new()];
+    for Person { login, key } in people {
+        writeln!(all[0], "  {login}: {{keys: [\"{}\"]}}", key.public).unwrap();
+        writeln!(all[1], "  {login}: {{sudo: [{{commands: [/usr/bin/id]}}]}}").unwrap();
+        let hosts = format!("hosts: muster/hostname={host}");
+        writeln!(all[2], "  {login}: {{user: {login}, role: {login}, {hosts}}}").unwrap();
+    }
+    let [users, roles, assignments] = all;
+    format!("users:\n{users}roles:\n{roles}assignments:\n{assignments}")
+}
+
+/// Returns what `muster host show` says of a host.
+fn shown(fleet: &Fleet, host: &str) -> String {
+    fleet.ask(&["host", "show", host]).unwrap().to_string()
+}
+
+/// Tells whether an account's password is locked.
+fn is_locked(host: &Host, login: &str) -> bool {
+    let shadow = host.run_ok(&["getent", "shadow", login]).unwrap();
+    shadow.starts_with(&format!("{login}:!"))
+}
+
+/// Tells whether there is a file.
+fn is_there(host: &Host, path: &str) -> bool {
+    host.run(&["test", "-e", path]).unwrap().success()
+}
+
 /// Runs a command by sudo in a person's login.
 fn sudo(fleet: &Fleet, host: &str, person: &Person, command: &str) -> Output {
     fleet.ssh(host, person).command(&format!("sudo --non-interactive {command}")).run().unwrap()

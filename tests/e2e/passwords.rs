@@ -2,7 +2,7 @@
 
 use muster_tests::{Fleet, Host, Member, Mode, Programs, wait};
 
-use crate::SOON;
+use crate::{SOON, is_there, shown};
 
 const HOST: &str = "pass1";
 const KEEPER: &str = "muster-agent.service";
@@ -17,15 +17,6 @@ fn change(host: &Host, login: &str, from: &str, to: &str) -> (bool, String) {
     let words = ["su", "--shell=/bin/sh", "--command=passwd", login];
     let changed = host.run_with_stdin(&words, typed.as_bytes()).unwrap();
     (changed.success(), changed.stdout + &changed.stderr)
-}
-
-fn shown(fleet: &Fleet) -> String {
-    fleet.ask(&["host", "show", HOST]).unwrap().to_string()
-}
-
-/// Tells whether our drop-in is there.
-fn is_there(host: &Host) -> bool {
-    host.run(&["test", "-e", DROP_IN]).unwrap().success()
 }
 
 fn look_again(host: &Host) {
@@ -62,18 +53,19 @@ fn a_password_that_is_shorter_than_a_role_says_is_refused_by_the_host_itself() {
     look_again(host);
     let unmet = "password-policy-unmet vera: new passwords of fewer than 14 characters are taken: \
                  9 are enough";
-    wait::until(SOON, "it to be told", || shown(&fleet).contains(unmet).then_some(())).unwrap();
-    assert!(!is_there(host));
+    wait::until(SOON, "it to be told", || shown(&fleet, HOST).contains(unmet).then_some(()))
+        .unwrap();
+    assert!(!is_there(host, DROP_IN));
     host.run_ok(&["sed", "--in-place", "$d", main]).unwrap();
     look_again(host);
-    wait::until(SOON, "our drop-in to be back", || is_there(host).then_some(())).unwrap();
+    wait::until(SOON, "our drop-in to be back", || is_there(host, DROP_IN).then_some(())).unwrap();
     assert_eq!(host.run_ok(&["muster-agent", "plan"]).unwrap(), "nothing to do\n");
     let (changed, said) = change(host, "vera", LONG, SHORT);
     assert!(!changed && said.contains("shorter than 14 characters"), "{said}");
 
     // With the last role that asks for it, it is gone.
     fleet.apply_ok(&declared("{password: {}}")).unwrap();
-    assert!(!is_there(host));
+    assert!(!is_there(host, DROP_IN));
     let (changed, said) = change(host, "vera", LONG, SHORT);
     assert!(changed, "{said}");
 }

@@ -2,7 +2,7 @@
 
 use muster_tests::{Fleet, Host, Output};
 
-use crate::{assert_failed, fleet, standing};
+use crate::{assert_failed, fleet, is_there, standing};
 
 /// Runs `muster` for a second fleet, which has all its places below `root`.
 fn second(fleet: &Fleet, root: &str, words: &[&str]) -> Output {
@@ -46,7 +46,7 @@ fn a_fleet_is_never_made_over_something_else() {
     assert_failed(&init(&fleet, "/root/no", other), 1, &[other, "not empty"]);
     assert_failed(&init(&fleet, "/root/no", "/srv/other/theirs"), 1, &["/srv/other/theirs"]);
     assert_eq!(files(ctl, other), was);
-    assert!(!ctl.run(&["test", "-e", "/root/no"]).unwrap().success());
+    assert!(!is_there(ctl, "/root/no"));
 
     for (word, bad) in [("--operator", "Bob B"), ("--address", "nowhere"), ("--listen", "here")] {
         let mut words = vec!["init", "--operator", "bob", "--address", "ctl:7520"];
@@ -56,7 +56,7 @@ fn a_fleet_is_never_made_over_something_else() {
         assert_eq!(refused.status, 2, "{refused}");
     }
     for left in ["/srv/none", "/srv/none.toml", "/root/no"] {
-        assert!(!ctl.run(&["test", "-e", left]).unwrap().success(), "{left}");
+        assert!(!is_there(ctl, left), "{left}");
     }
     assert_eq!(standing(&fleet), before);
 }
@@ -86,7 +86,6 @@ fn a_fleet_is_made_whole_or_not_at_all_and_a_second_try_works() {
     let fleet = fleet();
     let ctl = fleet.controller();
     let sealed = "/root/passphrase";
-    let is_there = |path: &str| ctl.run(&["test", "-e", path]).unwrap().success();
     ctl.write(sealed, b"eleven char\n", 0o600).unwrap();
     for (case, (others, status, words)) in [
         (&[["--user", "nobody-of-ours"]][..], 2, &["nobody-of-ours", "--user"][..]),
@@ -106,11 +105,11 @@ fn a_fleet_is_made_whole_or_not_at_all_and_a_second_try_works() {
         let refused = init_with(&fleet, &root, others);
         assert_failed(&refused, status, words);
         assert!(!refused.stdout.contains('-'), "a passphrase of nothing is shown: {refused}");
-        assert!(!is_there(&root), "{others:?} left {}", files(ctl, &root));
+        assert!(!is_there(ctl, &root), "{others:?} left {}", files(ctl, &root));
         let made = init_with(&fleet, &root, &[]);
         assert!(made.success(), "after {others:?}: {made}");
         assert_eq!(made.stdout.trim().split('-').count(), 5, "the passphrase is shown: {made}");
-        assert!(is_there(&format!("{root}/etc/muster.toml")));
+        assert!(is_there(ctl, &format!("{root}/etc/muster.toml")));
     }
 }
 

@@ -6,7 +6,7 @@ use muster_agent::ledger::Ledger;
 use muster_proto::{name::Login, time::Timestamp};
 use muster_tests::{Fleet, Host, Person, wait};
 
-use crate::{SOON, assert_let_in, fleet, uid};
+use crate::{SOON, assert_let_in, fleet, is_there, uid};
 
 const CONFIG: &str = "/etc/muster/agent.toml";
 const LEDGER: &str = "/var/lib/muster-agent/keeper/ledger";
@@ -36,10 +36,6 @@ fn locked_earlier(host: &Host, login: &str, seconds: u64) {
 fn offboard(fleet: &Fleet, login: &str) {
     let output = fleet.muster(&["offboard", login, "--yes"]).unwrap();
     assert!(output.success(), "{output}");
-}
-
-fn is_there(host: &Host, path: &str) -> bool {
-    host.run(&["test", "-e", path]).unwrap().success()
 }
 
 fn is_account(host: &Host, login: &str) -> bool {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use muster_tests::{Fleet, Person, wait};
+use muster_tests::{Fleet, wait};
 
 use crate::{
-    SOON, assert_kept_out, assert_let_in, fleet, is_refused, open_session, processes, uid,
+    SOON, assert_kept_out, assert_let_in, each_on, fleet, is_refused, open_session, processes,
+    shown, uid,
 };
 
 const KEEPER: &str = "muster-agent.service";
@@ -14,27 +15,12 @@ const MEMORY: &str = "/var/lib/muster-agent/keeper";
 /// How long something may take that is tried every ten seconds.
 const RETRIED: Duration = Duration::from_secs(40);
 
-/// Declares one user on one host.
-fn on(host: &str, Person { login, key }: &Person) -> String {
-    format!(
-        "users:\n  {login}: {{keys: [\"{key}\"]}}\n\
-         roles:\n  {login}: {{sudo: [{{commands: [/usr/bin/id]}}]}}\n\
-         assignments:\n  {login}: {{user: {login}, role: {login}, hosts: muster/hostname={host}}}\n",
-        key = key.public
-    )
-}
-
-/// Returns what `muster host show` says of a host.
-fn shown(fleet: &Fleet, host: &str) -> String {
-    fleet.ask(&["host", "show", host]).unwrap().to_string()
-}
-
 #[test]
 fn processes_that_fork_away_without_end_are_ended_wherever_they_run() {
     let fleet = fleet();
     let dev1 = fleet.host("dev1");
     let kit = fleet.person("kit").unwrap();
-    fleet.apply_ok(&on("dev1", &kit)).unwrap();
+    fleet.apply_ok(&each_on("dev1", &[&kit])).unwrap();
     let number = uid(dev1, "kit");
     // No session and no slice of hers, as a job of cron's has none; no process of it is there for
     // long. If nobody ends it, it says so in the end.
@@ -103,7 +89,7 @@ impl Drop for SmallDisk<'_> {
 fn a_full_disk_keeps_nobody_in_and_is_told_and_what_was_done_is_told_later() {
     let fleet = fleet();
     let [pam, lars] = ["pam", "lars"].map(|login| fleet.person(login).unwrap());
-    fleet.apply_ok(&on("dev1", &pam)).unwrap();
+    fleet.apply_ok(&each_on("dev1", &[&pam])).unwrap();
     let dev1 = fleet.host("dev1");
     let number = uid(dev1, "pam");
     let disk = SmallDisk::new(&fleet);
@@ -119,7 +105,7 @@ fn a_full_disk_keeps_nobody_in_and_is_told_and_what_was_done_is_told_later() {
     let told = shown(&fleet, "dev1");
     assert!(told.contains("No space left on device"), "{told}");
     // What could not be remembered as Muster's is not made.
-    let path = fleet.declare(&on("dev1", &lars)).unwrap();
+    let path = fleet.declare(&each_on("dev1", &[&lars])).unwrap();
     let output = fleet.muster(&["apply", "--yes", "--timeout", "5", "--file", path]).unwrap();
     assert_eq!(output.status, 4, "{output}");
     assert!(!dev1.run(&["id", "lars"]).unwrap().success());

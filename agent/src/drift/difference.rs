@@ -14,6 +14,7 @@ use crate::{
         shadow::{self, Password},
         ssh, sudoers,
     },
+    listing::count,
     observed::{DropIn, ObservedState, RootFile},
     ownership::Ownership,
     plan::{AccountEdits, Action, Ending, Files, Plan},
@@ -49,7 +50,8 @@ pub fn differences(
                     let processes = running.map_or(0, |running| running.processes);
                     if processes > 0 {
                         let what = What::new(DriftKind::Running, leaver.login.as_str(), "");
-                        found.add(what, "none", format!("{processes} processes"), Severity::High);
+                        let processes = count(processes as usize, "process", "processes");
+                        found.add(what, "none", processes, Severity::High);
                     }
                 }
             }
@@ -73,7 +75,7 @@ pub fn differences(
     found.files(DriftKind::KeysChanged, "", Severity::High, &observed.keys, &keys.0);
     for (name, text) in quality.0 {
         let what = What::new(DriftKind::PasswordPolicy, name, "");
-        let expected = text.map_or_else(|| "no file".to_owned(), count);
+        let expected = text.map_or_else(|| "no file".to_owned(), lines_in);
         found.add(what, expected, "something else", Severity::Medium);
     }
     found.uids(observed, ownership);
@@ -245,7 +247,7 @@ impl Found {
         for (&name, &text) in wanted {
             let what = What::new(kind, name.strip_prefix(prefix).unwrap_or(name), "");
             let (found, severity) = compare(present.get(name), text, when_more);
-            let expected = text.map_or_else(|| "no file".to_owned(), count);
+            let expected = text.map_or_else(|| "no file".to_owned(), lines_in);
             self.add(what, expected, found, severity);
         }
     }
@@ -257,7 +259,7 @@ impl Found {
         };
         let (found, _) = compare(present, Some(text), Severity::High);
         let what = What::new(DriftKind::Sshd, "sshd", ssh::DROP_IN);
-        self.add(what, count(text), found, Severity::High);
+        self.add(what, lines_in(text), found, Severity::High);
     }
 
     /// Accounts of Muster's that have another uid by now: nobody can say whose they are, so they are
@@ -305,7 +307,7 @@ fn compare(
     let less = wanted.difference(&present).count();
     if more + less > 0 {
         let severity = if more > 0 { when_more } else { Severity::Medium };
-        return (format!("{more} other lines, {less} missing"), severity);
+        return (format!("{}, {less} missing", count(more, "other line", "other lines")), severity);
     }
     if file.sound {
         return ("the same lines in another order or number".to_owned(), when_more);
@@ -313,8 +315,8 @@ fn compare(
     ("another owner, mode or kind of file".to_owned(), when_more)
 }
 
-fn count(text: &str) -> String {
-    format!("{} lines", text.lines().filter(|line| !line.starts_with('#')).count())
+fn lines_in(text: &str) -> String {
+    count(text.lines().filter(|line| !line.starts_with('#')).count(), "line", "lines")
 }
 
 fn password_word(field: &[u8]) -> &'static str {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use nix::errno::Errno;
 
-use crate::plan::Leaver;
+use crate::{listing::count, plan::Leaver};
 
 use super::{
     Report, chain,
@@ -125,8 +125,11 @@ pub(super) fn set_aside(root: &Dir, leavers: &[Leaver]) -> Report {
     for leaver in leavers {
         let login = leaver.login.as_str().to_owned();
         match set_one_aside(root, leaver) {
-            Ok(count) => {
-                report.details.insert(login, format!("lingering off, {count} jobs set aside"));
+            Ok(jobs) => {
+                report.details.insert(
+                    login,
+                    format!("lingering off, {} set aside", count(jobs as usize, "job", "jobs")),
+                );
             }
             Err(error) => {
                 report.failures.insert(login, chain(&error));

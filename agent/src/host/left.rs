@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::plan::Departed;
+use crate::{listing, plan::Departed};
 
 use super::{
     Report,
@@ -18,8 +18,11 @@ const PUBLIC: &[&str] = &["tmp", "var/tmp", "dev/shm", "dev/mqueue"];
 /// How many entries of each of them are looked at: anybody can fill them.
 const MOST_LOOKED_AT: usize = 10_000;
 /// What is shared by System V's calls (`sysvipc(7)`), a table each.
-const SHARED: &[(&str, &str)] =
-    &[("shm", "shared memory"), ("sem", "semaphores"), ("msg", "message queues")];
+const SHARED: &[(&str, &str, &str)] = &[
+    ("shm", "piece of shared memory", "pieces of shared memory"),
+    ("sem", "set of semaphores", "sets of semaphores"),
+    ("msg", "message queue", "message queues"),
+];
 
 /// Tells of each what is left.
 pub(super) fn tell(root: &Dir, departed: &[Departed]) -> Report {
@@ -36,7 +39,8 @@ pub(super) fn tell(root: &Dir, departed: &[Departed]) -> Report {
         left.extend(mail(root, login));
         match &jobs {
             Ok(jobs) if jobs.set_aside(login) > 0 => {
-                left.push(format!("{} jobs set aside", jobs.set_aside(login)));
+                let jobs = listing::count(jobs.set_aside(login), "job", "jobs");
+                left.push(format!("{jobs} set aside"));
             }
             Ok(_) => {}
             Err(_) => left.push("jobs set aside unseen".to_owned()),
@@ -142,20 +146,20 @@ fn shared(root: &Dir, uids: &BTreeSet<u32>) -> BTreeMap<u32, Vec<String>> {
     let mut words: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     // A kernel may be built without them.
     let Some(tables) = root.walk("proc/sysvipc").ok().flatten() else { return words };
-    for (name, what) in SHARED {
+    for (name, one, many) in SHARED {
         let Some((text, _)) = tables.read(name).ok().flatten() else { continue };
         let text = String::from_utf8_lossy(&text);
         let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         let at = lines.next().and_then(|head| head.iter().position(|field| *field == "uid"));
         let Some(at) = at else { continue };
-        let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
         for uid in lines.filter_map(|line| line.get(at)?.parse().ok()) {
             if uids.contains(&uid) {
                 *counts.entry(uid).or_default() += 1;
             }
         }
-        for (uid, count) in counts {
-            words.entry(uid).or_default().push(format!("{count} {what}"));
+        for (uid, number) in counts {
+            words.entry(uid).or_default().push(listing::count(number, one, many));
         }
     }
     words

@@ -17,6 +17,7 @@ use rustix::process::Pid;
 use muster_proto::statement::UserKind;
 
 use crate::{
+    listing,
     observed::Running,
     plan::{self, Leaver},
 };
@@ -73,7 +74,9 @@ pub(super) fn end(root: &Dir, programs: Programs, leavers: &[Leaver]) -> Report 
         let mut detail = format!("processes {}, left {}", count(&before), count(&left.running));
         let mut failures = Vec::new();
         if count(&left.running) > 0 {
-            failures.push(format!("{} processes do not end", count(&left.running)));
+            let stay = count(&left.running) as usize;
+            let does = listing::count(stay, "process does", "processes do");
+            failures.push(format!("{does} not end"));
         }
         if let plan::Ending::Locked(kind) = leaver.ending {
             let known = left.units.get(&leaver.uid).into_iter().flatten().copied();

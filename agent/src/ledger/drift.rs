@@ -64,8 +64,6 @@ struct FileCulprit {
     unit: String,
 }
 
-const SEVERITIES: [Severity; 4] =
-    [Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
 const RESPONSES: [Response; 3] = [Response::Reported, Response::Failed, Response::Contested];
 
 impl From<&Memory> for FileDrift {
@@ -107,7 +105,7 @@ impl From<(&What, &Open)> for FileOpen {
             place: what.place.clone(),
             expected: open.expected.clone(),
             found: open.found.clone(),
-            severity: place(SEVERITIES.iter().position(|one| *one == open.severity)),
+            severity: place(Severity::ALL.iter().position(|one| *one == open.severity)),
             since: open.since.0,
             response: place(RESPONSES.iter().position(|one| *one == open.response)),
             culprit: open.culprit.clone().map(|by| FileCulprit {
@@ -128,7 +126,7 @@ impl FileOpen {
         let open = Open {
             expected: self.expected.clone(),
             found: self.found.clone(),
-            severity: *SEVERITIES.get(place(self.severity)?)?,
+            severity: *Severity::ALL.get(place(self.severity)?)?,
             since: Timestamp(self.since),
             response: *RESPONSES.get(place(self.response)?)?,
             culprit: self.culprit.clone().map(|by| Culprit {
@@ -155,7 +153,8 @@ mod tests {
         memory.wanted = Some(digest);
         memory.expected.insert(digest);
         memory.inherited.insert(digest);
-        let all = SEVERITIES.iter().flat_map(|one| RESPONSES.iter().map(move |two| (*one, *two)));
+        let all =
+            Severity::ALL.iter().flat_map(|one| RESPONSES.iter().map(move |two| (*one, *two)));
         for (number, (severity, response)) in all.enumerate() {
             let open = Open {
                 expected: "a".to_owned(),

@@ -21,6 +21,7 @@ use crate::{
         ssh,
         sudoers::{self, Rules},
     },
+    listing::count,
     observed::{DropIn, ObservedState, RootFile},
     policy::HostPolicy,
 };
@@ -65,7 +66,7 @@ impl Words {
         let written = files.write.iter();
         written
             .map(|(name, text)| {
-                note(self.installed, self.subject(name), format!("{} lines", lines(text)))
+                note(self.installed, self.subject(name), count(lines(text), "line", "lines"))
             })
             .collect()
     }

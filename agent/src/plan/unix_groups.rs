@@ -14,6 +14,7 @@ use muster_proto::{
 
 use crate::{
     format::{Edit, Table, group, ssh::MARKER},
+    listing::count,
     observed::ObservedState,
     ownership::Ownership,
     policy::HostPolicy,
@@ -192,9 +193,9 @@ impl<'a> Membership<'a> {
             self.given.insert(*login, given);
             self.into.entry(MARKER).or_default().insert(login.as_str());
         }
-        for (name, count) in unmet {
-            let detail =
-                format!("the host has no such Unix group; {count} accounts should be in it");
+        for (name, number) in unmet {
+            let accounts = count(number, "account", "accounts");
+            let detail = format!("the host has no such Unix group; {accounts} should be in it");
             self.findings.push(finding(FindingKind::Unmet, name, detail));
         }
     }

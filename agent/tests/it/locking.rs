@@ -138,8 +138,8 @@ fn what_is_left_behind_is_told_once_for_each_lock() {
     assert_eq!(
         of(&applied.outcomes),
         [
-            "home /home/ana, mail /var/mail/ana (5 bytes), 1 jobs set aside, 1 in /tmp, 2 in /dev/shm, \
-         1 shared memory, subuid 100000-165535, /var/tmp unseen"
+            "home /home/ana, mail /var/mail/ana (5 bytes), 1 job set aside, 1 in /tmp, 2 in /dev/shm, \
+         1 piece of shared memory, subuid 100000-165535, /var/tmp unseen"
         ]
     );
     assert_eq!(owned.accounts[&login("ana")].locked_at, Some(NOW));
@@ -150,5 +150,5 @@ fn what_is_left_behind_is_told_once_for_each_lock() {
     assert_eq!(owned.accounts[&login("ana")].locked_at, None);
     fs::remove_file(root.path("var/mail/ana")).unwrap();
     let (_, applied) = converge(&mut host, &Desired::default(), &mut owned);
-    assert!(of(&applied.outcomes)[0].starts_with("home /home/ana, 1 jobs"), "{applied:?}");
+    assert!(of(&applied.outcomes)[0].starts_with("home /home/ana, 1 job set aside"), "{applied:?}");
 }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::Result;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{
+    Args, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use muster_proto::{
     drift::{Culprit, Drift, DriftKind, Severity},
     id::HostId,
@@ -46,9 +49,10 @@ pub struct ListArgs {
     /// Only of this host, by name or id.
     #[arg(long)]
     host: Option<String>,
-    /// Only what is at least as grave.
-    #[arg(long, value_enum)]
-    severity: Option<Least>,
+    /// Only what is at least as grave: `medium` if somebody can do less than was granted, `high` if
+    /// somebody can do more, `critical` if somebody may become root.
+    #[arg(long, value_parser = severity())]
+    severity: Option<Severity>,
     /// Only of this kind, such as `sudo-foreign`.
     #[arg(long, value_parser = kind)]
     kind: Option<DriftKind>,
@@ -63,28 +67,10 @@ pub struct ListArgs {
     watch: bool,
 }
 
-/// How grave something has to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Least {
-    /// Everything.
-    Low,
-    /// Somebody can do less than was granted, or more.
-    Medium,
-    /// Somebody can do more than was granted.
-    High,
-    /// Somebody may become root.
-    Critical,
-}
-
-impl From<Least> for Severity {
-    fn from(least: Least) -> Self {
-        match least {
-            Least::Low => Self::Low,
-            Least::Medium => Self::Medium,
-            Least::High => Self::High,
-            Least::Critical => Self::Critical,
-        }
-    }
+fn severity() -> impl TypedValueParser<Value = Severity> {
+    let words = Severity::ALL.iter().map(|severity| severity.as_str());
+    PossibleValuesParser::new(words)
+        .try_map(|word| Severity::parse(&word).ok_or("there is no such severity"))
 }
 
 fn kind(word: &str) -> Result<DriftKind, String> {
@@ -201,7 +187,7 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
     let mut wanted = DriftWanted {
         host,
         open: !args.all,
-        least: args.severity.map(Severity::from),
+        least: args.severity,
         kind: args.kind.map(|kind| kind.as_str().to_owned()),
         subject: args.subject.clone(),
         after: None,

@@ -88,7 +88,8 @@ impl Fleet {
         Ok((place, hosts))
     }
 
-    /// Takes a revocation, passes it on at once and returns the hosts that it concerns.
+    /// Takes a revocation, passes it on at once and returns the hosts that it concerns. Hosts that have
+    /// one like it by the online key alone are sent it again when an approver has signed it.
     pub async fn revoke(
         &self,
         revocation: &Envelope,
@@ -97,14 +98,24 @@ impl Fleet {
         let _one_at_a_time = self.changing.lock().await;
         let mut next = Current::clone(&self.current());
         let found = next.keep(revocation).map_err(RevokeError::Refused)?;
+        let mut members = self.members.lock().await;
+        let ids = next.targets_of(revocation);
+        let hosts = Self::concerned(&members, &next, &ids);
         if let Some(found) = &found {
+            let mut written = Vec::new();
+            for host in &hosts {
+                let Some(member) = members.get_mut(host) else { continue };
+                let before = member.sent.clone();
+                member.owe(found.id);
+                written.push((before, member.sent.clone()));
+            }
+            // First, so that none is taken to have it that has another of its id.
+            written.retain(|(before, after)| before != after);
+            self.store.set_sent(&written).await?;
             let entry = entry("revocation", revocation.encode(), now)?;
             self.store.add_revocation(found.id, revocation, now, &entry).await?;
         }
         let next = self.replace(next);
-        let mut members = self.members.lock().await;
-        let ids = next.targets_of(revocation);
-        let hosts = Self::concerned(&members, &next, &ids);
         self.push(&mut members, &hosts, &next, now).await?;
         tracing::info!(hosts = hosts.len(), "a revocation was taken");
         Ok(hosts)

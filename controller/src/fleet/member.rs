@@ -136,6 +136,16 @@ impl Member {
         self.session = None;
     }
 
+    /// Takes a revocation for one that the host does not have, whatever else of its id it was sent.
+    pub(super) fn owe(&mut self, revocation: Id) {
+        if let Some(confirmed) = self.sent.revocations.get_mut(&revocation) {
+            *confirmed = false;
+        }
+        if let Some(session) = &mut self.session {
+            session.revocations.remove(&revocation);
+        }
+    }
+
     pub(super) fn is_standing(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.stood)
     }

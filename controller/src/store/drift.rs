@@ -63,15 +63,6 @@ pub struct DriftPage {
 /// So many items of one host can be found.
 const KEPT: i64 = 20_000;
 
-fn number(severity: Severity) -> i64 {
-    match severity {
-        Severity::Low => 1,
-        Severity::Medium => 2,
-        Severity::High => 3,
-        Severity::Critical => 4,
-    }
-}
-
 impl Change<'_> {
     /// Notes where a receipt tells drift. What it says of one thing takes the place of what was said
     /// of it before.
@@ -106,7 +97,7 @@ impl Change<'_> {
             .bind(&drift.kind)
             .bind(&drift.subject)
             .bind(&drift.place)
-            .bind(number(drift.severity))
+            .bind(i64::from(drift.severity.rank()))
             .bind(i64::from(drift.response.is_open()))
             .execute(&mut *self.tx)
             .await
@@ -147,7 +138,7 @@ impl Store {
         let rows: Vec<(i64, Vec<u8>, i64, i64, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(query.host.map(|host| host.as_bytes().to_vec()))
             .bind(i64::from(query.open))
-            .bind(query.least.map_or(0, number))
+            .bind(query.least.map_or(0, |least| i64::from(least.rank())))
             .bind(&query.kind)
             .bind(&query.subject)
             .bind(signed(query.after.unwrap_or_default()))

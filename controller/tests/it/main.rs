@@ -30,6 +30,7 @@ mod plan;
 mod publish;
 mod receipts;
 mod returning;
+mod revocations;
 mod schema;
 mod server;
 mod sessions;

@@ -257,15 +257,24 @@ impl World {
     }
 
     pub(crate) fn revocation(&self, word: &str, target: Target) -> Envelope {
-        let revocation = Revocation {
+        let mut envelope = Envelope::new(&self.revoking(word, target));
+        self.approver.sign(&mut envelope);
+        envelope
+    }
+
+    /// A revocation that only the controller has signed.
+    pub(crate) fn online_revocation(&self, word: &str, target: Target) -> Envelope {
+        let online = MachineKey::from_pkcs8(&self.online).unwrap();
+        Envelope::sign(&self.revoking(word, target), &online)
+    }
+
+    pub(crate) fn revoking(&self, word: &str, target: Target) -> Revocation {
+        Revocation {
             lineage: self.lineage(),
             id: id(word),
             time: NOW,
             reason: Line::parse("a test").unwrap(),
             target,
-        };
-        let mut envelope = Envelope::new(&revocation);
-        self.approver.sign(&mut envelope);
-        envelope
+        }
     }
 }

@@ -21,13 +21,7 @@ impl TryFrom<wire::Drift> for Drift {
             expected: wire.expected,
             found: wire.found,
             since: Timestamp(wire.since),
-            severity: match known::<wire::Severity>(wire.severity, "severity")? {
-                wire::Severity::Low => Severity::Low,
-                wire::Severity::Medium => Severity::Medium,
-                wire::Severity::High => Severity::High,
-                wire::Severity::Critical => Severity::Critical,
-                wire::Severity::Unspecified => return Err(Fault::Missing("severity")),
-            },
+            severity: known::<wire::Severity>(wire.severity, "severity")?.try_into()?,
             response: match known::<wire::Response>(wire.response, "response")? {
                 wire::Response::Repaired => Response::Repaired,
                 wire::Response::Reported => Response::Reported,
@@ -67,6 +61,15 @@ impl From<Severity> for wire::Severity {
             Severity::High => Self::High,
             Severity::Critical => Self::Critical,
         }
+    }
+}
+
+impl TryFrom<wire::Severity> for Severity {
+    type Error = Fault;
+
+    fn try_from(wire: wire::Severity) -> Result<Self, Fault> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|one| wire::Severity::from(*one) == wire).ok_or(Fault::Missing("severity"))
     }
 }
 

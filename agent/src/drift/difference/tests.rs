@@ -149,11 +149,11 @@ fn a_file_is_compared_with_its_last_step() {
     assert_eq!(
         of(&observed, vec![Action::Sudo(take), Action::Keys(keys), Action::Sudo(give)]),
         [
-            "keys-changed ana : 1 lines but no file, medium",
+            "keys-changed ana : 1 line but no file, medium",
             "keys-changed bob : 2 lines but 0 other lines, 1 missing, medium",
-            "sudo-changed dba : 2 lines but 1 other lines, 1 missing, critical",
-            "sudo-changed old : no file but 1 other lines, 0 missing, critical",
-            "sudo-changed ops : 1 lines but another owner, mode or kind of file, critical",
+            "sudo-changed dba : 2 lines but 1 other line, 1 missing, critical",
+            "sudo-changed old : no file but 1 other line, 0 missing, critical",
+            "sudo-changed ops : 1 line but another owner, mode or kind of file, critical",
         ]
     );
 }

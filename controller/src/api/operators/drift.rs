@@ -17,7 +17,7 @@ pub(super) async fn find(
     let query = DriftQuery {
         host,
         open: request.open,
-        least: least(request.least()),
+        least: Severity::try_from(request.least()).ok(),
         kind: request.kind,
         subject: request.subject,
         after: request.after,
@@ -47,15 +47,5 @@ fn place(found: &FoundDrift) -> wire::DriftPlace {
         receipt: found.receipt,
         item: found.item,
         open: found.open,
-    }
-}
-
-fn least(severity: wire::Severity) -> Option<Severity> {
-    match severity {
-        wire::Severity::Unspecified => None,
-        wire::Severity::Low => Some(Severity::Low),
-        wire::Severity::Medium => Some(Severity::Medium),
-        wire::Severity::High => Some(Severity::High),
-        wire::Severity::Critical => Some(Severity::Critical),
     }
 }

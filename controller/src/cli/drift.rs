@@ -2,28 +2,32 @@
 //! is read from a receipt that was verified here with the host's own key. In which receipts to look,
 //! what of it is still there, and so how many hosts pass, is the controller's word.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+mod line;
 
-use anyhow::Result;
+use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
+
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use muster_proto::{
-    drift::{Culprit, Drift, DriftKind, Severity},
+    drift::{DriftKind, Severity},
     id::HostId,
-    receipt::Receipt,
-    trust::verify_by_host,
+    time::Timestamp,
 };
-use serde::{Serialize, Serializer};
 
+use self::line::{DriftLine, read};
 use super::{
     End, Globals, host,
     output::{self, Format, Rows, count},
-    session::Session,
+    session::{self, Session},
+    usage,
 };
-use crate::client::{DriftWanted, Drifted, Host};
+use crate::{
+    client::{DriftWanted, Host},
+    declare::{
+        dates::{self, When},
+        text::FromText,
+    },
+};
 
 /// What to ask about drift.
 #[derive(Clone, Debug, Subcommand)]
@@ -55,6 +59,15 @@ pub struct ListArgs {
     /// Only about this login, Unix group, role or file.
     #[arg(long)]
     subject: Option<String>,
+    /// Only what this user made, by the name that he logged in with on the host.
+    #[arg(long, value_name = "LOGIN")]
+    by: Option<String>,
+    /// Only what began from then on: `2027-06-30`, `2027-06-30T18:00:00Z`, or so long ago: `2h`.
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// Only what began until then; a bare day is included.
+    #[arg(long, value_name = "WHEN")]
+    until: Option<String>,
     /// Also what has been put right or has gone.
     #[arg(long)]
     all: bool,
@@ -87,6 +100,20 @@ impl From<Least> for Severity {
     }
 }
 
+/// Reads a date, or how long ago something was.
+fn moment(
+    text: Option<&str>,
+    option: &'static str,
+    bound: fn(When) -> Timestamp,
+) -> Result<Option<Timestamp>> {
+    let Some(text) = text else { return Ok(None) };
+    if let Ok(ago) = dates::seconds(text) {
+        return Ok(Some(Timestamp(session::now().0.saturating_sub(ago))));
+    }
+    let when = When::from_text(text).map_err(anyhow::Error::msg);
+    Ok(Some(bound(when.context(option).map_err(usage)?)))
+}
+
 fn kind(word: &str) -> Result<DriftKind, String> {
     DriftKind::parse(word).ok_or_else(|| {
         let words: Vec<&str> = DriftKind::ALL.iter().map(|kind| kind.as_str()).collect();
@@ -100,83 +127,6 @@ const MOST: u32 = 1_000;
 const NAMED: usize = 20;
 /// How often what comes is asked for.
 const WATCHED: Duration = Duration::from_secs(1);
-
-#[derive(Debug, Serialize)]
-struct DriftLine {
-    host: String,
-    host_id: String,
-    receipt: u64,
-    #[serde(serialize_with = "word")]
-    severity: Severity,
-    kind: String,
-    subject: String,
-    place: String,
-    expected: String,
-    found: String,
-    since: String,
-    /// When the host told it.
-    told: String,
-    response: &'static str,
-    rounds: u32,
-    open: bool,
-    by: Option<ByLine>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn word<S: Serializer>(severity: &Severity, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(severity.as_str())
-}
-
-/// Who did it; what is empty the kernel did not tell.
-#[derive(Debug, Serialize)]
-struct ByLine {
-    pid: u32,
-    program: String,
-    command: String,
-    login: String,
-    unit: String,
-}
-
-impl From<&Culprit> for ByLine {
-    fn from(culprit: &Culprit) -> Self {
-        let Culprit { pid, program, command, login, unit } = culprit.clone();
-        Self { pid, program, command, login, unit }
-    }
-}
-
-impl Rows for DriftLine {
-    fn head() -> &'static [&'static str] {
-        &["HOST", "SEVERITY", "WHAT", "EXPECTED", "FOUND", "SINCE", "BY", "RESPONSE"]
-    }
-
-    fn row(&self) -> Vec<String> {
-        let what = [&self.kind, &self.subject, &self.place];
-        let what: Vec<&str> = what.into_iter().map(String::as_str).collect();
-        vec![
-            self.host.clone(),
-            self.severity.as_str().to_owned(),
-            what.join(" ").trim_end().to_owned(),
-            self.expected.clone(),
-            self.found.clone(),
-            self.since.clone(),
-            self.by.as_ref().map_or_else(|| "unknown".to_owned(), ByLine::in_words),
-            self.response.to_owned(),
-        ]
-    }
-}
-
-impl ByLine {
-    fn in_words(&self) -> String {
-        if self.program.is_empty() {
-            return format!("process {}, gone", self.pid);
-        }
-        let login = Some(&self.login).filter(|login| !login.is_empty());
-        let login = login.map(|login| format!("{login} by ")).unwrap_or_default();
-        let unit = Some(&self.unit).filter(|unit| !unit.is_empty());
-        let unit = unit.map(|unit| format!(" in {unit}")).unwrap_or_default();
-        format!("{login}{}{unit}", self.program)
-    }
-}
 
 /// Runs the verb.
 pub async fn run(common: &Globals, verb: &DriftVerb) -> Result<End> {
@@ -204,6 +154,9 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
         least: args.severity.map(Severity::from),
         kind: args.kind.map(|kind| kind.as_str().to_owned()),
         subject: args.subject.clone(),
+        by: args.by.clone(),
+        since: moment(args.since.as_deref(), "--since", When::start)?,
+        until: moment(args.until.as_deref(), "--until", When::end)?,
         after: None,
         limit: MOST,
     };
@@ -271,70 +224,6 @@ fn summary(hosts: &[Host], drifted: &BTreeSet<HostId>) -> String {
     let (shown, rest) = failing.split_at(failing.len().min(NAMED));
     let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
     format!("{passing} of {all} pass; drift on {}{more}", shown.join(", "))
-}
-
-/// What was read from receipts.
-#[derive(Debug, Default)]
-struct Read {
-    lines: Vec<DriftLine>,
-    /// Of how many items there is no receipt that could be believed.
-    unbelieved: usize,
-}
-
-impl Read {
-    /// Says what cannot be shown, since nobody may take it for nothing.
-    fn end(&self) -> End {
-        if self.unbelieved == 0 {
-            return End::Done;
-        }
-        let items = count(self.unbelieved, "item", "items");
-        output::say(&format!("{items} of drift cannot be shown: no receipt tells it as said"));
-        End::Findings
-    }
-}
-
-/// Reads the items from the receipts that tell them. What cannot be believed is said, never shown.
-fn read(drifted: &Drifted, hosts: &[Host]) -> Read {
-    let hosts: BTreeMap<_, &Host> = hosts.iter().map(|host| (host.labels.id, host)).collect();
-    let mut receipts: BTreeMap<_, Option<Receipt>> = BTreeMap::new();
-    let mut read = Read::default();
-    for told in &drifted.found {
-        let host = hosts.get(&told.host);
-        let receipt = receipts.entry((told.host, told.receipt)).or_insert_with(|| {
-            let envelope = drifted.receipts.get(&(told.host, told.receipt))?;
-            let receipt = verify_by_host::<Receipt>(envelope, host?.keeper_key).ok()?.into_inner();
-            (receipt.number == told.receipt).then_some(receipt)
-        });
-        let item = usize::try_from(told.item).ok();
-        let drift = item.and_then(|item| receipt.as_ref()?.drift.get(item));
-        match (host, receipt.as_ref(), drift) {
-            (Some(host), Some(receipt), Some(drift)) => {
-                read.lines.push(line(host, receipt, drift, told.open));
-            }
-            _ => read.unbelieved += 1,
-        }
-    }
-    read
-}
-
-fn line(host: &Host, receipt: &Receipt, drift: &Drift, open: bool) -> DriftLine {
-    DriftLine {
-        host: host.labels.hostname.clone(),
-        host_id: host.labels.id.to_string(),
-        receipt: receipt.number,
-        severity: drift.severity,
-        kind: drift.kind.clone(),
-        subject: drift.subject.clone(),
-        place: drift.place.clone(),
-        expected: drift.expected.clone(),
-        found: drift.found.clone(),
-        since: drift.since.to_string(),
-        told: receipt.time.to_string(),
-        response: drift.response.as_str(),
-        rounds: drift.rounds,
-        open,
-        by: drift.culprit.as_ref().map(ByLine::from),
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_proto::{drift::Severity, envelope::Envelope, id::HostId, wire};
+use muster_proto::{drift::Severity, envelope::Envelope, id::HostId, time::Timestamp, wire};
 
 use super::{ClientError, digest, envelope};
 
@@ -19,6 +19,12 @@ pub struct DriftWanted {
     pub kind: Option<String>,
     /// Only about this; nothing: about everything.
     pub subject: Option<String>,
+    /// Only what this user made, by the name that he logged in with; nothing: by whomever.
+    pub by: Option<String>,
+    /// Only what began from then on.
+    pub since: Option<Timestamp>,
+    /// Only what began before then.
+    pub until: Option<Timestamp>,
     /// Only what was told after this place, oldest first; nothing: the newest, newest first.
     pub after: Option<u64>,
     /// So many at most.
@@ -63,6 +69,9 @@ impl DriftWanted {
             least: self.least.map_or(wire::Severity::Unspecified, wire::Severity::from).into(),
             kind: self.kind.clone().unwrap_or_default(),
             subject: self.subject.clone().unwrap_or_default(),
+            by: self.by.clone().unwrap_or_default(),
+            since: self.since.map(|time| time.0),
+            until: self.until.map(|time| time.0),
             after: self.after,
             limit: self.limit,
         }

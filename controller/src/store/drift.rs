@@ -7,6 +7,7 @@ use muster_proto::{
     drift::{Drift, Severity},
     envelope::Envelope,
     id::HostId,
+    time::Timestamp,
 };
 
 use super::{Change, Store, StoreError, digest, envelope, failed, signed, unsigned};
@@ -27,6 +28,12 @@ pub struct DriftQuery {
     pub kind: String,
     /// Only about this; empty: about everything.
     pub subject: String,
+    /// Only what this user made, by the name that he logged in with; empty: by whomever.
+    pub by: String,
+    /// Only what began from then on.
+    pub since: Option<Timestamp>,
+    /// Only what began before then.
+    pub until: Option<Timestamp>,
     /// Only what was told after this place, oldest first; nothing: the gravest of what is still there,
     /// or the newest of all.
     pub after: Option<u64>,
@@ -97,8 +104,9 @@ impl Change<'_> {
             .await
             .map_err(failed("close drift that was told before"))?;
             sqlx::query(
-                "INSERT INTO drift (host, receipt, item, kind, subject, part, severity, open)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                "INSERT INTO drift
+                     (host, receipt, item, kind, subject, part, severity, open, since, by_login)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             )
             .bind(host.as_bytes().to_vec())
             .bind(signed(receipt))
@@ -108,6 +116,8 @@ impl Change<'_> {
             .bind(&drift.place)
             .bind(number(drift.severity))
             .bind(i64::from(drift.response.is_open()))
+            .bind(signed(drift.since.0))
+            .bind(drift.culprit.as_ref().map_or("", |by| by.login.as_str()))
             .execute(&mut *self.tx)
             .await
             .map_err(failed("store drift"))?;
@@ -142,7 +152,9 @@ impl Store {
             "SELECT place, host, receipt, item, open FROM drift
              WHERE ($1 IS NULL OR host = $1) AND open >= $2 AND severity >= $3
                  AND ($4 = '' OR kind = $4) AND ($5 = '' OR subject = $5) AND place > $6
-             ORDER BY {order} LIMIT $7"
+                 AND ($7 = '' OR by_login = $7) AND ($8 IS NULL OR since >= $8)
+                 AND ($9 IS NULL OR since < $9)
+             ORDER BY {order} LIMIT $10"
         );
         let rows: Vec<(i64, Vec<u8>, i64, i64, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(query.host.map(|host| host.as_bytes().to_vec()))
@@ -151,6 +163,9 @@ impl Store {
             .bind(&query.kind)
             .bind(&query.subject)
             .bind(signed(query.after.unwrap_or_default()))
+            .bind(&query.by)
+            .bind(query.since.map(|time| signed(time.0)))
+            .bind(query.until.map(|time| signed(time.0)))
             .bind(i64::from(query.limit).saturating_add(1))
             .fetch_all(&self.readers)
             .await

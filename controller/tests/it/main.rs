@@ -21,6 +21,7 @@ mod declare;
 mod deltas;
 mod describe;
 mod doctor;
+mod drift;
 mod enrol;
 mod host;
 mod logged;

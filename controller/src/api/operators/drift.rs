@@ -1,6 +1,6 @@
 //! Where drift is told, as the contract has it.
 
-use muster_proto::{drift::Severity, wire};
+use muster_proto::{drift::Severity, time::Timestamp, wire};
 use tonic::Status;
 
 use super::super::{digest, internal};
@@ -20,6 +20,9 @@ pub(super) async fn find(
         least: least(request.least()),
         kind: request.kind,
         subject: request.subject,
+        by: request.by,
+        since: request.since.map(Timestamp),
+        until: request.until.map(Timestamp),
         after: request.after,
         limit: if request.limit == 0 { MOST } else { request.limit.min(MOST) },
     };

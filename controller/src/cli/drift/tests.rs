@@ -1,14 +1,18 @@
 use muster_proto::{
     crypto::MachineKey,
-    drift::Response,
+    drift::{Drift, Response},
     envelope::Envelope,
-    receipt::{Convergence, HostMode, Trigger},
+    receipt::{Convergence, HostMode, Receipt, Trigger},
     selector::Labels,
     time::Timestamp,
 };
 
-use super::*;
-use crate::{client::Told, preview::HostLabels, signer};
+use super::{line::Read, *};
+use crate::{
+    client::{Drifted, Told},
+    preview::HostLabels,
+    signer,
+};
 
 fn key() -> MachineKey {
     MachineKey::from_pkcs8(&signer::generate().unwrap()).unwrap()
@@ -108,4 +112,17 @@ fn many_hosts_with_drift_are_told_in_one_line() {
     assert_eq!(summary(&hosts, &drifted(2)), "23 of 25 hosts pass; drift on h0, h1");
     assert!(summary(&hosts, &drifted(NAMED)).ends_with("h19"));
     assert!(summary(&hosts, &drifted(NAMED + 1)).ends_with("h19 and 1 more"));
+}
+
+#[test]
+fn a_time_is_a_day_a_moment_or_so_long_ago() {
+    let read = |text, bound| moment(Some(text), "--since", bound).unwrap().unwrap();
+    assert_eq!(read("2027-06-30", When::start).to_string(), "2027-06-30T00:00:00Z");
+    assert_eq!(read("2027-06-30", When::end).to_string(), "2027-07-01T00:00:00Z");
+    assert_eq!(read("2027-06-30T18:00:00Z", When::end).to_string(), "2027-06-30T18:00:00Z");
+    let ago = session::now().since(read("2h", When::start));
+    assert!((7_190..=7_210).contains(&ago), "{ago}");
+    assert_eq!(moment(None, "--since", When::start).unwrap(), None);
+    let refused = moment(Some("yesterday"), "--since", When::start).unwrap_err();
+    assert!(format!("{refused:?}").contains("`yesterday` is not a date"), "{refused:?}");
 }

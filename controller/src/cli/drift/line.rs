@@ -1,0 +1,158 @@
+//! Items of drift as they are shown, each read from a receipt that was verified with the key of the host
+//! that tells it. What cannot be believed is counted and never shown.
+
+use std::collections::BTreeMap;
+
+use muster_proto::{
+    drift::{Culprit, Drift, Severity},
+    receipt::Receipt,
+    trust::verify_by_host,
+};
+use serde::{Serialize, Serializer};
+
+use super::{
+    End,
+    output::{self, Rows, count},
+};
+use crate::client::{Drifted, Host};
+
+#[derive(Debug, Serialize)]
+pub(super) struct DriftLine {
+    pub(super) host: String,
+    pub(super) host_id: String,
+    pub(super) receipt: u64,
+    #[serde(serialize_with = "word")]
+    pub(super) severity: Severity,
+    pub(super) kind: String,
+    pub(super) subject: String,
+    pub(super) place: String,
+    pub(super) expected: String,
+    pub(super) found: String,
+    pub(super) since: String,
+    /// When the host told it.
+    pub(super) told: String,
+    pub(super) response: &'static str,
+    pub(super) rounds: u32,
+    pub(super) open: bool,
+    pub(super) by: Option<ByLine>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn word<S: Serializer>(severity: &Severity, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(severity.as_str())
+}
+
+/// Who did it; what is empty the kernel did not tell.
+#[derive(Debug, Serialize)]
+pub(super) struct ByLine {
+    pid: u32,
+    program: String,
+    command: String,
+    login: String,
+    unit: String,
+}
+
+impl From<&Culprit> for ByLine {
+    fn from(culprit: &Culprit) -> Self {
+        let Culprit { pid, program, command, login, unit } = culprit.clone();
+        Self { pid, program, command, login, unit }
+    }
+}
+
+impl Rows for DriftLine {
+    fn head() -> &'static [&'static str] {
+        &["HOST", "SEVERITY", "WHAT", "EXPECTED", "FOUND", "SINCE", "BY", "RESPONSE"]
+    }
+
+    fn row(&self) -> Vec<String> {
+        let what = [&self.kind, &self.subject, &self.place];
+        let what: Vec<&str> = what.into_iter().map(String::as_str).collect();
+        vec![
+            self.host.clone(),
+            self.severity.as_str().to_owned(),
+            what.join(" ").trim_end().to_owned(),
+            self.expected.clone(),
+            self.found.clone(),
+            self.since.clone(),
+            self.by.as_ref().map_or_else(|| "unknown".to_owned(), ByLine::in_words),
+            self.response.to_owned(),
+        ]
+    }
+}
+
+impl ByLine {
+    fn in_words(&self) -> String {
+        if self.program.is_empty() {
+            return format!("process {}, gone", self.pid);
+        }
+        let login = Some(&self.login).filter(|login| !login.is_empty());
+        let login = login.map(|login| format!("{login} by ")).unwrap_or_default();
+        let unit = Some(&self.unit).filter(|unit| !unit.is_empty());
+        let unit = unit.map(|unit| format!(" in {unit}")).unwrap_or_default();
+        format!("{login}{}{unit}", self.program)
+    }
+}
+
+/// What was read from receipts.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) lines: Vec<DriftLine>,
+    /// Of how many items there is no receipt that could be believed.
+    pub(super) unbelieved: usize,
+}
+
+impl Read {
+    /// Says what cannot be shown, since nobody may take it for nothing.
+    pub(super) fn end(&self) -> End {
+        if self.unbelieved == 0 {
+            return End::Done;
+        }
+        let items = count(self.unbelieved, "item", "items");
+        output::say(&format!("{items} of drift cannot be shown: no receipt tells it as said"));
+        End::Findings
+    }
+}
+
+/// Reads the items from the receipts that tell them. What cannot be believed is said, never shown.
+pub(super) fn read(drifted: &Drifted, hosts: &[Host]) -> Read {
+    let hosts: BTreeMap<_, &Host> = hosts.iter().map(|host| (host.labels.id, host)).collect();
+    let mut receipts: BTreeMap<_, Option<Receipt>> = BTreeMap::new();
+    let mut read = Read::default();
+    for told in &drifted.found {
+        let host = hosts.get(&told.host);
+        let receipt = receipts.entry((told.host, told.receipt)).or_insert_with(|| {
+            let envelope = drifted.receipts.get(&(told.host, told.receipt))?;
+            let receipt = verify_by_host::<Receipt>(envelope, host?.keeper_key).ok()?.into_inner();
+            (receipt.number == told.receipt).then_some(receipt)
+        });
+        let item = usize::try_from(told.item).ok();
+        let drift = item.and_then(|item| receipt.as_ref()?.drift.get(item));
+        match (host, receipt.as_ref(), drift) {
+            (Some(host), Some(receipt), Some(drift)) => {
+                read.lines.push(line(host, receipt, drift, told.open));
+            }
+            _ => read.unbelieved += 1,
+        }
+    }
+    read
+}
+
+fn line(host: &Host, receipt: &Receipt, drift: &Drift, open: bool) -> DriftLine {
+    DriftLine {
+        host: host.labels.hostname.clone(),
+        host_id: host.labels.id.to_string(),
+        receipt: receipt.number,
+        severity: drift.severity,
+        kind: drift.kind.clone(),
+        subject: drift.subject.clone(),
+        place: drift.place.clone(),
+        expected: drift.expected.clone(),
+        found: drift.found.clone(),
+        since: drift.since.to_string(),
+        told: receipt.time.to_string(),
+        response: drift.response.as_str(),
+        rounds: drift.rounds,
+        open,
+        by: drift.culprit.as_ref().map(ByLine::from),
+    }
+}

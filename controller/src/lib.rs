@@ -20,6 +20,7 @@ pub mod declare;
 pub mod describe;
 pub mod doctor;
 pub mod enrol;
+pub mod exception;
 pub mod fleet;
 pub mod history;
 pub mod host;

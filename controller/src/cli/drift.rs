@@ -1,20 +1,23 @@
-//! `muster drift list|show`: what hosts have come to be without any change. What is printed of an item
-//! is read from a receipt that was verified here with the host's own key. In which receipts to look,
-//! what of it is still there, and so how many hosts pass, is the controller's word.
+//! `muster drift list|show|accept`: what hosts have come to be without any change. What is printed of an
+//! item is read from a receipt that was verified here with the host's own key. In which receipts to
+//! look, what of it is still there or accepted, and so how many hosts pass, is the controller's word.
 
+mod accept;
 mod line;
 
-use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
+use std::{cmp::Reverse, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use muster_proto::{
     drift::{DriftKind, Severity},
-    id::HostId,
     time::Timestamp,
 };
 
-use self::line::{DriftLine, read};
+use self::{
+    accept::AcceptArgs,
+    line::{DriftLine, read},
+};
 use super::{
     End, Globals, host,
     output::{self, Format, Rows, count},
@@ -22,11 +25,12 @@ use super::{
     usage,
 };
 use crate::{
-    client::{DriftWanted, Host},
+    client::{DriftWanted, Drifted, Host},
     declare::{
         dates::{self, When},
         text::FromText,
     },
+    exception::Which,
 };
 
 /// What to ask about drift.
@@ -42,6 +46,8 @@ pub enum DriftVerb {
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
+    /// Accept something until a date, as it was found: it does not count as drift meanwhile.
+    Accept(AcceptArgs),
 }
 
 /// Which drift to list.
@@ -68,7 +74,10 @@ pub struct ListArgs {
     /// Only what began until then; a bare day is included.
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
-    /// Also what has been put right or has gone.
+    /// Also what somebody has accepted until a date, with who and why.
+    #[arg(long, conflicts_with = "all")]
+    accepted: bool,
+    /// Also what is accepted, has been put right or has gone.
     #[arg(long)]
     all: bool,
     /// Stay, and print what comes.
@@ -133,6 +142,7 @@ pub async fn run(common: &Globals, verb: &DriftVerb) -> Result<End> {
     let mut session = common.session().await?;
     match verb {
         DriftVerb::List(args) => list(common, &mut session, args).await,
+        DriftVerb::Accept(args) => accept::run(common, &mut session, args).await,
         DriftVerb::Show { host, limit } => {
             let host = host::find(&mut session, host).await?;
             let id = Some(host.labels.id);
@@ -150,7 +160,11 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
     };
     let mut wanted = DriftWanted {
         host,
-        open: !args.all,
+        which: match (args.all, args.accepted) {
+            (true, _) => Which::All,
+            (false, true) => Which::Open,
+            (false, false) => Which::Drift,
+        },
         least: args.severity.map(Severity::from),
         kind: args.kind.map(|kind| kind.as_str().to_owned()),
         subject: args.subject.clone(),
@@ -167,7 +181,7 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
         found.lines.sort_by(|a, b| gravest(a).cmp(&gravest(b)));
     }
     if common.output == Format::Table {
-        output::say(&summary(&hosts, &drifted.hosts));
+        output::say(&summary(&hosts, &drifted));
     }
     if common.output != Format::Table || !found.lines.is_empty() {
         output::list(common.output, &found.lines)?;
@@ -176,10 +190,10 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
         output::say("there is more than this: narrow it down");
     }
     if !args.watch {
-        let differs = found.lines.iter().any(|line| line.open);
+        let differs = found.lines.iter().any(DriftLine::is_drift);
         return Ok(found.end().and(if differs { End::Differences } else { End::Done }));
     }
-    wanted.open = false;
+    wanted.which = Which::All;
     let mut after = drifted.newest;
     loop {
         tokio::time::sleep(WATCHED).await;
@@ -209,21 +223,25 @@ fn gravest(line: &DriftLine) -> (Reverse<Severity>, &str, &str, &str) {
 }
 
 /// Says how many hosts pass, and which do not, in a few lines however many there are.
-fn summary(hosts: &[Host], drifted: &BTreeSet<HostId>) -> String {
+fn summary(hosts: &[Host], drifted: &Drifted) -> String {
     let joined: Vec<&Host> = hosts.iter().filter(|host| !host.pending).collect();
     let failing: Vec<&str> = joined
         .iter()
-        .filter(|host| drifted.contains(&host.labels.id))
+        .filter(|host| drifted.hosts.contains(&host.labels.id))
         .map(|host| host.labels.hostname.as_str())
         .collect();
     let all = count(joined.len(), "host", "hosts");
     let passing = joined.len() - failing.len();
+    let exceptions = match usize::try_from(drifted.exceptions).unwrap_or(usize::MAX) {
+        0 => String::new(),
+        some => format!(", {}", count(some, "exception", "exceptions")),
+    };
     if failing.is_empty() {
-        return format!("{passing} of {all} pass");
+        return format!("{passing} of {all} pass{exceptions}");
     }
     let (shown, rest) = failing.split_at(failing.len().min(NAMED));
     let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-    format!("{passing} of {all} pass; drift on {}{more}", shown.join(", "))
+    format!("{passing} of {all} pass{exceptions}; drift on {}{more}", shown.join(", "))
 }
 
 #[cfg(test)]

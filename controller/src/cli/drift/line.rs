@@ -14,12 +14,17 @@ use super::{
     End,
     output::{self, Rows, count},
 };
-use crate::client::{Drifted, Host};
+use crate::{
+    client::{Drifted, Host, Told},
+    exception::Exception,
+};
 
 #[derive(Debug, Serialize)]
 pub(super) struct DriftLine {
     pub(super) host: String,
     pub(super) host_id: String,
+    /// Its number over all hosts.
+    pub(super) id: u64,
     pub(super) receipt: u64,
     #[serde(serialize_with = "word")]
     pub(super) severity: Severity,
@@ -35,6 +40,28 @@ pub(super) struct DriftLine {
     pub(super) rounds: u32,
     pub(super) open: bool,
     pub(super) by: Option<ByLine>,
+    /// By the controller's word: somebody has accepted it just so.
+    pub(super) exception: Option<ExceptionLine>,
+    /// The same, as the host has signed it.
+    #[serde(skip)]
+    pub(super) signed: Drift,
+}
+
+/// Who accepted something until when, and why.
+#[derive(Debug, Serialize)]
+pub(super) struct ExceptionLine {
+    until: String,
+    by: String,
+    made: String,
+    reason: String,
+}
+
+impl From<&Exception> for ExceptionLine {
+    fn from(exception: &Exception) -> Self {
+        let Exception { until, by, made, reason } = exception.clone();
+        let [until, made] = [until, made].map(|time| time.to_string());
+        Self { until, by, made, reason: reason.to_string() }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
@@ -61,22 +88,43 @@ impl From<&Culprit> for ByLine {
 
 impl Rows for DriftLine {
     fn head() -> &'static [&'static str] {
-        &["HOST", "SEVERITY", "WHAT", "EXPECTED", "FOUND", "SINCE", "BY", "RESPONSE"]
+        &["ID", "HOST", "SEVERITY", "WHAT", "EXPECTED", "FOUND", "SINCE", "BY", "RESPONSE"]
     }
 
     fn row(&self) -> Vec<String> {
-        let what = [&self.kind, &self.subject, &self.place];
-        let what: Vec<&str> = what.into_iter().map(String::as_str).collect();
         vec![
+            self.id.to_string(),
             self.host.clone(),
             self.severity.as_str().to_owned(),
-            what.join(" ").trim_end().to_owned(),
+            self.what(),
             self.expected.clone(),
             self.found.clone(),
             self.since.clone(),
             self.by.as_ref().map_or_else(|| "unknown".to_owned(), ByLine::in_words),
-            self.response.to_owned(),
+            self.standing(),
         ]
+    }
+}
+
+impl DriftLine {
+    /// Says what differs, in a few words.
+    pub(super) fn what(&self) -> String {
+        let words = [&self.kind, &self.subject, &self.place].map(String::as_str);
+        words.join(" ").trim_end().to_owned()
+    }
+
+    /// Says whether something is to be done about it.
+    pub(super) fn is_drift(&self) -> bool {
+        self.open && self.exception.is_none()
+    }
+
+    fn standing(&self) -> String {
+        match &self.exception {
+            Some(ExceptionLine { until, by, reason, .. }) if self.open => {
+                format!("accepted until {until} by {by}: {reason}")
+            }
+            _ => self.response.to_owned(),
+        }
     }
 }
 
@@ -129,7 +177,7 @@ pub(super) fn read(drifted: &Drifted, hosts: &[Host]) -> Read {
         let drift = item.and_then(|item| receipt.as_ref()?.drift.get(item));
         match (host, receipt.as_ref(), drift) {
             (Some(host), Some(receipt), Some(drift)) => {
-                read.lines.push(line(host, receipt, drift, told.open));
+                read.lines.push(line(host, receipt, drift, told));
             }
             _ => read.unbelieved += 1,
         }
@@ -137,10 +185,11 @@ pub(super) fn read(drifted: &Drifted, hosts: &[Host]) -> Read {
     read
 }
 
-fn line(host: &Host, receipt: &Receipt, drift: &Drift, open: bool) -> DriftLine {
+fn line(host: &Host, receipt: &Receipt, drift: &Drift, told: &Told) -> DriftLine {
     DriftLine {
         host: host.labels.hostname.clone(),
         host_id: host.labels.id.to_string(),
+        id: told.place,
         receipt: receipt.number,
         severity: drift.severity,
         kind: drift.kind.clone(),
@@ -152,7 +201,9 @@ fn line(host: &Host, receipt: &Receipt, drift: &Drift, open: bool) -> DriftLine 
         told: receipt.time.to_string(),
         response: drift.response.as_str(),
         rounds: drift.rounds,
-        open,
+        open: told.open,
+        exception: told.exception.as_ref().map(ExceptionLine::from),
+        signed: drift.clone(),
         by: drift.culprit.as_ref().map(ByLine::from),
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use muster_proto::{
     crypto::MachineKey,
     drift::{Drift, Response},
@@ -8,11 +10,7 @@ use muster_proto::{
 };
 
 use super::{line::Read, *};
-use crate::{
-    client::{Drifted, Told},
-    preview::HostLabels,
-    signer,
-};
+use crate::{client::Told, preview::HostLabels, signer};
 
 fn key() -> MachineKey {
     MachineKey::from_pkcs8(&signer::generate().unwrap()).unwrap()
@@ -79,7 +77,8 @@ fn only_what_the_host_itself_has_signed_is_shown_and_the_rest_is_counted() {
     let (db1, thief) = (key(), key());
     let hosts = [host(&db1, "db1")];
     let id = db1.public().digest();
-    let told = |host, receipt, item| Told { place: 1, host, receipt, item, open: true };
+    let told =
+        |host, receipt, item| Told { place: 1, host, receipt, item, open: true, exception: None };
     let shown = |told: Told, envelope: Option<Envelope>| {
         let receipts = envelope.map(|envelope| ((told.host, told.receipt), envelope));
         let receipts = receipts.into_iter().collect();
@@ -107,9 +106,16 @@ fn many_hosts_with_drift_are_told_in_one_line() {
     let keys: Vec<MachineKey> = (0..NAMED + 5).map(|_| key()).collect();
     let named = keys.iter().enumerate().map(|(n, key)| host(key, &format!("h{n}")));
     let hosts: Vec<Host> = named.collect();
-    let drifted = |count: usize| hosts.iter().take(count).map(|host| host.labels.id).collect();
+    let drifted = |count: usize| {
+        let failing = hosts.iter().take(count).map(|host| host.labels.id).collect();
+        Drifted { hosts: failing, ..Drifted::default() }
+    };
     assert_eq!(summary(&hosts, &drifted(0)), "25 of 25 hosts pass");
     assert_eq!(summary(&hosts, &drifted(2)), "23 of 25 hosts pass; drift on h0, h1");
+    let accepted = |exceptions, failing| Drifted { exceptions, ..drifted(failing) };
+    assert_eq!(summary(&hosts, &accepted(1, 0)), "25 of 25 hosts pass, 1 exception");
+    let some = "24 of 25 hosts pass, 2 exceptions; drift on h0";
+    assert_eq!(summary(&hosts, &accepted(2, 1)), some);
     assert!(summary(&hosts, &drifted(NAMED)).ends_with("h19"));
     assert!(summary(&hosts, &drifted(NAMED + 1)).ends_with("h19 and 1 more"));
 }

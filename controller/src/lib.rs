@@ -25,6 +25,7 @@ pub mod fleet;
 pub mod history;
 pub mod host;
 pub mod preview;
+pub mod proposal;
 pub mod publish;
 pub mod server;
 pub mod setup;

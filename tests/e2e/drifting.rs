@@ -6,7 +6,7 @@ use std::time::Duration;
 use muster_tests::{Fleet, Host, wait};
 use serde_json::Value;
 
-use crate::{SOON, fleet, kept::Kept, on};
+use crate::{SOON, assert_let_in, fleet, kept::Kept, on};
 
 /// How long it may take until an edit is told at the controller.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -158,6 +158,9 @@ fn what_somebody_accepts_is_no_drift_until_something_else_is_found_there() {
     let too_long = too_long.unwrap();
     assert_eq!(too_long.status, 2, "{too_long}");
     assert!(too_long.stderr.contains("400 days at most"), "{too_long}");
+    let proposed = fleet.muster(&["drift", "accept", &id, "--propose"]).unwrap();
+    assert_eq!(proposed.status, 1, "{proposed}");
+    assert!(proposed.stderr.contains("hosts tell no content of sudo files"), "{proposed}");
     fleet.muster_ok(&accept).unwrap();
     assert_eq!(listed(&fleet, subject, &[]), [] as [Value; 0]);
     let [accepted] = listed(&fleet, subject, &["--accepted"]).try_into().unwrap();
@@ -183,6 +186,29 @@ fn what_somebody_accepts_is_no_drift_until_something_else_is_found_there() {
     assert!(old.stderr.contains("something else was told of it since"), "{old}");
     drop(by_hand);
     await_told(&fleet, "sudo-foreign", subject, "", "gone");
+}
+
+#[test]
+fn what_was_changed_by_hand_and_is_wanted_becomes_a_change_that_somebody_reviews() {
+    let fleet = fleet();
+    let db1 = fleet.host("db1");
+    let person = fleet.person("driftp").unwrap();
+    fleet.apply_ok(&on("db1", "driftp", std::slice::from_ref(&person))).unwrap();
+    db1.run_ok(&["usermod", "--shell", "/bin/sh", "driftp"]).unwrap();
+    let shell = await_told(&fleet, "account-changed", "driftp", "shell", "repaired");
+    let id = shell["id"].to_string();
+    let refused =
+        fleet.muster(&["drift", "accept", &id, "--until", "1d", "--reason", "x"]).unwrap();
+    assert_eq!(refused.status, 1, "{refused}");
+    assert!(refused.stderr.contains("it was repaired"), "{refused}");
+    let proposed = fleet.muster_ok(&["drift", "accept", &id, "--propose"]).unwrap();
+    let file = fleet.declare(&proposed).unwrap();
+    let plan = fleet.muster(&["plan", "--file", file]).unwrap();
+    assert!(plan.stdout.contains("shell /bin/sh"), "{plan}");
+    fleet.apply_ok(&proposed).unwrap();
+    let passwd = db1.run_ok(&["getent", "passwd", "driftp"]).unwrap();
+    assert!(passwd.trim_end().ends_with(":/bin/sh"), "{passwd}");
+    assert_let_in(&fleet, "db1", &person);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod accept;
 mod line;
+mod propose;
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -46,7 +47,8 @@ pub enum DriftVerb {
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// Accept something until a date, as it was found: it does not count as drift meanwhile.
+    /// Accept something until a date, as it was found: it does not count as drift meanwhile. Or propose
+    /// the change that makes it what is wanted.
     Accept(AcceptArgs),
 }
 

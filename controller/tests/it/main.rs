@@ -28,6 +28,7 @@ mod logged;
 mod net;
 mod pending;
 mod plan;
+mod proposal;
 mod publish;
 mod receipts;
 mod returning;

@@ -1,6 +1,8 @@
 //! `muster drift accept ID`: says that something is known and may stay until a date. The controller's log
 //! says who and why; nothing of it is signed, since it gives nothing and no host hears of it.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use clap::Args;
 use muster_proto::{crypto::sha256, name::Line, time::Timestamp};
@@ -9,6 +11,7 @@ use super::{
     super::{End, Globals, apply::agree, hint, output, session, usage},
     Session,
     line::{DriftLine, ExceptionLine, read},
+    propose,
 };
 use crate::{
     client::DriftWanted,
@@ -25,14 +28,13 @@ pub struct AcceptArgs {
     /// Its number in the list.
     id: u64,
     /// Until when: a day, which is included, a moment, or for so long: `90d`. 400 days at most.
-    #[arg(long, value_name = "WHEN", required_unless_present = "withdraw")]
+    #[arg(long, value_name = "WHEN", required_unless_present_any = ["withdraw", "propose"])]
     until: Option<String>,
     /// Why; it is kept in the log.
-    #[arg(long, required_unless_present = "withdraw")]
+    #[arg(long, required_unless_present_any = ["withdraw", "propose"])]
     reason: Option<String>,
-    /// Accept it no more, though its date has not come.
-    #[arg(long, conflicts_with = "until")]
-    withdraw: bool,
+    #[command(flatten)]
+    pub(super) instead: Instead,
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
@@ -41,11 +43,28 @@ pub struct AcceptArgs {
     dry_run: bool,
 }
 
+/// What to do instead of accepting.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Instead {
+    /// Accept it no more, though its date has not come.
+    #[arg(long, conflicts_with = "until")]
+    withdraw: bool,
+    /// Write the change that makes it what is wanted into a file to review, instead.
+    #[arg(long, conflicts_with_all = ["until", "reason", "withdraw", "yes", "dry_run"])]
+    propose: bool,
+    /// Where to write that, instead of to standard output; a file that is there is left as it is.
+    #[arg(long, value_name = "FILE", requires = "propose")]
+    pub(super) out: Option<PathBuf>,
+}
+
 /// Runs the verb.
 pub(super) async fn run(common: &Globals, session: &mut Session, args: &AcceptArgs) -> Result<End> {
     let reason = args.reason.as_deref().unwrap_or_default();
     let reason = Line::parse(reason).context("--reason").map_err(usage)?;
     let line = find(session, args.id).await?;
+    if args.instead.propose {
+        return propose::run(session, args, &line).await;
+    }
     match &args.until {
         Some(until) => {
             let until = end(until, session::now())?;
@@ -147,7 +166,7 @@ fn unfit(error: Unfit) -> anyhow::Error {
             "have whoever does it stop, or say in the files what is to be so, and `muster apply` it"
         }
         Unfit::Ours => {
-            "say in the files what is to be so, and `muster apply` it; or have the host enforce"
+            "`--propose` writes the change that makes it what is wanted; or have the host enforce"
         }
         Unfit::Unknown => "a newer `muster` knows it",
     };

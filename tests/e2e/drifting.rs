@@ -161,6 +161,7 @@ fn what_somebody_accepts_is_no_drift_until_something_else_is_found_there() {
     let proposed = fleet.muster(&["drift", "accept", &id, "--propose"]).unwrap();
     assert_eq!(proposed.status, 1, "{proposed}");
     assert!(proposed.stderr.contains("hosts tell no content of sudo files"), "{proposed}");
+    assert!(proposed.stderr.contains("or accept it until a date"), "{proposed}");
     fleet.muster_ok(&accept).unwrap();
     assert_eq!(listed(&fleet, subject, &[]), [] as [Value; 0]);
     let [accepted] = listed(&fleet, subject, &["--accepted"]).try_into().unwrap();

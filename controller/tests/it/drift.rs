@@ -3,7 +3,7 @@
 use muster_controller::{
     client::{Client, DriftWanted, Drifted},
     exception::{LONGEST, Which},
-    store::Store,
+    store::{FILE, Store},
 };
 use muster_proto::{
     crypto::sha256,
@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 
 use crate::{
     host::Host,
-    net::{Courier, Running, Session},
+    net::{Courier, Running, Session, alter},
     server::report,
     world::World,
 };
@@ -270,5 +270,39 @@ async fn what_is_accepted_on_one_host_is_drift_on_another() {
     let drift = told.find(&DriftWanted { which: Which::Drift, ..DriftWanted::default() }).await;
     assert_eq!(drift.hosts, [other.id()].into());
     assert_eq!((drift.found.len(), drift.exceptions), (1, 1));
+    told.server.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_older_version_noted_can_be_accepted_too() {
+    let mut told = Telling::start(&World::new()).await;
+    let file = sudo_file("one");
+    told.tell(std::slice::from_ref(&file)).await;
+    alter(&told.server.data().join(FILE), "UPDATE drift SET found = NULL").await;
+    told.accept(&file).await;
+    assert_eq!(told.count().await, (0, 1));
+    told.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_that_is_forgotten_takes_with_it_what_was_accepted_there() {
+    let mut told = Telling::start(&World::new()).await;
+    let file = sudo_file("one");
+    told.tell(std::slice::from_ref(&file)).await;
+    told.accept(&file).await;
+    let decide = |measure: wire::Measure| wire::DecideRequest {
+        host: told.host.id().as_bytes().to_vec(),
+        measure: measure.into(),
+        reason: String::new(),
+    };
+    let (evict, purge) = (decide(wire::Measure::Evict), decide(wire::Measure::Purge));
+    let mut operator = told.server.operator().await;
+    operator.decide(evict).await.unwrap();
+    told.session.failure().await;
+    operator.decide(purge).await.unwrap();
+    let mut courier = told.server.join(&told.host, told.server.token(600).await).await.unwrap();
+    told.session = courier.session(&told.host).await;
+    told.tell(std::slice::from_ref(&file)).await;
+    assert_eq!(told.count().await, (1, 0));
     told.server.stop().await;
 }

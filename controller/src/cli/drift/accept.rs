@@ -166,7 +166,7 @@ fn unfit(error: Unfit) -> anyhow::Error {
             "have whoever does it stop, or say in the files what is to be so, and `muster apply` it"
         }
         Unfit::Ours => {
-            "`--propose` writes the change that makes it what is wanted; or have the host enforce"
+            "have the host enforce; or say in the files what is to be so, as `--propose` does where it can"
         }
         Unfit::Unknown => "a newer `muster` knows it",
     };

@@ -10,7 +10,10 @@ use super::{
     accept::AcceptArgs,
     line::DriftLine,
 };
-use crate::proposal::{self, Inexpressible, Site};
+use crate::{
+    exception,
+    proposal::{self, Inexpressible, Site},
+};
 
 /// Writes the file that would have the fleet want what was found.
 pub(super) async fn run(session: &mut Session, args: &AcceptArgs, line: &DriftLine) -> Result<End> {
@@ -27,26 +30,32 @@ pub(super) async fn run(session: &mut Session, args: &AcceptArgs, line: &DriftLi
         revocations: chain.revocations(),
         inventory: told.as_ref().map(|told| (&told.inventory, told.at.as_str())),
     };
-    let text = proposal::propose(&line.signed, &site).map_err(inexpressible)?;
+    let text =
+        proposal::propose(&line.signed, &site).map_err(|error| inexpressible(error, line))?;
     output::say("nothing is signed: `muster plan -f FILE` says what it would do");
     output::file(args.instead.out.as_deref(), &text)
 }
 
-fn inexpressible(error: Inexpressible) -> anyhow::Error {
+fn inexpressible(error: Inexpressible, line: &DriftLine) -> anyhow::Error {
+    let otherwise = if exception::check(&line.signed).is_ok() {
+        "accept it until a date by `--until` and `--reason`"
+    } else {
+        "undo it on the host"
+    };
     let cure = match &error {
-        Inexpressible::Gone => "`muster drift list` shows what is there now",
+        Inexpressible::Gone => "`muster drift list` shows what is there now".to_owned(),
         Inexpressible::Never(_)
         | Inexpressible::Unknown
         | Inexpressible::Value(_)
         | Inexpressible::Hostname(_) => {
-            "write by hand what is to be so, undo it on the host, or accept it by `--until` and `--reason`"
+            format!("write by hand what is to be so, or {otherwise}")
         }
         Inexpressible::NoUser(_) => {
-            "`muster host adopt HOST --propose` makes users of accounts; or accept it by `--until` and \
-             `--reason`"
+            format!("`muster host adopt HOST --propose` makes users of accounts; or {otherwise}")
         }
         Inexpressible::NotTold(_) => {
             "wait until its agent has looked again, and see that it is connected: `muster host list`"
+                .to_owned()
         }
     };
     hint(anyhow::Error::new(error).context("no change can be proposed"), cure)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use muster_proto::{
     drift::{Culprit, Drift, Severity},
+    id::Digest,
     receipt::Receipt,
     trust::verify_by_host,
 };
@@ -98,7 +99,7 @@ impl Rows for DriftLine {
             self.severity.as_str().to_owned(),
             self.what(),
             self.expected.clone(),
-            self.found.clone(),
+            self.found_shown(),
             self.since.clone(),
             self.by.as_ref().map_or_else(|| "unknown".to_owned(), ByLine::in_words),
             self.standing(),
@@ -111,6 +112,12 @@ impl DriftLine {
     pub(super) fn what(&self) -> String {
         let words = [&self.kind, &self.subject, &self.place].map(String::as_str);
         words.join(" ").trim_end().to_owned()
+    }
+
+    /// What was found, as a table shows it: of a digest the first digits.
+    fn found_shown(&self) -> String {
+        let digest = self.found.strip_prefix("content ").and_then(Digest::parse_hex);
+        digest.map_or_else(|| self.found.clone(), |digest| format!("content {}…", digest.short()))
     }
 
     /// Says whether something is to be done about it.

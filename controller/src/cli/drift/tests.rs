@@ -96,6 +96,20 @@ fn only_what_the_host_itself_has_signed_is_shown_and_the_rest_is_counted() {
 }
 
 #[test]
+fn a_digest_is_whole_for_programs_and_its_beginning_in_a_table() {
+    let db1 = key();
+    let id = db1.public().digest();
+    let told = Told { place: 1, host: id, receipt: 1, item: 0, open: true, exception: None };
+    let receipts = [((id, 1), receipt(&db1, &db1, 1))].into();
+    let drifted = Drifted { found: vec![told], receipts, ..Drifted::default() };
+    let mut line = read(&drifted, &[host(&db1, "db1")]).lines.remove(0);
+    assert_eq!(line.row()[5], "uid 0");
+    line.found = format!("content {id}");
+    assert_eq!(line.row()[5], format!("content {}…", id.short()));
+    assert_eq!(serde_json::to_value(&line).unwrap()["found"], format!("content {id}"));
+}
+
+#[test]
 fn what_cannot_be_shown_ends_as_something_wrong() {
     assert_eq!(Read { unbelieved: 1, ..Read::default() }.end(), End::Findings);
     assert_eq!(Read::default().end(), End::Done);

@@ -36,6 +36,8 @@ const PURE: &[&str] = &[
     "controller/src/preview",
     "controller/src/access",
     "controller/src/adopt",
+    "controller/src/proposal",
+    "controller/src/exception",
 ];
 
 const FENCES: &[Fence] = &[

@@ -26,7 +26,7 @@ use tonic::{
 use self::answers::{
     beginning, decision, digest, envelope, host, hostname, key, link_ref, refusal, wire_measure,
 };
-use crate::host::Measure;
+use crate::{exception::Exception, host::Measure};
 
 pub use answers::{Decided, Host, Progress, Status, TokenParts};
 
@@ -164,6 +164,31 @@ impl Client {
     pub async fn drift(&mut self, wanted: &DriftWanted) -> Result<Drifted, ClientError> {
         let reply = self.inner.drift(wanted.request()).await?.into_inner();
         Drifted::read(reply)
+    }
+
+    /// Accepts what is told at a place, as it was found, until a date.
+    pub async fn accept(
+        &mut self,
+        place: u64,
+        found: Digest,
+        until: Timestamp,
+        reason: &Line,
+    ) -> Result<Exception, ClientError> {
+        let request = wire::AcceptRequest {
+            place,
+            found: found.as_bytes().to_vec(),
+            until: until.0,
+            reason: reason.to_string(),
+        };
+        let reply = self.inner.accept(request).await?.into_inner();
+        drift::exception(reply.exception.ok_or(ClientError::Answer("no exception"))?)
+    }
+
+    /// Ends what was accepted of what is told at a place.
+    pub async fn withdraw(&mut self, place: u64, reason: &Line) -> Result<(), ClientError> {
+        let request = wire::WithdrawRequest { place, reason: reason.to_string() };
+        self.inner.withdraw(request).await?;
+        Ok(())
     }
 
     /// Fetches the newest receipt in which a host tells its accounts, yet to be verified.

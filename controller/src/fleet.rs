@@ -7,6 +7,7 @@
 
 mod change;
 mod decide;
+mod except;
 mod joining;
 mod member;
 mod pending;
@@ -40,6 +41,7 @@ use crate::{
 pub(crate) use change::entry;
 pub use change::{PublishError, RevokeError};
 pub use decide::{DecideError, Order};
+pub use except::{Acceptance, ExceptError};
 pub use pending::LapseError;
 pub use progress::{Goal, LOOK_BACK, Progress};
 pub use receipts::{MAX_NUMBER, ReceiptError};

@@ -7,6 +7,7 @@ mod certificates;
 mod copy;
 mod decisions;
 mod drift;
+mod exceptions;
 mod fleet;
 mod history;
 mod hosts;
@@ -39,7 +40,8 @@ use crate::audit::{self, Log};
 
 pub use certificates::CertificateRefused;
 pub use copy::Damage;
-pub use drift::{DriftPage, DriftQuery, FoundDrift};
+pub use drift::{DriftCount, DriftPage, DriftQuery, FoundDrift};
+pub use exceptions::Item;
 pub use fleet::SentTo;
 pub use receipts::{FoundBreak, StoredReceipt, show_break};
 pub use tokens::{NewHost, Token, TokenRefused};

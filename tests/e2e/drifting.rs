@@ -6,7 +6,7 @@ use std::time::Duration;
 use muster_tests::{Fleet, Host, wait};
 use serde_json::Value;
 
-use crate::{SOON, fleet, kept::Kept, on};
+use crate::{SOON, assert_let_in, fleet, kept::Kept, on};
 
 /// How long it may take until an edit is told at the controller.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -92,7 +92,7 @@ struct ByHand<'a>(&'a Host);
 
 impl Drop for ByHand<'_> {
     fn drop(&mut self) {
-        let undo = "rm -f /etc/sudoers.d/byhand
+        let undo = "rm -f /etc/sudoers.d/byhand /etc/sudoers.d/byhande
             sed --in-place /^toora:/d /etc/passwd /etc/shadow
             ! getent passwd byhanda || userdel byhanda";
         // The first failure is the one to tell.
@@ -129,6 +129,87 @@ fn what_nobody_granted_is_told_and_left_as_it_is_until_it_has_gone() {
     {
         await_told(&fleet, kind, subject, "", "gone");
     }
+}
+
+/// What the list has about something, with these words to narrow it down.
+fn listed(fleet: &Fleet, subject: &str, words: &[&str]) -> Vec<Value> {
+    let all = ["drift", "list", "--output", "json", "--subject", subject];
+    let output = fleet.muster(&[&all, words].concat()).unwrap();
+    let lines: Value =
+        serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"));
+    let lines = lines.as_array().unwrap().clone();
+    let differs = lines.iter().any(|line| line["exception"].is_null());
+    assert_eq!(output.status, if differs { 3 } else { 0 }, "{output}");
+    lines
+}
+
+#[test]
+fn what_somebody_accepts_is_no_drift_until_something_else_is_found_there() {
+    let fleet = fleet();
+    let db1 = fleet.host("db1");
+    let by_hand = ByHand(db1);
+    let (path, subject) = ("/etc/sudoers.d/byhande", "sudoers.d/byhande");
+    db1.write(path, b"# one\n", 0o440).unwrap();
+    await_told(&fleet, "sudo-foreign", subject, "", "reported");
+    let [line] = listed(&fleet, subject, &[]).try_into().unwrap();
+    let id = line["id"].to_string();
+    let accept = ["drift", "accept", &id, "--until", "30d", "--reason", "OPS-7", "--yes"];
+    let too_long = fleet.muster(&["drift", "accept", &id, "--until", "401d", "--reason", "x"]);
+    let too_long = too_long.unwrap();
+    assert_eq!(too_long.status, 2, "{too_long}");
+    assert!(too_long.stderr.contains("400 days at most"), "{too_long}");
+    let proposed = fleet.muster(&["drift", "accept", &id, "--propose"]).unwrap();
+    assert_eq!(proposed.status, 1, "{proposed}");
+    assert!(proposed.stderr.contains("hosts tell no content of sudo files"), "{proposed}");
+    assert!(proposed.stderr.contains("or accept it until a date"), "{proposed}");
+    fleet.muster_ok(&accept).unwrap();
+    assert_eq!(listed(&fleet, subject, &[]), [] as [Value; 0]);
+    let [accepted] = listed(&fleet, subject, &["--accepted"]).try_into().unwrap();
+    assert_eq!(accepted["exception"]["reason"], "OPS-7", "{accepted}");
+    assert_eq!(accepted["exception"]["by"], "root", "{accepted}");
+    let summary = fleet.muster(&["drift", "list"]).unwrap();
+    assert!(summary.stderr.contains("pass, 1 exception"), "{summary}");
+    fleet.muster_ok(&["drift", "accept", &id, "--withdraw", "--yes"]).unwrap();
+    assert_eq!(listed(&fleet, subject, &[]).len(), 1);
+    fleet.muster_ok(&accept).unwrap();
+
+    // Another content is another finding.
+    db1.write(path, b"# two\n", 0o440).unwrap();
+    let [other] = wait::until(AT_ONCE, "the other content to be told", || {
+        Some(listed(&fleet, subject, &[])).filter(|lines| !lines.is_empty())
+    })
+    .unwrap()
+    .try_into()
+    .unwrap();
+    assert_ne!(other["found"], line["found"]);
+    let old = fleet.muster(&accept).unwrap();
+    assert_eq!(old.status, 1, "{old}");
+    assert!(old.stderr.contains("something else was told of it since"), "{old}");
+    drop(by_hand);
+    await_told(&fleet, "sudo-foreign", subject, "", "gone");
+}
+
+#[test]
+fn what_was_changed_by_hand_and_is_wanted_becomes_a_change_that_somebody_reviews() {
+    let fleet = fleet();
+    let db1 = fleet.host("db1");
+    let person = fleet.person("driftp").unwrap();
+    fleet.apply_ok(&on("db1", "driftp", std::slice::from_ref(&person))).unwrap();
+    db1.run_ok(&["usermod", "--shell", "/bin/sh", "driftp"]).unwrap();
+    let shell = await_told(&fleet, "account-changed", "driftp", "shell", "repaired");
+    let id = shell["id"].to_string();
+    let refused =
+        fleet.muster(&["drift", "accept", &id, "--until", "1d", "--reason", "x"]).unwrap();
+    assert_eq!(refused.status, 1, "{refused}");
+    assert!(refused.stderr.contains("it was repaired"), "{refused}");
+    let proposed = fleet.muster_ok(&["drift", "accept", &id, "--propose"]).unwrap();
+    let file = fleet.declare(&proposed).unwrap();
+    let plan = fleet.muster(&["plan", "--file", file]).unwrap();
+    assert!(plan.stdout.contains("shell /bin/sh"), "{plan}");
+    fleet.apply_ok(&proposed).unwrap();
+    let passwd = db1.run_ok(&["getent", "passwd", "driftp"]).unwrap();
+    assert!(passwd.trim_end().ends_with(":/bin/sh"), "{passwd}");
+    assert_let_in(&fleet, "db1", &person);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
     drift::{DriftKind, Severity},
+    id::Digest,
     name::Login,
     privilege::root_equivalence,
 };
@@ -35,16 +36,22 @@ pub fn ungranted(observed: &ObservedState, ownership: &Ownership) -> Vec<Differe
     found.extend(observed.foreign_sudo.iter().map(|(name, content)| Difference {
         what: What::new(DriftKind::SudoForeign, name, ""),
         expected: "no such file, or as it was".to_owned(),
-        found: format!("content {}", content.short()),
+        found: contents(content),
         severity: Severity::Critical,
     }));
     found.extend(observed.root_keys.iter().map(|(name, content)| Difference {
         what: What::new(DriftKind::KeysUngranted, "root", name),
         expected: String::new(),
-        found: format!("content {}", content.short()),
+        found: contents(content),
         severity: Severity::Critical,
     }));
     found
+}
+
+/// All of the digest: what somebody accepts of it at the controller is this content and no other, not
+/// even one that was made to begin alike.
+fn contents(content: &Digest) -> String {
+    format!("content {content}")
 }
 
 /// Whoever has uid 0 beside root; and a number that is written so that programs may read another one

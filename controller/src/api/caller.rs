@@ -42,7 +42,7 @@ pub enum Who {
 }
 
 /// Every method, and whom it serves.
-pub const METHODS: [(&str, Who); 17] = [
+pub const METHODS: [(&str, Who); 19] = [
     ("/muster.v1.Agents/Join", Who::Anybody),
     ("/muster.v1.Agents/Renew", Who::HostOfOld),
     ("/muster.v1.Agents/Session", Who::Host),
@@ -60,6 +60,8 @@ pub const METHODS: [(&str, Who); 17] = [
     ("/muster.v1.Operators/Consistency", Who::Operator),
     ("/muster.v1.Operators/CreateToken", Who::Operator),
     ("/muster.v1.Operators/Decide", Who::Operator),
+    ("/muster.v1.Operators/Accept", Who::Operator),
+    ("/muster.v1.Operators/Withdraw", Who::Operator),
 ];
 
 /// Who calls, as far as the connection shows.

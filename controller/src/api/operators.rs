@@ -191,7 +191,8 @@ impl Operators for OperatorsApi {
         &self,
         request: Request<wire::DriftRequest>,
     ) -> Result<Response<wire::DriftReply>, Status> {
-        let reply = drift::find(self.0.fleet.store(), request.into_inner()).await?;
+        let now = (self.0.clock)();
+        let reply = drift::find(self.0.fleet.store(), request.into_inner(), now).await?;
         Ok(Response::new(reply))
     }
 
@@ -284,13 +285,34 @@ impl Operators for OperatorsApi {
     ) -> Result<Response<wire::DecideReply>, Status> {
         let by = operator(&request)?;
         let request = request.into_inner();
-        let reason = Line::parse(&request.reason)
-            .map_err(|error| Status::invalid_argument(format!("the reason: {error}")))?;
+        let reason = line(&request.reason)?;
         let (host, measure) = (digest(&request.host, "host")?, measure(request.measure())?);
         let order = Order { host, measure, by, reason };
         let decided = self.0.fleet.decide(&order, (self.0.clock)()).await;
         let decision = decided.map_err(|error| refused_decision(&error))?;
         Ok(Response::new(wire::DecideReply { decision: decision.as_ref().map(wire_decision) }))
+    }
+
+    async fn accept(
+        &self,
+        request: Request<wire::AcceptRequest>,
+    ) -> Result<Response<wire::AcceptReply>, Status> {
+        let wanted = drift::acceptance(operator(&request)?, request.get_ref())?;
+        let made = self.0.fleet.accept(&wanted, (self.0.clock)()).await;
+        let exception = made.map_err(|error| drift::refused(&error))?;
+        Ok(Response::new(wire::AcceptReply { exception: Some(drift::exception(&exception)) }))
+    }
+
+    async fn withdraw(
+        &self,
+        request: Request<wire::WithdrawRequest>,
+    ) -> Result<Response<wire::WithdrawReply>, Status> {
+        let by = operator(&request)?;
+        let wire::WithdrawRequest { place, reason } = request.into_inner();
+        let reason = line(&reason)?;
+        let withdrawn = self.0.fleet.withdraw(place, &by, &reason, (self.0.clock)()).await;
+        withdrawn.map_err(|error| drift::refused(&error))?;
+        Ok(Response::new(wire::WithdrawReply {}))
     }
 }
 
@@ -300,6 +322,10 @@ fn operator<T>(request: &Request<T>) -> Result<String, Status> {
         Some(Caller::Operator(name)) => Ok(name.clone()),
         _ => Err(Status::permission_denied("this caller may not do that")),
     }
+}
+
+fn line(reason: &str) -> Result<Line, Status> {
+    Line::parse(reason).map_err(|error| Status::invalid_argument(format!("the reason: {error}")))
 }
 
 fn refused_link(error: &PublishError) -> Status {

@@ -8,14 +8,16 @@
 
 use std::{
     fmt::Write as _,
+    fs::File,
     io::{self, Write},
+    path::Path,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{End, Hint};
+use super::{End, Hint, usage};
 use crate::told::told;
 
 /// How to print what is listed.
@@ -125,6 +127,17 @@ pub fn write(text: &str) -> Result<End> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(End::Done),
     }
+}
+
+/// Writes a text into a new file, or prints it if none is given.
+pub fn file(path: Option<&Path>, text: &str) -> Result<End> {
+    let Some(path) = path else { return write(text) };
+    let mut file = File::create_new(path)
+        .with_context(|| format!("cannot write a new file `{}`", path.display()))
+        .map_err(usage)?;
+    file.write_all(text.as_bytes())
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    Ok(End::Done)
 }
 
 /// Prints lines for whoever reads standard output; none of them makes another.

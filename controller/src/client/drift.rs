@@ -1,24 +1,33 @@
-//! Where drift is told, from the wire.
+//! Where drift is told and what is accepted of it, from the wire.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_proto::{drift::Severity, envelope::Envelope, id::HostId, wire};
+use muster_proto::{
+    drift::Severity, envelope::Envelope, id::HostId, name::Line, time::Timestamp, wire,
+};
 
 use super::{ClientError, digest, envelope};
+use crate::exception::{Exception, Which};
 
 /// What drift to ask for.
 #[derive(Clone, Debug, Default)]
 pub struct DriftWanted {
     /// Of this host; nothing: of all.
     pub host: Option<HostId>,
-    /// Only what is still there.
-    pub open: bool,
+    /// Only what is still there?
+    pub which: Which,
     /// Only what is at least as grave.
     pub least: Option<Severity>,
     /// Only of this kind; nothing: of all.
     pub kind: Option<String>,
     /// Only about this; nothing: about everything.
     pub subject: Option<String>,
+    /// Only what this user made, by the name that he logged in with; nothing: by whomever.
+    pub by: Option<String>,
+    /// Only what began from then on.
+    pub since: Option<Timestamp>,
+    /// Only what began before then.
+    pub until: Option<Timestamp>,
     /// Only what was told after this place, oldest first; nothing: the newest, newest first.
     pub after: Option<u64>,
     /// So many at most.
@@ -32,8 +41,10 @@ pub struct Drifted {
     pub found: Vec<Told>,
     /// The receipts, yet to be verified.
     pub receipts: BTreeMap<(HostId, u64), Envelope>,
-    /// Hosts with drift that is still there.
+    /// Hosts with drift that is still there and not accepted.
     pub hosts: BTreeSet<HostId>,
+    /// How much is still there and accepted.
+    pub exceptions: u64,
     /// The newest place there is.
     pub newest: u64,
     /// Whether there is more than what was sent.
@@ -41,7 +52,7 @@ pub struct Drifted {
 }
 
 /// Where one item is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
     /// Counts what was told, over all hosts.
     pub place: u64,
@@ -53,16 +64,22 @@ pub struct Told {
     pub item: u32,
     /// Whether it is still there.
     pub open: bool,
+    /// What somebody has said who accepted it just so.
+    pub exception: Option<Exception>,
 }
 
 impl DriftWanted {
     pub(super) fn request(&self) -> wire::DriftRequest {
         wire::DriftRequest {
             host: self.host.map(|host| host.as_bytes().to_vec()).unwrap_or_default(),
-            open: self.open,
+            open: self.which != Which::All,
+            accepted: self.which == Which::Open,
             least: self.least.map_or(wire::Severity::Unspecified, wire::Severity::from).into(),
             kind: self.kind.clone().unwrap_or_default(),
             subject: self.subject.clone().unwrap_or_default(),
+            by: self.by.clone().unwrap_or_default(),
+            since: self.since.map(|time| time.0),
+            until: self.until.map(|time| time.0),
             after: self.after,
             limit: self.limit,
         }
@@ -73,8 +90,9 @@ impl Drifted {
     pub(super) fn read(reply: wire::DriftReply) -> Result<Self, ClientError> {
         let place = |found: wire::DriftPlace| -> Result<Told, ClientError> {
             let host = digest(&found.host)?;
-            let wire::DriftPlace { place, receipt, item, open, .. } = found;
-            Ok(Told { place, host, receipt, item, open })
+            let wire::DriftPlace { place, receipt, item, open, exception, .. } = found;
+            let exception = exception.map(self::exception).transpose()?;
+            Ok(Told { place, host, receipt, item, open, exception })
         };
         let receipt = |told: wire::DriftReceipt| -> Result<_, ClientError> {
             let host = digest(&told.host)?;
@@ -86,8 +104,15 @@ impl Drifted {
             found: reply.found.into_iter().map(place).collect::<Result<_, _>>()?,
             receipts: reply.receipts.into_iter().map(receipt).collect::<Result<_, _>>()?,
             hosts: hosts?,
+            exceptions: reply.exceptions,
             newest: reply.newest,
             more: reply.more,
         })
     }
+}
+
+pub(super) fn exception(told: wire::Exception) -> Result<Exception, ClientError> {
+    let reason = Line::parse(&told.reason).map_err(|_| ClientError::Answer("a reason"))?;
+    let (until, made) = (Timestamp(told.until), Timestamp(told.made));
+    Ok(Exception { until, by: told.by, made, reason })
 }

@@ -4,12 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
+    crypto::sha256,
     drift::{Drift, Severity},
     envelope::Envelope,
     id::HostId,
+    time::Timestamp,
 };
 
-use super::{Change, Store, StoreError, digest, envelope, failed, signed, unsigned};
+use super::{
+    Change, Store, StoreError, digest, envelope,
+    exceptions::{ExceptionRow, JOINED},
+    failed, signed, unsigned,
+};
+use crate::exception::{Exception, Which};
 
 /// The most bytes of receipts that one page holds.
 const MOST_BYTES: usize = 2 << 20;
@@ -19,14 +26,20 @@ const MOST_BYTES: usize = 2 << 20;
 pub struct DriftQuery {
     /// Of this host; nothing: of all.
     pub host: Option<HostId>,
-    /// Only what is still there.
-    pub open: bool,
+    /// Only what is still there?
+    pub which: Which,
     /// Only what is at least as grave.
     pub least: Option<Severity>,
     /// Only of this kind; empty: of all.
     pub kind: String,
     /// Only about this; empty: about everything.
     pub subject: String,
+    /// Only what this user made, by the name that he logged in with; empty: by whomever.
+    pub by: String,
+    /// Only what began from then on.
+    pub since: Option<Timestamp>,
+    /// Only what began before then.
+    pub until: Option<Timestamp>,
     /// Only what was told after this place, oldest first; nothing: the gravest of what is still there,
     /// or the newest of all.
     pub after: Option<u64>,
@@ -35,7 +48,7 @@ pub struct DriftQuery {
 }
 
 /// Where something is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundDrift {
     /// Counts what was told, over all hosts.
     pub place: u64,
@@ -47,6 +60,8 @@ pub struct FoundDrift {
     pub item: u32,
     /// Whether it is still there.
     pub open: bool,
+    /// What somebody has said who accepted it just so.
+    pub exception: Option<Exception>,
 }
 
 /// A page of what was found.
@@ -58,6 +73,26 @@ pub struct DriftPage {
     pub receipts: BTreeMap<(HostId, u64), Envelope>,
     /// Whether there is more than this.
     pub more: bool,
+}
+
+/// How hosts stand, whatever is looked for.
+#[derive(Clone, Debug, Default)]
+pub struct DriftCount {
+    /// Hosts with something that is still there and nobody has accepted.
+    pub hosts: BTreeSet<HostId>,
+    /// How much is still there and accepted.
+    pub exceptions: u64,
+}
+
+#[derive(sqlx::FromRow)]
+struct FoundRow {
+    place: i64,
+    host: Vec<u8>,
+    receipt: i64,
+    item: i64,
+    open: i64,
+    #[sqlx(flatten)]
+    exception: ExceptionRow,
 }
 
 /// So many items of one host can be found.
@@ -88,8 +123,10 @@ impl Change<'_> {
             .await
             .map_err(failed("close drift that was told before"))?;
             sqlx::query(
-                "INSERT INTO drift (host, receipt, item, kind, subject, part, severity, open)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                "INSERT INTO drift
+                     (host, receipt, item, kind, subject, part, severity, open, since, by_login,
+                      found)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             )
             .bind(host.as_bytes().to_vec())
             .bind(signed(receipt))
@@ -99,6 +136,9 @@ impl Change<'_> {
             .bind(&drift.place)
             .bind(i64::from(drift.severity.rank()))
             .bind(i64::from(drift.response.is_open()))
+            .bind(signed(drift.since.0))
+            .bind(drift.culprit.as_ref().map_or("", |by| by.login.as_str()))
+            .bind(sha256(&[drift.found.as_bytes()]).as_bytes().to_vec())
             .execute(&mut *self.tx)
             .await
             .map_err(failed("store drift"))?;
@@ -123,37 +163,49 @@ impl Change<'_> {
 
 impl Store {
     /// Returns drift, and the receipts that tell it: fewer than asked for if those are large.
-    pub async fn drift(&self, query: &DriftQuery) -> Result<DriftPage, StoreError> {
-        let order = match (query.after, query.open) {
-            (Some(_), _) => "place",
-            (None, true) => "severity DESC, place DESC",
-            (None, false) => "place DESC",
+    pub async fn drift(&self, query: &DriftQuery, now: Timestamp) -> Result<DriftPage, StoreError> {
+        let order = match (query.after, query.which) {
+            (Some(_), _) => "drift.place",
+            (None, Which::Drift | Which::Open) => "severity DESC, drift.place DESC",
+            (None, Which::All) => "drift.place DESC",
+        };
+        let which = match query.which {
+            Which::Drift => "open = 1 AND exceptions.until IS NULL",
+            Which::Open => "open = 1",
+            Which::All => "TRUE",
         };
         let sql = format!(
-            "SELECT place, host, receipt, item, open FROM drift
-             WHERE ($1 IS NULL OR host = $1) AND open >= $2 AND severity >= $3
-                 AND ($4 = '' OR kind = $4) AND ($5 = '' OR subject = $5) AND place > $6
-             ORDER BY {order} LIMIT $7"
+            "SELECT drift.place, drift.host, receipt, item, open, until, made, made_by, reason
+             FROM {JOINED}
+             WHERE {which} AND ($2 IS NULL OR drift.host = $2) AND severity >= $3
+                 AND ($4 = '' OR drift.kind = $4) AND ($5 = '' OR drift.subject = $5)
+                 AND drift.place > $6
+                 AND ($7 = '' OR by_login = $7) AND ($8 IS NULL OR since >= $8)
+                 AND ($9 IS NULL OR since < $9)
+             ORDER BY {order} LIMIT $10"
         );
-        let rows: Vec<(i64, Vec<u8>, i64, i64, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        let rows: Vec<FoundRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(signed(now.0))
             .bind(query.host.map(|host| host.as_bytes().to_vec()))
-            .bind(i64::from(query.open))
             .bind(query.least.map_or(0, |least| i64::from(least.rank())))
             .bind(&query.kind)
             .bind(&query.subject)
             .bind(signed(query.after.unwrap_or_default()))
+            .bind(&query.by)
+            .bind(query.since.map(|time| signed(time.0)))
+            .bind(query.until.map(|time| signed(time.0)))
             .bind(i64::from(query.limit).saturating_add(1))
             .fetch_all(&self.readers)
             .await
             .map_err(failed("look for drift"))?;
         let mut page = DriftPage::default();
         let mut bytes = 0;
-        for (count, (place, host, receipt, item, open)) in rows.into_iter().enumerate() {
+        for (count, row) in rows.into_iter().enumerate() {
             if u32::try_from(count).is_ok_and(|count| count >= query.limit) {
                 page.more = true;
                 break;
             }
-            let (host, receipt) = (digest(&host, "host")?, unsigned(receipt));
+            let (host, receipt) = (digest(&row.host, "host")?, unsigned(row.receipt));
             if !page.receipts.contains_key(&(host, receipt)) {
                 let Some(found) = self.receipt(host, receipt).await? else { continue };
                 bytes += found.len();
@@ -163,13 +215,13 @@ impl Store {
                 }
                 page.receipts.insert((host, receipt), envelope(&found, "receipt")?);
             }
-            let item = u32::try_from(item).unwrap_or(u32::MAX);
             page.found.push(FoundDrift {
-                place: unsigned(place),
+                place: unsigned(row.place),
                 host,
                 receipt,
-                item,
-                open: open == 1,
+                item: u32::try_from(row.item).unwrap_or(u32::MAX),
+                open: row.open == 1,
+                exception: row.exception.read()?,
             });
         }
         Ok(page)
@@ -184,14 +236,25 @@ impl Store {
         Ok(newest.map_or(0, unsigned))
     }
 
-    /// Returns which hosts have drift that is still there.
-    pub async fn drifted_hosts(&self) -> Result<BTreeSet<HostId>, StoreError> {
-        let rows: Vec<(Vec<u8>,)> =
-            sqlx::query_as("SELECT DISTINCT host FROM drift WHERE open = 1")
-                .fetch_all(&self.readers)
-                .await
-                .map_err(failed("look for hosts with drift"))?;
-        rows.iter().map(|(host,)| digest(host, "host")).collect()
+    /// Returns which hosts have drift, and how much of what is there is none since it is accepted.
+    pub async fn drift_count(&self, now: Timestamp) -> Result<DriftCount, StoreError> {
+        let sql = format!(
+            "SELECT drift.host, sum(exceptions.until IS NULL), sum(exceptions.until IS NOT NULL)
+             FROM {JOINED} WHERE open = 1 GROUP BY drift.host"
+        );
+        let rows: Vec<(Vec<u8>, i64, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(signed(now.0))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed("look for hosts with drift"))?;
+        let mut count = DriftCount::default();
+        for (host, drift, exceptions) in rows {
+            if drift > 0 {
+                count.hosts.insert(digest(&host, "host")?);
+            }
+            count.exceptions = count.exceptions.saturating_add(unsigned(exceptions));
+        }
+        Ok(count)
     }
 
     pub(super) async fn receipt(

@@ -202,6 +202,7 @@ impl Store {
             "DELETE FROM sent WHERE host = $1",
             "DELETE FROM sent_revocations WHERE host = $1",
             "DELETE FROM drift WHERE host = $1",
+            "DELETE FROM exceptions WHERE host = $1",
             "DELETE FROM hosts WHERE id = $1",
         ] {
             sqlx::query(sql)

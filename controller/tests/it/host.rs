@@ -9,6 +9,7 @@ use muster_proto::{
     crypto::MachineKey,
     derive::{self, Circumstances, Freshness, Statements},
     desired::Grant,
+    drift::Drift,
     envelope::{Document, Envelope, Verified},
     id::{Digest, HostId, Id},
     link::LinkRef,
@@ -40,6 +41,8 @@ pub(crate) struct Host {
     pub(crate) revocations: Revocations,
     pub(crate) now: Timestamp,
     fresh_revocations: BTreeSet<Id>,
+    /// What its next receipt tells of drift.
+    pub(crate) drift: Vec<Drift>,
     /// The newest of its receipts: setting it back is what restoring a snapshot does.
     pub(crate) receipts: Option<(u64, Digest)>,
 }
@@ -58,6 +61,7 @@ impl Host {
             revocations: Revocations::default(),
             now: NOW,
             fresh_revocations: BTreeSet::new(),
+            drift: Vec::new(),
             receipts: None,
         }
     }
@@ -150,7 +154,7 @@ impl Host {
             outcomes: Vec::new(),
             convergence: Convergence::Done,
             findings: Vec::new(),
-            drift: Vec::new(),
+            drift: std::mem::take(&mut self.drift),
             inventory: None,
         };
         self.receipts = Some((number, receipt.digest()));

@@ -90,3 +90,22 @@ fn a_new_account_is_told_with_the_ways_that_it_has_in() {
         assert_eq!(found[0].found, format!("uid 2002, /bin/sh, {word}"));
     }
 }
+
+#[test]
+fn contents_that_differ_in_one_bit_of_their_digests_are_two_findings() {
+    let found = |last: u8| {
+        let mut digest = [7; 32];
+        digest[31] = last;
+        let content = Digest::new(digest);
+        let observed = ObservedState {
+            root_keys: BTreeMap::from([("authorized_keys".to_owned(), content)]),
+            foreign_sudo: BTreeMap::from([("extra".to_owned(), content)]),
+            ..ObservedState::default()
+        };
+        let all = ungranted(&observed, &Ownership::default());
+        all.into_iter().map(|difference| difference.found).collect::<Vec<_>>()
+    };
+    let (one, other) = (found(0), found(1));
+    assert_eq!(one.len(), 2);
+    assert!(one.iter().zip(&other).all(|(one, other)| one != other), "{one:?}");
+}

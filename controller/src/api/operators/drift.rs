@@ -1,10 +1,18 @@
-//! Where drift is told, as the contract has it.
+//! Where drift is told and what is accepted of it, as the contract has it.
 
-use muster_proto::{drift::Severity, wire};
+use muster_proto::{drift::Severity, time::Timestamp, wire};
 use tonic::Status;
 
-use super::super::{digest, internal};
-use crate::store::{DriftQuery, FoundDrift, Store};
+use super::{
+    super::{digest, internal},
+    line,
+};
+use crate::{
+    exception::{Exception, Which},
+    fleet::{Acceptance, ExceptError},
+    store::{DriftQuery, FoundDrift, Store},
+    told::told,
+};
 
 /// The most that is sent at once.
 const MOST: u32 = 10_000;
@@ -12,20 +20,28 @@ const MOST: u32 = 10_000;
 pub(super) async fn find(
     store: &Store,
     request: wire::DriftRequest,
+    now: Timestamp,
 ) -> Result<wire::DriftReply, Status> {
     let host = if request.host.is_empty() { None } else { Some(digest(&request.host, "host")?) };
     let query = DriftQuery {
         host,
-        open: request.open,
+        which: match (request.open, request.accepted) {
+            (true, false) => Which::Drift,
+            (true, true) => Which::Open,
+            (false, _) => Which::All,
+        },
         least: Severity::try_from(request.least()).ok(),
         kind: request.kind,
         subject: request.subject,
+        by: request.by,
+        since: request.since.map(Timestamp),
+        until: request.until.map(Timestamp),
         after: request.after,
         limit: if request.limit == 0 { MOST } else { request.limit.min(MOST) },
     };
     let newest = store.newest_drift().await.map_err(|error| internal(&error))?;
-    let page = store.drift(&query).await.map_err(|error| internal(&error))?;
-    let hosts = store.drifted_hosts().await.map_err(|error| internal(&error))?;
+    let page = store.drift(&query, now).await.map_err(|error| internal(&error))?;
+    let count = store.drift_count(now).await.map_err(|error| internal(&error))?;
     let receipts = page.receipts.iter().map(|((host, number), receipt)| wire::DriftReceipt {
         host: host.as_bytes().to_vec(),
         number: *number,
@@ -34,9 +50,10 @@ pub(super) async fn find(
     Ok(wire::DriftReply {
         found: page.found.iter().map(place).collect(),
         receipts: receipts.collect(),
-        hosts: hosts.iter().map(|host| host.as_bytes().to_vec()).collect(),
+        hosts: count.hosts.iter().map(|host| host.as_bytes().to_vec()).collect(),
         newest,
         more: page.more,
+        exceptions: count.exceptions,
     })
 }
 
@@ -47,5 +64,36 @@ fn place(found: &FoundDrift) -> wire::DriftPlace {
         receipt: found.receipt,
         item: found.item,
         open: found.open,
+        exception: found.exception.as_ref().map(exception),
+    }
+}
+
+pub(super) fn exception(exception: &Exception) -> wire::Exception {
+    wire::Exception {
+        until: exception.until.0,
+        by: exception.by.clone(),
+        made: exception.made.0,
+        reason: exception.reason.to_string(),
+    }
+}
+
+pub(super) fn acceptance(by: String, request: &wire::AcceptRequest) -> Result<Acceptance, Status> {
+    Ok(Acceptance {
+        place: request.place,
+        found: digest(&request.found, "what was found")?,
+        until: Timestamp(request.until),
+        by,
+        reason: line(&request.reason)?,
+    })
+}
+
+pub(super) fn refused(error: &ExceptError) -> Status {
+    match error {
+        ExceptError::UnknownPlace(_) | ExceptError::UnknownHost(_) | ExceptError::NoException => {
+            Status::not_found(told(error))
+        }
+        ExceptError::Changed | ExceptError::Unfit(_) => Status::failed_precondition(told(error)),
+        ExceptError::End(_) | ExceptError::NoReason => Status::invalid_argument(told(error)),
+        ExceptError::Receipt(_) | ExceptError::Signer(_) | ExceptError::Store(_) => internal(error),
     }
 }

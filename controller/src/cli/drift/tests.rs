@@ -1,13 +1,15 @@
+use std::collections::BTreeSet;
+
 use muster_proto::{
     crypto::MachineKey,
-    drift::Response,
+    drift::{Drift, Response},
     envelope::Envelope,
-    receipt::{Convergence, HostMode, Trigger},
+    receipt::{Convergence, HostMode, Receipt, Trigger},
     selector::Labels,
     time::Timestamp,
 };
 
-use super::*;
+use super::{line::Read, *};
 use crate::{client::Told, preview::HostLabels, signer};
 
 fn key() -> MachineKey {
@@ -75,7 +77,8 @@ fn only_what_the_host_itself_has_signed_is_shown_and_the_rest_is_counted() {
     let (db1, thief) = (key(), key());
     let hosts = [host(&db1, "db1")];
     let id = db1.public().digest();
-    let told = |host, receipt, item| Told { place: 1, host, receipt, item, open: true };
+    let told =
+        |host, receipt, item| Told { place: 1, host, receipt, item, open: true, exception: None };
     let shown = |told: Told, envelope: Option<Envelope>| {
         let receipts = envelope.map(|envelope| ((told.host, told.receipt), envelope));
         let receipts = receipts.into_iter().collect();
@@ -93,6 +96,20 @@ fn only_what_the_host_itself_has_signed_is_shown_and_the_rest_is_counted() {
 }
 
 #[test]
+fn a_digest_is_whole_for_programs_and_its_beginning_in_a_table() {
+    let db1 = key();
+    let id = db1.public().digest();
+    let told = Told { place: 1, host: id, receipt: 1, item: 0, open: true, exception: None };
+    let receipts = [((id, 1), receipt(&db1, &db1, 1))].into();
+    let drifted = Drifted { found: vec![told], receipts, ..Drifted::default() };
+    let mut line = read(&drifted, &[host(&db1, "db1")]).lines.remove(0);
+    assert_eq!(line.row()[5], "uid 0");
+    line.found = format!("content {id}");
+    assert_eq!(line.row()[5], format!("content {}…", id.short()));
+    assert_eq!(serde_json::to_value(&line).unwrap()["found"], format!("content {id}"));
+}
+
+#[test]
 fn what_cannot_be_shown_ends_as_something_wrong() {
     assert_eq!(Read { unbelieved: 1, ..Read::default() }.end(), End::Findings);
     assert_eq!(Read::default().end(), End::Done);
@@ -103,9 +120,29 @@ fn many_hosts_with_drift_are_told_in_one_line() {
     let keys: Vec<MachineKey> = (0..NAMED + 5).map(|_| key()).collect();
     let named = keys.iter().enumerate().map(|(n, key)| host(key, &format!("h{n}")));
     let hosts: Vec<Host> = named.collect();
-    let drifted = |count: usize| hosts.iter().take(count).map(|host| host.labels.id).collect();
+    let drifted = |count: usize| {
+        let failing = hosts.iter().take(count).map(|host| host.labels.id).collect();
+        Drifted { hosts: failing, ..Drifted::default() }
+    };
     assert_eq!(summary(&hosts, &drifted(0)), "25 of 25 hosts pass");
     assert_eq!(summary(&hosts, &drifted(2)), "23 of 25 hosts pass; drift on h0, h1");
+    let accepted = |exceptions, failing| Drifted { exceptions, ..drifted(failing) };
+    assert_eq!(summary(&hosts, &accepted(1, 0)), "25 of 25 hosts pass, 1 exception");
+    let some = "24 of 25 hosts pass, 2 exceptions; drift on h0";
+    assert_eq!(summary(&hosts, &accepted(2, 1)), some);
     assert!(summary(&hosts, &drifted(NAMED)).ends_with("h19"));
     assert!(summary(&hosts, &drifted(NAMED + 1)).ends_with("h19 and 1 more"));
+}
+
+#[test]
+fn a_time_is_a_day_a_moment_or_so_long_ago() {
+    let read = |text, bound| moment(Some(text), "--since", bound).unwrap().unwrap();
+    assert_eq!(read("2027-06-30", When::start).to_string(), "2027-06-30T00:00:00Z");
+    assert_eq!(read("2027-06-30", When::end).to_string(), "2027-07-01T00:00:00Z");
+    assert_eq!(read("2027-06-30T18:00:00Z", When::end).to_string(), "2027-06-30T18:00:00Z");
+    let ago = session::now().since(read("2h", When::start));
+    assert!((7_190..=7_210).contains(&ago), "{ago}");
+    assert_eq!(moment(None, "--since", When::start).unwrap(), None);
+    let refused = moment(Some("yesterday"), "--since", When::start).unwrap_err();
+    assert!(format!("{refused:?}").contains("`yesterday` is not a date"), "{refused:?}");
 }

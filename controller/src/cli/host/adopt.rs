@@ -1,12 +1,11 @@
 //! `muster host adopt HOST --propose`: a file that takes over accounts which a host has already, for
 //! somebody to review. Nothing is signed and nothing is changed.
 
-use std::{fs::File, io::Write, path::PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 
-use super::{End, Globals, Result, find, hint, output, usage};
+use super::{End, Globals, Result, find, hint, output};
 use crate::{
     adopt::{Verdict, propose, render},
     cli::{access::observed, session::Session},
@@ -44,11 +43,5 @@ pub(super) async fn run(_: &Globals, session: &mut Session, args: &AdoptArgs) ->
          what it would do",
         host.labels.hostname
     ));
-    let Some(path) = &args.out else { return output::write(&text) };
-    let mut file = File::create_new(path)
-        .with_context(|| format!("cannot write a new file `{}`", path.display()))
-        .map_err(usage)?;
-    file.write_all(text.as_bytes())
-        .with_context(|| format!("cannot write `{}`", path.display()))?;
-    Ok(End::Done)
+    output::file(args.out.as_deref(), &text)
 }

@@ -1,0 +1,165 @@
+//! Exceptions: drift that was accepted until a date. Each is in the log before it counts; what has
+//! ended by its date is left where it is until something else takes its place.
+
+use muster_proto::{
+    envelope::Envelope,
+    id::{Digest, HostId},
+    name::Line,
+    time::Timestamp,
+};
+
+use super::{Change, Store, StoreError, corrupt, digest, envelope, failed, signed, time, unsigned};
+use crate::{
+    audit::Entry,
+    exception::{Exception, Thing},
+};
+
+/// Joins what is told to what is accepted of it, at the time `$1`.
+pub(super) const JOINED: &str = "drift LEFT JOIN exceptions
+    ON exceptions.host = drift.host AND exceptions.kind = drift.kind
+        AND exceptions.subject = drift.subject AND exceptions.part = drift.part
+        AND exceptions.found = drift.found AND exceptions.until > $1";
+
+/// Where an item of drift is told, with the receipt that tells it.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// By which host.
+    pub host: HostId,
+    /// In which of its receipts.
+    pub receipt: u64,
+    /// Which of the items there, from 0.
+    pub item: usize,
+    /// Whether it is the newest that was told of that thing, and still there.
+    pub open: bool,
+    /// The receipt.
+    pub envelope: Envelope,
+}
+
+/// What is accepted, and until when.
+#[derive(sqlx::FromRow)]
+pub(super) struct ExceptionRow {
+    until: Option<i64>,
+    made: Option<i64>,
+    made_by: Option<String>,
+    reason: Option<String>,
+}
+
+impl ExceptionRow {
+    /// Returns the exception of a row that may have none.
+    pub(super) fn read(self) -> Result<Option<Exception>, StoreError> {
+        let Self { until: Some(until), made: Some(made), made_by: Some(by), reason: Some(reason) } =
+            self
+        else {
+            return Ok(None);
+        };
+        let reason = Line::parse(&reason).map_err(corrupt("exception"))?;
+        Ok(Some(Exception { until: time(until), by, made: time(made), reason }))
+    }
+}
+
+impl Store {
+    /// Returns what is told at a place; nothing where nothing is, or its receipt is gone.
+    pub async fn drift_at(&self, place: u64) -> Result<Option<Item>, StoreError> {
+        let row: Option<(Vec<u8>, i64, i64, i64)> =
+            sqlx::query_as("SELECT host, receipt, item, open FROM drift WHERE place = $1")
+                .bind(signed(place))
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(failed("look for drift"))?;
+        let Some((host, receipt, item, open)) = row else { return Ok(None) };
+        let (host, receipt) = (digest(&host, "host")?, unsigned(receipt));
+        let Some(bytes) = self.receipt(host, receipt).await? else { return Ok(None) };
+        let item = usize::try_from(item).unwrap_or(usize::MAX);
+        let envelope = envelope(&bytes, "receipt")?;
+        Ok(Some(Item { host, receipt, item, open: open == 1, envelope }))
+    }
+
+    /// Logs and keeps that this is accepted as it was found, instead of what was accepted there before.
+    pub async fn accept(
+        &self,
+        thing: &Thing,
+        found: Digest,
+        exception: &Exception,
+        entry: &Entry,
+    ) -> Result<(), StoreError> {
+        let mut change = self.begin().await?;
+        change.append(entry).await?;
+        sqlx::query(
+            "INSERT INTO exceptions
+                 (host, kind, subject, part, found, until, made, made_by, reason)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             ON CONFLICT (host, kind, subject, part) DO UPDATE
+             SET found = $5, until = $6, made = $7, made_by = $8, reason = $9",
+        )
+        .bind(thing.host.as_bytes().to_vec())
+        .bind(&thing.kind)
+        .bind(&thing.subject)
+        .bind(&thing.place)
+        .bind(found.as_bytes().to_vec())
+        .bind(signed(exception.until.0))
+        .bind(signed(exception.made.0))
+        .bind(&exception.by)
+        .bind(exception.reason.as_str())
+        .execute(&mut *change.tx)
+        .await
+        .map_err(failed("store an exception"))?;
+        change.set_found(thing, found).await?;
+        change.commit().await
+    }
+
+    /// Returns what is accepted of a thing at this time, whatever is found there.
+    pub async fn exception(
+        &self,
+        thing: &Thing,
+        now: Timestamp,
+    ) -> Result<Option<Exception>, StoreError> {
+        let row: Option<ExceptionRow> = sqlx::query_as(
+            "SELECT until, made, made_by, reason FROM exceptions
+             WHERE until > $1 AND host = $2 AND kind = $3 AND subject = $4 AND part = $5",
+        )
+        .bind(signed(now.0))
+        .bind(thing.host.as_bytes().to_vec())
+        .bind(&thing.kind)
+        .bind(&thing.subject)
+        .bind(&thing.place)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(failed("look for an exception"))?;
+        row.map_or(Ok(None), ExceptionRow::read)
+    }
+
+    /// Logs that nothing of a thing is accepted any more, and forgets what was.
+    pub async fn withdraw(&self, thing: &Thing, entry: &Entry) -> Result<(), StoreError> {
+        let mut change = self.begin().await?;
+        change.append(entry).await?;
+        sqlx::query(
+            "DELETE FROM exceptions WHERE host = $1 AND kind = $2 AND subject = $3 AND part = $4",
+        )
+        .bind(thing.host.as_bytes().to_vec())
+        .bind(&thing.kind)
+        .bind(&thing.subject)
+        .bind(&thing.place)
+        .execute(&mut *change.tx)
+        .await
+        .map_err(failed("forget an exception"))?;
+        change.commit().await
+    }
+}
+
+impl Change<'_> {
+    /// What was noted by an older version has no digest of what was found.
+    async fn set_found(&mut self, thing: &Thing, found: Digest) -> Result<(), StoreError> {
+        let done = sqlx::query(
+            "UPDATE drift SET found = $5 WHERE open = 1 AND found IS NULL
+                 AND host = $1 AND kind = $2 AND subject = $3 AND part = $4",
+        )
+        .bind(thing.host.as_bytes().to_vec())
+        .bind(&thing.kind)
+        .bind(&thing.subject)
+        .bind(&thing.place)
+        .bind(found.as_bytes().to_vec())
+        .execute(&mut *self.tx)
+        .await;
+        done.map(drop).map_err(failed("store what was found"))
+    }
+}

@@ -16,7 +16,7 @@ use crate::{
     apply::{self, Reach},
     drift::{self, Touch, memory::Looked},
     ends::NextDates,
-    host::{Host, clocks},
+    host::Host,
     ledger::Ledger,
 };
 
@@ -83,7 +83,7 @@ impl<'a, H: Host> Turn<'a, H> {
     /// Looks at the host and makes it as it should be. A start and a bundle are waited for and so
     /// always answered; other looks have something to say only if something is new.
     pub(super) fn converge(&mut self, trigger: Trigger) -> Result<(), KeeperError> {
-        let clocks = clocks::read();
+        let clocks = self.keeper.host.clocks();
         let time = self.keeper.clock.read(clocks);
         self.keeper.rest = None;
         let touches = self.touches();
@@ -119,7 +119,7 @@ impl<'a, H: Host> Turn<'a, H> {
         let drift = self.ledger.drift.take(&looked, &at);
         self.unsaved |= self.ledger.drift != memory;
         // Counted from the end: what takes long must leave time for others.
-        self.keeper.agenda = Agenda { looked: clocks::read().boot, dates, unsure };
+        self.keeper.agenda = Agenda { looked: self.keeper.host.clocks().boot, dates, unsure };
         self.keeper.convergence = convergence;
         for outcome in &outcomes {
             log(outcome);

@@ -41,6 +41,8 @@ use crate::{
 /// When every life begins, by a clock that nobody touches.
 const BORN: u64 = START.0;
 const DAY: u64 = 24 * 3_600;
+/// Seconds after which the ledger's file has the time again.
+const KEPT_EVERY: u64 = 3_600;
 const HOST: &str = "db1";
 
 /// The machine, which outlives each keeper.
@@ -444,6 +446,21 @@ fn a_dead_wall_clock_after_a_reboot_revives_begins_and_takes_nothing_and_ends_go
     // Right again: what should have begun begins.
     life.set_wall(0);
     life.assert_seen(&[&after[..], &[(9_000, "cleo dora")]].concat());
+}
+
+#[test]
+fn a_dead_wall_clock_after_a_reboot_puts_an_end_off_by_at_most_an_hour() {
+    let mut life = Life::of(&[("ana", [None, Some(DAY)])]);
+    let time = |life: &Life| life.ledger().time.sworn.0 - BORN;
+    life.until(KEPT_EVERY - 1);
+    assert_eq!(time(&life), 0);
+    life.until(KEPT_EVERY);
+    assert_eq!(time(&life), KEPT_EVERY);
+    life.until(20 * KEPT_EVERY - 1);
+    assert_eq!(time(&life), 19 * KEPT_EVERY);
+    life.reboot(0, DEAD);
+    life.until(2 * DAY);
+    life.assert_seen(&[(0, "ana"), (DAY + KEPT_EVERY - 1, "")]);
 }
 
 #[test]

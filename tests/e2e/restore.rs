@@ -91,6 +91,8 @@ fn a_controller_restored_on_another_machine_takes_no_host_back_and_is_given_back
     assert!(shown["notes"].to_string().contains(why), "{shown}");
     let listed = fleet.muster_ok(&["host", "list"]).unwrap();
     assert!(listed.contains("4 (ahead)"), "{listed}");
+    let status = fleet.muster_ok(&["status"]).unwrap();
+    assert!(status.contains("ahead        web1: the controller and your own store"), "{status}");
     let web1 = fleet.host("web1");
     for again in [false, true] {
         if again {
@@ -117,6 +119,8 @@ fn a_controller_restored_on_another_machine_takes_no_host_back_and_is_given_back
     let given = fleet.muster(&["status"]).unwrap();
     assert!(given.stderr.contains("set back to before change 3"), "{given}");
     assert_eq!(fleet.newest_change().unwrap(), 4);
+    let status = fleet.ask(&["status"]).unwrap();
+    assert_eq!(status["ahead"], serde_json::json!([]), "{status}");
     assert_eq!(hosts_of(&fleet, "eve"), [""; 0]);
     assert_kept_out(&fleet, "web1", &eve);
     // It goes on once the operator says that she does: it gives and takes away.

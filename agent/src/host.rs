@@ -46,6 +46,7 @@ use self::{
     rooted::Staged,
 };
 use crate::{
+    clock::Clocks,
     format::{self, sudoers},
     inventory::{Other, Sources},
     observed::{ObservedState, Scope},
@@ -54,6 +55,9 @@ use crate::{
 
 /// A host as `plan` and `apply` know it.
 pub trait Host {
+    /// Reads its clocks.
+    fn clocks(&self) -> Clocks;
+
     /// Looks at everything once.
     fn observe(&mut self, scope: &Scope) -> Result<ObservedState, ObserveError>;
 
@@ -197,6 +201,10 @@ impl Linux {
 }
 
 impl Host for Linux {
+    fn clocks(&self) -> Clocks {
+        clocks::read()
+    }
+
     fn observe(&mut self, scope: &Scope) -> Result<ObservedState, ObserveError> {
         let programs = self.programs;
         let sshd_knows_utc = *self.sshd_knows_utc.get_or_insert_with(|| ssh::knows_utc(programs));

@@ -36,7 +36,7 @@ use crate::{
     drift::{What, memory::Rounds},
     ends::{Ends, NextDates},
     host::{
-        Host, ObserveError, clocks,
+        Host, ObserveError,
         notify::Manager,
         rest::Still,
         state::{self, StateError},
@@ -119,6 +119,8 @@ pub struct Keeper<H> {
     untold: Vec<Outcome>,
     /// When the newest checkpoint was made that this keeper has had.
     heard: Timestamp,
+    /// The file that says so.
+    heard_in: Option<PathBuf>,
     /// Drift of which that is so.
     untold_drift: Vec<Drift>,
     /// What was told of the accounts here.
@@ -153,7 +155,7 @@ impl<H: Host> Keeper<H> {
         let ledger = load_ledger(directory)?;
         let path = directory.join("key.der");
         let key = state::read(&path)?.ok_or(KeeperError::NoLedger(path))?;
-        let clocks = clocks::read();
+        let clocks = host.clocks();
         Ok(Self {
             clock: Clock::restored(ledger.time, clocks),
             ends: Ends { ended: ledger.passed, ..Ends::default() },
@@ -177,6 +179,7 @@ impl<H: Host> Keeper<H> {
             unwritable: None,
             untold: Vec::new(),
             heard: Timestamp::default(),
+            heard_in: None,
             untold_drift: Vec::new(),
             counted: Counted::default(),
             rounds: BTreeMap::new(),
@@ -196,6 +199,12 @@ impl<H: Host> Keeper<H> {
         self.unwatched = vec![("/".to_owned(), reason)];
     }
 
+    /// Has it written in this file when the controller was heard: who asks why nothing comes can see
+    /// since when.
+    pub fn tell_heard_in(&mut self, path: &Path) {
+        self.heard_in = Some(path.to_owned());
+    }
+
     /// Works until the door closes for good. The manager hears before and after each piece of work
     /// that it goes on, and while there is none; from one that hangs it hears nothing.
     pub fn run(
@@ -205,7 +214,7 @@ impl<H: Host> Keeper<H> {
         manager: &mut Manager,
     ) -> Result<(), KeeperError> {
         manager.alive();
-        self.turn(|turn| turn.converge(Trigger::Start))?;
+        self.begin()?;
         let mut just_looked = true;
         loop {
             manager.alive();
@@ -216,31 +225,48 @@ impl<H: Host> Keeper<H> {
             manager.alive();
             just_looked = matches!(work, Work::Event(Event::Time | Event::Changed));
             match work {
-                Work::Event(Event::Came(courier)) => {
-                    self.courier = Some(courier);
-                    self.handing_over = None;
-                }
-                Work::Event(Event::Watch(after)) => self.turn(|turn| turn.welcome(after))?,
-                Work::Event(Event::Deliver(bytes)) => self.turn(|turn| turn.deliver(&bytes))?,
-                Work::Event(Event::Time) if self.passes(trigger) == Still::AsItWas => {}
-                Work::Event(Event::Time) => self.turn(|turn| {
-                    turn.load_labels();
-                    turn.converge(trigger)
-                })?,
-                Work::Event(Event::Changed) => {
-                    self.turn(|turn| turn.converge(Trigger::Change))?;
-                }
-                Work::Event(Event::Configured(read)) => {
-                    manager.reloading();
-                    self.configure(*read);
-                    manager.ready();
-                    self.turn(|turn| {
-                        turn.load_labels();
-                        turn.tell_standing();
-                        turn.converge(Trigger::Start)
-                    })?;
-                }
+                Work::Event(event) => self.take_up(event, trigger, manager)?,
                 Work::HandOver(after) => self.turn(|turn| turn.hand_over(after))?,
+            }
+        }
+    }
+
+    /// Looks for the first time, which is always told.
+    pub fn begin(&mut self) -> Result<(), KeeperError> {
+        self.turn(|turn| turn.converge(Trigger::Start))
+    }
+
+    /// Does what an event asks for. When the time has come, it is for the reason that
+    /// [`Keeper::next_look`] gave.
+    pub fn take_up(
+        &mut self,
+        event: Event,
+        trigger: Trigger,
+        manager: &mut Manager,
+    ) -> Result<(), KeeperError> {
+        match event {
+            Event::Came(courier) => {
+                self.courier = Some(courier);
+                self.handing_over = None;
+                Ok(())
+            }
+            Event::Watch(after) => self.turn(|turn| turn.welcome(after)),
+            Event::Deliver(bytes) => self.turn(|turn| turn.deliver(&bytes)),
+            Event::Time if self.passes(trigger) == Still::AsItWas => Ok(()),
+            Event::Time => self.turn(|turn| {
+                turn.load_labels();
+                turn.converge(trigger)
+            }),
+            Event::Changed => self.turn(|turn| turn.converge(Trigger::Change)),
+            Event::Configured(read) => {
+                manager.reloading();
+                self.configure(*read);
+                manager.ready();
+                self.turn(|turn| {
+                    turn.load_labels();
+                    turn.tell_standing();
+                    turn.converge(Trigger::Start)
+                })
             }
         }
     }
@@ -292,8 +318,10 @@ impl<H: Host> Keeper<H> {
         }
     }
 
-    fn next_look(&mut self) -> (u64, Trigger) {
-        let clocks = clocks::read();
+    /// Returns in how many seconds the host has to be looked at, by its clocks as they are now, and
+    /// what will be the reason then.
+    pub fn next_look(&mut self) -> (u64, Trigger) {
+        let clocks = self.host.clocks();
         self.agenda.wait(self.every(), &self.clock.read(clocks), clocks.boot)
     }
 

@@ -364,6 +364,7 @@ fn keep(cli: &Cli) -> Result<()> {
     let account = account.ok_or(join::JoinError::NoAccount)?;
     let host = Linux::open(config.policy.home_base.as_str())?;
     let mut keeper = Keeper::open(config, &cli.state.join("keeper"), host)?;
+    keeper.tell_heard_in(Path::new(channel::HEARD));
     // Nothing piles up in memory: a courier that brings more than is taken has to wait.
     let (sender, receiver) = mpsc::sync_channel(1);
     let (waker, configurer, watcher) = (sender.clone(), sender.clone(), sender.clone());

@@ -38,6 +38,8 @@ mod restore;
 mod staying;
 mod sudo_rs;
 mod token;
+mod units;
+mod upgrades;
 mod watched;
 mod years;
 

@@ -1,9 +1,9 @@
 //! The sudo model is the part that sudo and sudo-rs have in common: each rule is asked of both, on a
 //! Debian 13 host that has them side by side, and one that sudo-rs alone is there for.
 
-use muster_tests::{Fleet, Host, Member, Mode, Output, Person, Programs};
+use muster_tests::{Fleet, Host, Output, Person};
 
-use crate::assert_let_in;
+use crate::{assert_let_in, releases::debian_13};
 
 /// Every shape of rule that a role can have, but for those of [`NEWER`].
 const RULES: &str = r#"
@@ -43,20 +43,14 @@ const ASKED: [(&str, Option<&str>); 17] = [
     ("/usr/bin/hostname", None),
 ];
 
-fn start(about: &str, host: &str) -> Fleet {
-    let name = format!("e2e-rs-{about}-{}", std::process::id());
-    let members = [Member { name: host, labels: &["env=prod"], mode: Mode::Enforce }];
-    Fleet::start_on("trixie", &name, &Programs::tested().unwrap(), &members).unwrap()
-}
-
-/// Declares one user with two roles of hers, of which one has what not every sudo-rs knows.
-fn declaration(person: &Person) -> String {
+/// Declares one user with two roles of hers on one host; one role has what not every sudo-rs knows.
+fn declaration(person: &Person, host: &str) -> String {
     let Person { login, key } = person;
     format!(
         "users:\n  {login}: {{keys: [\"{key}\"]}}\n\
          roles:\n  {login}:\n    sudo: {RULES}  {login}-newer:\n    sudo: {NEWER}\
-         assignments:\n  {login}: {{user: {login}, role: {login}, hosts: env=prod}}\n  \
-         {login}-newer: {{user: {login}, role: {login}-newer, hosts: env=prod}}\n",
+         assignments:\n  {login}: {{user: {login}, role: {login}, hosts: muster/hostname={host}}}\n  \
+         {login}-newer: {{user: {login}, role: {login}-newer, hosts: muster/hostname={host}}}\n",
         key = key.public
     )
 }
@@ -95,11 +89,10 @@ fn assert_judges(fleet: &Fleet, host: &str, person: &Person, program: &str) {
 
 #[test]
 fn sudo_and_sudo_rs_judge_every_shape_of_rule_alike() {
-    let others = crate::fleet();
-    let fleet = start("both", "both13");
+    let fleet = debian_13();
     let host = fleet.host("both13");
     let rustam = fleet.person("rustam").unwrap();
-    fleet.apply_ok(&declaration(&rustam)).unwrap();
+    fleet.apply_ok(&declaration(&rustam, "both13")).unwrap();
     assert_let_in(&fleet, "both13", &rustam);
     for program in ["visudo", "visudo-rs"] {
         let checked = check(host, program, "rustam");
@@ -108,19 +101,17 @@ fn sudo_and_sudo_rs_judge_every_shape_of_rule_alike() {
     for program in ["sudo", "sudo-rs"] {
         assert_judges(&fleet, "both13", &rustam, program);
     }
-    drop(others);
 }
 
 #[test]
 fn a_host_with_sudo_rs_alone_is_given_every_role_that_it_understands() {
-    let others = crate::fleet();
-    let fleet = start("alone", "alone13");
+    let fleet = debian_13();
     let host = fleet.host("alone13");
     for path in ["/usr/bin/sudo", "/usr/sbin/visudo"] {
         host.run_ok(&["mv", path, &format!("{path}.away")]).unwrap();
     }
     let roxane = fleet.person("roxane").unwrap();
-    let applied = fleet.apply(&declaration(&roxane)).unwrap();
+    let applied = fleet.apply(&declaration(&roxane, "alone13")).unwrap();
     assert_let_in(&fleet, "alone13", &roxane);
     assert_judges(&fleet, "alone13", &roxane, "sudo-rs");
 
@@ -135,5 +126,4 @@ fn a_host_with_sudo_rs_alone_is_given_every_role_that_it_understands() {
         assert!(applied.stderr.contains(why), "{applied}");
         assert!(applied.stderr.contains("syntax error: NOEXEC"), "{applied}");
     }
-    drop(others);
 }

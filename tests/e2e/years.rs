@@ -1,70 +1,18 @@
-//! What happens to units that run for years: they hang, are told something new, lose their power, are
-//! replaced by newer ones.
+//! What happens to units that run for years: they hang, are told something new, lose their power.
 
-use std::time::Duration;
+use muster_tests::{Boot, Package, Person, Running, wait};
 
-use muster_tests::{Boot, Fleet, Host, Package, Person, Programs, Running, wait};
-
-use crate::{SOON, assert_kept_out, assert_let_in, fleet, kept::Kept, on, sudo, uid};
+use crate::{
+    SOON, assert_kept_out, assert_let_in, fleet,
+    kept::Kept,
+    on, sudo, uid,
+    units::{
+        CONTROLLER, KEEPER, LATER, WATCHDOG, hurry, onboard, process, property, wait_for_another,
+        wait_for_line,
+    },
+};
 
 const CONFIG: &str = "/etc/muster/agent.toml";
-const KEEPER: &str = "muster-agent.service";
-const CONTROLLER: &str = "muster.service";
-
-/// In the place of three minutes.
-const WATCHDOG: Duration = Duration::from_secs(4);
-/// How long a unit may take that was killed, or a courier that has tried in vain for a while.
-const LATER: Duration = Duration::from_mins(1);
-
-/// Lets somebody new in on a host, and returns her.
-fn onboard(fleet: &Fleet, host: &str, login: &str) -> Person {
-    let person = fleet.person(login).unwrap();
-    fleet.apply_ok(&on(host, login, std::slice::from_ref(&person))).unwrap();
-    assert_let_in(fleet, host, &person);
-    person
-}
-
-fn property(host: &Host, unit: &str, name: &str) -> String {
-    let value = host.run_ok(&["systemctl", "show", "--value", "--property", name, unit]).unwrap();
-    value.trim().to_owned()
-}
-
-/// Returns a unit's main process, 0 for none.
-fn process(host: &Host, unit: &str) -> u32 {
-    property(host, unit, "MainPID").parse().unwrap()
-}
-
-/// Waits until a unit runs with another main process than this one.
-fn wait_for_another(host: &Host, unit: &str, before: u32) {
-    let what = format!("another process of {unit}");
-    wait::until(LATER, &what, || {
-        let now = process(host, unit);
-        (now != 0 && now != before && property(host, unit, "ActiveState") == "active").then_some(())
-    })
-    .unwrap();
-}
-
-/// Waits until the journal of a unit has a line with this text.
-fn wait_for_line(host: &Host, unit: &str, text: &str) {
-    let told = wait::until(SOON, &format!("`{text}` in the journal of {unit}"), || {
-        host.journal(unit).unwrap().contains(text).then_some(())
-    });
-    told.unwrap_or_else(|error| panic!("{error:#}\n{}", host.journal(unit).unwrap()));
-}
-
-/// Gives each unit little time between two signs of life, from now on, or with nothing what it had.
-fn hurry(host: &Host, units: &[&str], watchdog: Option<Duration>) {
-    for unit in units {
-        let folder = format!("/run/systemd/system/{unit}.d");
-        host.run_ok(&["mkdir", "-p", &folder]).unwrap();
-        let text = watchdog.map_or_else(String::new, |watchdog| {
-            format!("[Service]\nWatchdogSec={}\n", watchdog.as_secs())
-        });
-        host.write(&format!("{folder}/years.conf"), text.as_bytes(), 0o644).unwrap();
-    }
-    host.run_ok(&["systemctl", "daemon-reload"]).unwrap();
-    host.run_ok(&[&["systemctl", "restart"], units].concat()).unwrap();
-}
 
 #[test]
 fn a_unit_that_hangs_is_killed_and_started_again_and_one_that_waits_for_work_is_left_alone() {
@@ -269,35 +217,4 @@ fn a_controller_whose_host_loses_its_power_is_back_with_all_that_it_knew() {
     fleet.wait_until_connected(&["dev1", "web1", "db1"]).unwrap();
     fleet.apply_ok(&declaration).unwrap();
     assert_let_in(&fleet, "dev1", &yoko);
-}
-
-#[test]
-fn a_newer_program_takes_the_place_of_a_running_one_and_reads_all_that_it_left() {
-    let fleet = fleet();
-    let dev1 = fleet.host("dev1");
-    let yorick = onboard(&fleet, "dev1", "yorick");
-    let (running, number) = (process(dev1, KEEPER), uid(dev1, "yorick"));
-    let before = dev1.read("/var/lib/muster-agent/keeper/ledger").unwrap();
-    // Another file that does the same: what follows a program is nothing to it.
-    let program = std::fs::read(Programs::tested().unwrap().agent).unwrap();
-    let newer = [program.as_slice(), b"newer"].concat();
-    dev1.write("/usr/bin/.muster-agent.new", &newer, 0o755).unwrap();
-    dev1.run_ok(&["mv", "/usr/bin/.muster-agent.new", "/usr/bin/muster-agent"]).unwrap();
-    // The ones that run go on as they are.
-    assert_eq!(process(dev1, KEEPER), running);
-    onboard(&fleet, "dev1", "yola");
-
-    dev1.run_ok(&[&["systemctl", "restart"], Package::Agent.units()].concat()).unwrap();
-    for unit in Package::Agent.units() {
-        let program = format!("/proc/{}/exe", process(dev1, unit));
-        let compared = dev1.run(&["cmp", &program, "/usr/bin/muster-agent"]).unwrap();
-        assert!(compared.success(), "{unit}: {compared}");
-    }
-    fleet.wait_until_connected(&["dev1"]).unwrap();
-    assert_eq!(uid(dev1, "yorick"), number);
-    assert_let_in(&fleet, "dev1", &yorick);
-    onboard(&fleet, "dev1", "yumi");
-    fleet.muster_ok(&["offboard", "yorick", "--yes"]).unwrap();
-    assert_kept_out(&fleet, "dev1", &yorick);
-    assert_ne!(dev1.read("/var/lib/muster-agent/keeper/ledger").unwrap(), before);
 }

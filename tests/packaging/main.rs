@@ -1,18 +1,43 @@
 //! The units shown to be sound, as closed as they claim to be, and not so closed that the keeper
-//! could not do its work, on a real host with stand-ins for the programs; and the demo, which is
-//! the first thing that anybody runs. Needs root.
+//! could not do its work, on a real host of each release with stand-ins for the programs; and the
+//! demo, which is the first thing that anybody runs. Needs root.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 #![expect(clippy::disallowed_methods, reason = "a stand-in is made here and installed there")]
 #![expect(clippy::disallowed_types, reason = "the demo is a program of its own")]
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::Command,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
-use muster_tests::{Host, Lab, Package};
+use muster_tests::{Host, Lab, Package, Setup, Stay};
 
 /// What a unit may be exposed to at most, in tenths of the scale of `systemd-analyze security`.
 const LIMITS: [(&str, u32); 3] =
     [("muster.service", 15), ("muster-agent.service", 40), ("muster-agent-courier.service", 15)];
+
+/// The images of Debian 12 and 13.
+const RELEASES: [&str; 2] = ["bookworm", "trixie"];
+
+/// A lab of each release, with one host on which everything is installed.
+type Labs = [Lab; RELEASES.len()];
+
+/// Waits for the hosts to be free, and returns them.
+fn labs() -> MutexGuard<'static, Labs> {
+    static LABS: OnceLock<Mutex<Labs>> = OnceLock::new();
+    let labs = LABS.get_or_init(|| {
+        Mutex::new(RELEASES.map(|image| {
+            let name = format!("units-{image}-{}", std::process::id());
+            let setup = Setup { name: &name, hosts: &["db1"], image, stay: Stay::UntilDropped };
+            let lab = Lab::set_up(setup).unwrap();
+            install(&lab, lab.host("db1"));
+            lab
+        }))
+    });
+    labs.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Installs all that the packages would, with a stand-in for both binaries, and makes what `init`
 /// and `join` make.
@@ -46,51 +71,55 @@ fn run_in(host: &Host, unit: &str, script: &str) -> String {
     let started = host.run(&["systemctl", "start", unit]).unwrap();
     host.run_ok(&["journalctl", "--sync"]).unwrap();
     let journal = host.journal(unit).unwrap();
+    host.run_ok(&["rm", "-r", &folder]).unwrap();
+    host.run_ok(&["systemctl", "daemon-reload"]).unwrap();
     assert!(started.success(), "{started}\n{journal}");
     journal
 }
 
 #[test]
 fn every_unit_is_valid_and_exposed_no_more_than_it_has_to_be() {
-    let lab = Lab::start("units", &["db1"]).unwrap();
-    let db1 = lab.host("db1");
-    install(&lab, db1);
-    for (unit, limit) in LIMITS {
-        let place = format!("/usr/lib/systemd/system/{unit}");
-        let verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", &place];
-        let verified = db1.run(&verify).unwrap();
-        assert!(verified.success() && verified.stderr.is_empty(), "{unit}: {verified}");
-        let threshold = format!("--threshold={limit}");
-        let security = ["systemd-analyze", "security", "--no-pager", "--offline=true"];
-        let exposed = db1.run(&[&security[..], &[&threshold, &place]].concat()).unwrap();
-        assert!(exposed.success(), "{unit}: {exposed}");
+    for (lab, release) in labs().iter().zip(RELEASES) {
+        let db1 = lab.host("db1");
+        for (unit, limit) in LIMITS {
+            let place = format!("/usr/lib/systemd/system/{unit}");
+            let verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", &place];
+            let verified = db1.run(&verify).unwrap();
+            assert!(verified.success() && verified.stderr.is_empty(), "{release}: {verified}");
+            let threshold = format!("--threshold={limit}");
+            let security = ["systemd-analyze", "security", "--no-pager", "--offline=true"];
+            let exposed = db1.run(&[&security[..], &[&threshold, &place]].concat()).unwrap();
+            assert!(exposed.success(), "{release}, {unit}: {exposed}");
+        }
     }
 }
 
 #[test]
 fn every_unit_says_how_it_is_and_reads_its_configuration_anew_if_it_has_one() {
-    let lab = Lab::start("telling-units", &["db1"]).unwrap();
-    let db1 = lab.host("db1");
-    install(&lab, db1);
-    for (unit, _) in LIMITS {
-        let properties = "--property=Type,CanReload,LimitCORE";
-        let shown = db1.run_ok(&["systemctl", "show", properties, unit]).unwrap();
-        let reload = if unit == "muster-agent-courier.service" { "no" } else { "yes" };
-        let mut lines: Vec<&str> = shown.lines().collect();
-        lines.sort_unstable();
-        let can_reload = format!("CanReload={reload}");
-        let expected = [can_reload.as_str(), "LimitCORE=0", "Type=notify"];
-        assert_eq!(lines, expected, "{unit}");
+    for (lab, release) in labs().iter().zip(RELEASES) {
+        for (unit, _) in LIMITS {
+            let properties = "--property=Type,CanReload,LimitCORE";
+            let shown = lab.host("db1").run_ok(&["systemctl", "show", properties, unit]).unwrap();
+            let reload = if unit == "muster-agent-courier.service" { "no" } else { "yes" };
+            let mut lines: Vec<&str> = shown.lines().collect();
+            lines.sort_unstable();
+            let can_reload = format!("CanReload={reload}");
+            let expected = [can_reload.as_str(), "LimitCORE=0", "Type=notify"];
+            assert_eq!(lines, expected, "{release}, {unit}");
+        }
     }
 }
 
 #[test]
 fn the_keeper_is_let_do_its_work_and_has_no_network() {
-    let lab = Lab::start("keeper-unit", &["db1"]).unwrap();
-    let db1 = lab.host("db1");
-    install(&lab, db1);
+    labs().iter().for_each(|lab| try_keeper(lab.host("db1")));
+}
+
+fn try_keeper(db1: &Host) {
     db1.run_ok(&["useradd", "--create-home", "ana"]).unwrap();
-    db1.run_ok(&["loginctl", "enable-linger", "ana"]).unwrap();
+    // A newer logind asks for the control group of whoever calls.
+    let lingering = db1.run_unit(&[], &["loginctl", "enable-linger", "ana"]).unwrap();
+    assert!(lingering.success(), "{lingering}");
     db1.run_ok(&["install", "-o", "ana", "/dev/null", "/tmp/hers"]).unwrap();
     db1.run_ok(&["install", "-o", "ana", "/dev/null", "/var/tmp/hers"]).unwrap();
     db1.write("/etc/sudoers.d/ana", b"ana ALL=(root) NOPASSWD: /usr/bin/id\n", 0o440).unwrap();
@@ -140,9 +169,10 @@ fn the_keeper_is_let_do_its_work_and_has_no_network() {
 
 #[test]
 fn the_courier_writes_in_its_own_directory_and_nowhere_else() {
-    let lab = Lab::start("courier-unit", &["db1"]).unwrap();
-    let db1 = lab.host("db1");
-    install(&lab, db1);
+    labs().iter().for_each(|lab| try_courier(lab.host("db1")));
+}
+
+fn try_courier(db1: &Host) {
     let journal = run_in(
         db1,
         "muster-agent-courier.service",
@@ -165,9 +195,10 @@ fn the_courier_writes_in_its_own_directory_and_nowhere_else() {
 
 #[test]
 fn the_controller_has_its_two_directories_and_no_more() {
-    let lab = Lab::start("controller-unit", &["ctl"]).unwrap();
-    let ctl = lab.host("ctl");
-    install(&lab, ctl);
+    labs().iter().for_each(|lab| try_controller(lab.host("db1")));
+}
+
+fn try_controller(ctl: &Host) {
     let journal = run_in(
         ctl,
         "muster.service",

@@ -4,6 +4,8 @@
 //! Operators' commands run as root on the controller's host, which is called `ctl`. On every other
 //! host there is the local account `ops`, which the agent's configuration names as break glass.
 
+mod moved;
+
 use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
@@ -28,6 +30,8 @@ const RETURN: Duration = Duration::from_mins(2);
 #[derive(Debug)]
 pub struct Fleet {
     lab: Lab,
+    /// Where the controller runs.
+    controller: String,
     members: Vec<String>,
     /// A token that one of them has joined with.
     spent: OnceLock<String>,
@@ -51,6 +55,8 @@ pub enum Mode {
     Enforce,
     /// It may only say what it would do.
     Observe,
+    /// It does not join: nothing of Muster's is on it.
+    Apart,
 }
 
 /// The programs that a fleet is made of.
@@ -108,13 +114,19 @@ impl Fleet {
         let names: Vec<&str> = members.iter().map(|member| member.name).collect();
         let hosts = [&[CONTROLLER], names.as_slice()].concat();
         let lab = Lab::set_up(Setup { name, hosts: &hosts, image, stay: Stay::UntilDropped })?;
-        let members_of = names.iter().map(ToString::to_string).collect();
-        let fleet = Self { lab, members: members_of, spent: OnceLock::new() };
+        let members: Vec<_> = members.iter().filter(|m| m.mode != Mode::Apart).collect();
+        let names: Vec<&str> = members.iter().map(|member| member.name).collect();
+        let fleet = Self {
+            lab,
+            controller: CONTROLLER.to_owned(),
+            members: names.iter().map(ToString::to_string).collect(),
+            spent: OnceLock::new(),
+        };
         fleet.begin(&programs.muster).context("cannot set up the controller")?;
         thread::scope(|scope| {
             let joins: Vec<_> = members
                 .iter()
-                .map(|member| (member.name, scope.spawn(|| fleet.join(*member, &programs.agent))))
+                .map(|member| (member.name, scope.spawn(|| fleet.join(**member, &programs.agent))))
                 .collect();
             joins.into_iter().try_for_each(|(name, join)| {
                 let joined = join.join().unwrap_or_else(|_| Err(anyhow!("the join panicked")));
@@ -141,7 +153,7 @@ impl Fleet {
 
     /// Returns the controller's host.
     pub fn controller(&self) -> &Host {
-        self.lab.host(CONTROLLER)
+        self.lab.host(&self.controller)
     }
 
     /// Makes a pair of keys for somebody new.

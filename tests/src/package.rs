@@ -22,11 +22,19 @@ impl Package {
         }
     }
 
+    /// Returns where the package puts its binary.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Controller => "/usr/bin/muster",
+            Self::Agent => "/usr/bin/muster-agent",
+        }
+    }
+
     /// Installs the package with `program` as its binary, as a package manager would: nothing is
     /// started.
     pub fn install(self, host: &Host, program: &Path) -> anyhow::Result<()> {
         let name = self.name();
-        host.install(program, &format!("/usr/bin/{name}"), 0o755)?;
+        host.install(program, self.program(), 0o755)?;
         for unit in self.units() {
             let place = format!("/usr/lib/systemd/system/{unit}");
             host.install(&packaging().join("systemd").join(unit), &place, 0o644)?;

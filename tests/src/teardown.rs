@@ -58,10 +58,14 @@ fn blackhole(state: &State, verb: &str) -> anyhow::Result<command::Output> {
 fn remove_cgroup(name: &str) -> anyhow::Result<()> {
     // On a machine without cgroup v2 of its own there is no way to it from here; it stays, empty.
     let Some(root) = cgroup_root()? else { return Ok(()) };
-    let top = root.join(name);
+    remove_cgroups(&root.join(name))
+}
+
+/// Removes a cgroup in which nothing runs any more, with all below it.
+pub(crate) fn remove_cgroups(top: &Path) -> anyhow::Result<()> {
     // The kernel may still be counting out the processes that have just ended.
     wait::until(Duration::from_secs(10), "the lab's cgroups to be empty", || {
-        remove_cgroups_below(&top).ok()
+        remove_cgroups_below(top).ok()
     })
 }
 

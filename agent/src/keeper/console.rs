@@ -12,7 +12,7 @@ use crate::{
         memory::{Circumstances, Looked},
         standing::{Standing, standing},
     },
-    host::{Host, clocks},
+    host::Host,
     ledger::Ledger,
     plan::Plan,
 };
@@ -24,7 +24,7 @@ pub fn preview<H: Host>(
     host: H,
 ) -> Result<(Ledger, Plan, Vec<Finding>), KeeperError> {
     let mut keeper = Keeper::open(config, directory, host)?;
-    let time = keeper.clock.read(clocks::read());
+    let time = keeper.clock.read(keeper.host.clocks());
     let mut turn = Turn::begin(&mut keeper)?;
     let look = turn.look(&time)?;
     Ok((turn.ledger, look.plan, look.findings.into_iter().collect()))
@@ -37,7 +37,7 @@ pub fn drift<H: Host>(
     host: H,
 ) -> Result<Vec<Standing>, KeeperError> {
     let mut keeper = Keeper::open(config, directory, host)?;
-    let clocks = clocks::read();
+    let clocks = keeper.host.clocks();
     let time = keeper.clock.read(clocks);
     let mut turn = Turn::begin(&mut keeper)?;
     let look = turn.look(&time)?;

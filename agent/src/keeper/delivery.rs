@@ -11,7 +11,7 @@ use muster_proto::{
 use super::{KeeperError, turn::Turn};
 use crate::{
     clock::Heard,
-    host::{Host, chain, clocks},
+    host::{Host, chain},
 };
 
 impl<H: Host> Turn<'_, H> {
@@ -53,7 +53,9 @@ impl<H: Host> Turn<'_, H> {
         if again {
             return;
         }
-        let Some(untold) = self.keeper.refusals.take(clocks::read().boot) else { return };
+        let Some(untold) = self.keeper.refusals.take(self.keeper.host.clocks().boot) else {
+            return;
+        };
         if untold > 0 {
             let _ = write!(finding.detail, "; {untold} before it were refused and not reported");
         }
@@ -64,7 +66,7 @@ impl<H: Host> Turn<'_, H> {
 
     fn take(&mut self, mut bundle: VerifiedBundle) -> Result<(), KeeperError> {
         let set_aside = std::mem::take(&mut bundle.set_aside);
-        let clocks = clocks::read();
+        let clocks = self.keeper.host.clocks();
         if let Some(found) = &bundle.link {
             self.keeper.clock.swear(found.link.time, clocks);
         }

@@ -10,7 +10,7 @@ use super::{Keeper, KeeperError, turn::Turn};
 use crate::{
     apply::{self, Applied, Reach},
     config::Config,
-    host::{Host, clocks, state},
+    host::{Host, state},
     leave,
     plan::leave::{Created, Leave, LeavePlan},
 };
@@ -31,7 +31,7 @@ impl<H: Host> Leaving<H> {
         created: Created,
     ) -> Result<Self, KeeperError> {
         let mut keeper = Keeper::open_whole(config, directory, host)?;
-        let time = keeper.clock.read(clocks::read());
+        let time = keeper.clock.read(keeper.host.clocks());
         let mut turn = Turn::begin(&mut keeper)?;
         let look = turn.look(&time)?;
         let ownership = &turn.ledger.ownership;

@@ -2,7 +2,7 @@
 //! What cannot be written is kept in memory and tried again; until then access is taken away and
 //! none is given.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use muster_proto::{
     drift::Drift,
@@ -15,7 +15,7 @@ use super::{portions, turn::Turn};
 use crate::{
     channel,
     host::{
-        Host, chain, clocks,
+        Host, chain,
         state::{self, StateError},
     },
 };
@@ -44,7 +44,7 @@ impl<H: Host> Turn<'_, H> {
             }
         }
         // The accounts go with the last: there may be no room for them in the others.
-        let is_due = self.keeper.counted.is_due(trigger, clocks::read().boot);
+        let is_due = self.keeper.counted.is_due(trigger, self.keeper.host.clocks().boot);
         let inventory = self.keeper.counted.untold.take();
         let mut parts = portions::outcomes(told);
         let last = parts.pop().unwrap_or_default();
@@ -76,16 +76,14 @@ impl<H: Host> Turn<'_, H> {
         self.keeper.untold = [untold, left].concat();
     }
 
-    /// Writes down when a checkpoint was made, in memory that the next start of the keeper clears: who
-    /// asks why nothing comes can see since when.
+    /// Writes down when a checkpoint was made.
     pub(super) fn heard(&mut self, time: Timestamp) {
         if time <= self.keeper.heard {
             return;
         }
         self.keeper.heard = time;
-        let written =
-            state::replace(Path::new(channel::HEARD), time.0.to_string().as_bytes(), 0o600);
-        if let Err(error) = written {
+        let Some(path) = &self.keeper.heard_in else { return };
+        if let Err(error) = state::replace(path, time.0.to_string().as_bytes(), 0o600) {
             tracing::warn!(error = %chain(&error), "cannot say when the controller was heard");
         }
     }
@@ -107,7 +105,7 @@ impl<H: Host> Turn<'_, H> {
             host: self.ledger.host,
             number,
             previous,
-            time: clocks::read().wall,
+            time: self.keeper.host.clocks().wall,
             floor: self.ledger.floor_link().and(self.ledger.floor).map(|floor| floor.link),
             trust_version: self.ledger.trust().version,
             mode: self.keeper.config.policy.mode,
@@ -121,7 +119,7 @@ impl<H: Host> Turn<'_, H> {
         };
         if let Ok(envelope) = self.spool(&receipt) {
             if let Some(inventory) = &receipt.inventory {
-                self.keeper.counted.told(inventory, clocks::read().boot);
+                self.keeper.counted.told(inventory, self.keeper.host.clocks().boot);
             }
             self.tell_receipt(number, &envelope);
             return Vec::new();
@@ -147,7 +145,7 @@ impl<H: Host> Turn<'_, H> {
 
     /// Writes the ledger. If it cannot, that is told, and it is tried again.
     pub(super) fn save(&mut self) -> Result<(), Unwritten> {
-        self.ledger.time = self.keeper.clock.remembered(clocks::read());
+        self.ledger.time = self.keeper.clock.remembered(self.keeper.host.clocks());
         let bytes = self.ledger.encode();
         if let Err(error) = state::replace(&self.keeper.directory.join("ledger"), &bytes, 0o600) {
             self.unsaved = true;

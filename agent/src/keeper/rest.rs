@@ -11,7 +11,7 @@ use muster_proto::receipt::{Convergence, Trigger};
 use super::Keeper;
 use crate::{
     clock::Clocks,
-    host::{Host, clocks, files::GRAIN, rest::Still},
+    host::{Host, files::GRAIN, rest::Still},
     labels::HostLabels,
 };
 
@@ -49,7 +49,7 @@ impl<H: Host> Keeper<H> {
     /// Says whether a scan that is due needs no look, and if so counts it as done.
     pub(super) fn passes(&mut self, trigger: Trigger) -> Still {
         let Some(mut rest) = self.rest.take() else { return Still::Changed };
-        let now = clocks::read();
+        let now = self.host.clocks();
         let is_quiet = trigger == Trigger::Scan
             && self.convergence != Convergence::Retrying
             && rest.may_last(now)
@@ -64,7 +64,7 @@ impl<H: Host> Keeper<H> {
         }
         rest.passes += 1;
         self.rest = Some(rest);
-        self.agenda.looked = clocks::read().boot;
+        self.agenda.looked = self.host.clocks().boot;
         Still::AsItWas
     }
 

@@ -16,12 +16,14 @@ use crate::{
     apply::{self, Reach},
     drift::{self, Touch, memory::Looked},
     ends::NextDates,
-    host::{Host, clocks},
+    host::Host,
     ledger::Ledger,
 };
 
 /// How many receipts are handed over in one turn.
 const HANDED_OVER: usize = 256;
+/// Seconds of uptime after which what time it is is written down again.
+const TIME_KEPT_SECONDS: u64 = 3_600;
 
 /// The keeper with its memory open.
 pub(super) struct Turn<'a, H> {
@@ -44,9 +46,17 @@ impl<'a, H: Host> Turn<'a, H> {
     /// Writes down what is not written down yet, and remembers what cannot be.
     pub(super) fn end(mut self) {
         self.keeper.rounds = std::mem::take(&mut self.ledger.drift.rounds);
-        if self.unsaved && self.save().is_err() {
+        if (self.unsaved || self.is_time_old()) && self.save().is_err() {
             self.keeper.unwritten = Some(self.ledger);
         }
+    }
+
+    /// Says whether the time in the file has to be brought up: where it is the only one after a start,
+    /// every date is put off by as much as it is behind.
+    fn is_time_old(&self) -> bool {
+        let now = self.keeper.clock.remembered(self.keeper.host.clocks());
+        let kept = self.ledger.time;
+        now.sworn.since(kept.sworn).max(now.said.since(kept.said)) >= TIME_KEPT_SECONDS
     }
 
     /// Tells a courier that has come where this host stands, and begins to hand it the receipts
@@ -83,7 +93,7 @@ impl<'a, H: Host> Turn<'a, H> {
     /// Looks at the host and makes it as it should be. A start and a bundle are waited for and so
     /// always answered; other looks have something to say only if something is new.
     pub(super) fn converge(&mut self, trigger: Trigger) -> Result<(), KeeperError> {
-        let clocks = clocks::read();
+        let clocks = self.keeper.host.clocks();
         let time = self.keeper.clock.read(clocks);
         self.keeper.rest = None;
         let touches = self.touches();
@@ -119,7 +129,7 @@ impl<'a, H: Host> Turn<'a, H> {
         let drift = self.ledger.drift.take(&looked, &at);
         self.unsaved |= self.ledger.drift != memory;
         // Counted from the end: what takes long must leave time for others.
-        self.keeper.agenda = Agenda { looked: clocks::read().boot, dates, unsure };
+        self.keeper.agenda = Agenda { looked: self.keeper.host.clocks().boot, dates, unsure };
         self.keeper.convergence = convergence;
         for outcome in &outcomes {
             log(outcome);

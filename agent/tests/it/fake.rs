@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use muster_agent::{
+    clock::Clocks,
     format::{
         Table,
         pwquality::{Check, Settings},
@@ -14,7 +15,7 @@ use muster_agent::{
     plan::{Action, Files},
 };
 
-use crate::world::{GROUP, GSHADOW, PASSWD, SHADOW};
+use crate::world::{GROUP, GSHADOW, NOW, PASSWD, SHADOW};
 
 pub struct Fake {
     passwd: Table,
@@ -32,6 +33,7 @@ pub struct Fake {
     /// Actions that fail, by their `Debug` name.
     pub failing: Vec<&'static str>,
     pub done: Vec<String>,
+    pub clocks: Clocks,
 }
 
 fn table(text: &str) -> Table {
@@ -59,11 +61,17 @@ impl Fake {
             running: BTreeMap::new(),
             failing: Vec::new(),
             done: Vec::new(),
+            clocks: Clocks { wall: NOW, boot: 0 },
         }
     }
 
     pub fn passwd(&self) -> String {
         String::from_utf8(self.passwd.text().to_vec()).unwrap()
+    }
+
+    /// Who can log in with a key of Muster's.
+    pub fn keyed(&self) -> Vec<&str> {
+        self.keys.keys().map(String::as_str).collect()
     }
 }
 
@@ -78,6 +86,10 @@ fn put(place: &mut BTreeMap<String, RootFile>, files: &Files) {
 }
 
 impl Host for Fake {
+    fn clocks(&self) -> Clocks {
+        self.clocks
+    }
+
     fn observe(&mut self, scope: &Scope) -> Result<ObservedState, ObserveError> {
         let mut observed = ObservedState {
             passwd: self.passwd.clone(),

@@ -12,12 +12,14 @@
     reason = "these are tests"
 )]
 
+mod clocks;
 mod contract;
 mod crash;
 mod dial;
 mod doctor;
 mod fake;
 mod fixed_point;
+mod fleet;
 mod keys;
 mod leaving;
 mod locking;

@@ -273,7 +273,7 @@ impl Root {
 }
 
 /// In memory where there is such a place: hundreds of roots are synced.
-fn tempdir() -> tempfile::TempDir {
+pub fn tempdir() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 

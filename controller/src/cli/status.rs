@@ -33,6 +33,8 @@ struct StatusView {
     hosts_current: u32,
     /// Hosts that have not confirmed all that concerns them.
     behind: Vec<String>,
+    /// Hosts that have verified a newer change than there is here.
+    ahead: Vec<String>,
     /// Hosts that refused what they were sent, each with its reason.
     refusing: Vec<RefusalView>,
     revocations: u32,
@@ -53,10 +55,14 @@ pub async fn run(common: &Globals, args: &StatusArgs) -> Result<End> {
         Some(origin) => common.session_accepting(origin).await?,
         None => common.session().await?,
     };
-    let status = session.client.status().await?;
+    // In this order: what is published meanwhile makes no host seem to be ahead.
     let hosts = session.client.hosts().await?;
+    let status = session.client.status().await?;
     let behind = hosts.iter().filter(|host| host.behind);
     let behind: Vec<String> = behind.map(|host| host.labels.hostname.clone()).collect();
+    let newest = status.newest.map_or(0, |link| link.number).max(session.newest());
+    let ahead = hosts.iter().filter(|host| host.floor.is_some_and(|floor| floor.number > newest));
+    let ahead: Vec<String> = ahead.map(|host| host.labels.hostname.clone()).collect();
     let refusing = hosts.into_iter().filter(|host| !host.refusal.is_empty());
     let refusing = refusing
         .map(|host| RefusalView { host: host.labels.hostname, refusal: host.refusal })
@@ -97,6 +103,7 @@ pub async fn run(common: &Globals, args: &StatusArgs) -> Result<End> {
         hosts_connected: status.hosts.1,
         hosts_current: status.hosts.2,
         behind,
+        ahead,
         refusing,
         revocations: status.revocations,
         revoked_and_not_removed: revoked
@@ -130,6 +137,13 @@ fn lines(view: &StatusView) -> Vec<String> {
     ];
     if !view.behind.is_empty() {
         lines.push(format!("behind       {}", view.behind.join(", ")));
+    }
+    if !view.ahead.is_empty() {
+        lines.push(format!(
+            "ahead        {}: the controller and your own store were set back; sign nothing before \
+             somebody who has verified more has run any command",
+            view.ahead.join(", ")
+        ));
     }
     lines.extend(
         view.refusing.iter().map(|found| format!("refused by   {}: {}", found.host, found.refusal)),

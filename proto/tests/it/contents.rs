@@ -17,7 +17,7 @@ use muster_proto::{
     sudo::{RunAs, RunAsUser, SudoCommand, SudoPassword, SudoRule},
 };
 
-use crate::{
+use super::{
     keys::Signer,
     world::{Shape, World, id, line, name},
 };

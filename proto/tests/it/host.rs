@@ -16,7 +16,7 @@ use muster_proto::{
     trust::TrustRoot,
 };
 
-use crate::{keys::machine, world::World};
+use super::{keys::machine, world::World};
 
 #[derive(Clone)]
 pub struct Host {

@@ -16,12 +16,12 @@ use muster_proto::{
     trust::{ApproverGroup, Duty, Limits, ProposerRule, TrustRoot},
 };
 
-use crate::{
+use super::{
     host::Host,
     keys::{Signer, machine},
 };
 
-pub use crate::contents::{
+pub use super::contents::{
     adoption, assignment, group, key, log_head, role, staffed, unix_group, user,
 };
 

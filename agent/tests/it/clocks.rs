@@ -1,0 +1,476 @@
+//! The life of some accounts by a clock of the test's own: what begins and ends in which second,
+//! whatever is done to the clocks. It is the keeper that runs on every host, with the ledger in its
+//! file and bundles that are signed; only the accounts are in memory, and nobody waits.
+
+use std::{cell::RefCell, collections::BTreeSet, path::Path, rc::Rc};
+
+use muster_agent::{
+    clock::{Clocks, MAX_AHEAD, SETTLES_AFTER},
+    config::{self, Config},
+    door::Event,
+    host::{Host, ObserveError, Report, notify::Manager, rest::Still, state},
+    inventory::{Other, Sources},
+    keeper::Keeper,
+    ledger::Ledger,
+    observed::{ObservedState, Scope},
+    plan::Action,
+    receipt::Spool,
+};
+use muster_proto::{
+    bundle::Bundle,
+    crypto::sha256,
+    envelope::{Document, Envelope, Verified},
+    link::Checkpoint,
+    receipt::{HostMode, Receipt},
+    statement::Content,
+    time::Timestamp,
+    trust,
+};
+
+use crate::{
+    fake::Fake,
+    fleet::{
+        contents::{assignment, log_head, role, user},
+        host::Host as Twin,
+        keys::{machine, machine_pkcs8},
+        world::{START, Shape, World, id},
+    },
+    world::tempdir,
+};
+
+/// When every life begins, by a clock that nobody touches.
+const BORN: u64 = START.0;
+const DAY: u64 = 24 * 3_600;
+/// Seconds after which the ledger's file has the time again.
+const KEPT_EVERY: u64 = 3_600;
+const HOST: &str = "db1";
+
+/// The machine, which outlives each keeper.
+struct Machine(Rc<RefCell<Fake>>);
+
+impl Host for Machine {
+    fn clocks(&self) -> Clocks {
+        self.0.borrow().clocks
+    }
+
+    fn observe(&mut self, scope: &Scope) -> Result<ObservedState, ObserveError> {
+        self.0.borrow_mut().observe(scope)
+    }
+
+    fn sources(&mut self, observed: &ObservedState, others: &[Other]) -> Sources {
+        self.0.borrow_mut().sources(observed, others)
+    }
+
+    fn remember(&mut self) {
+        self.0.borrow_mut().remember();
+    }
+
+    fn forget(&mut self) {
+        self.0.borrow_mut().forget();
+    }
+
+    fn still(&mut self) -> Still {
+        self.0.borrow_mut().still()
+    }
+
+    fn prepare(&mut self, actions: &[&Action]) {
+        self.0.borrow_mut().prepare(actions);
+    }
+
+    fn perform(&mut self, action: &Action) -> Report {
+        self.0.borrow_mut().perform(action)
+    }
+
+    fn settle(&mut self) {
+        self.0.borrow_mut().settle();
+    }
+}
+
+/// A host that has joined, and its clocks, which a test may push about.
+struct Life {
+    /// The time that it is.
+    now: u64,
+    booted: u64,
+    /// What the wall clock says beside that.
+    wall: i64,
+    fleet: World,
+    twin: Twin,
+    directory: tempfile::TempDir,
+    machine: Rc<RefCell<Fake>>,
+    keeper: Keeper<Machine>,
+    manager: Manager,
+    /// Who can log in, each time that this has changed, in seconds since the birth.
+    seen: Vec<(u64, String)>,
+}
+
+/// Says that somebody may log in, and between which dates, in seconds since the birth.
+fn somebody(number: u32, login: &str, dates: [Option<u64>; 2]) -> [(String, Content); 2] {
+    let [from, until] = dates.map(|date| date.map(|seconds| Timestamp(BORN + seconds)));
+    let named = format!("{login}-as-guest");
+    let mut assigned = assignment(&named, login, "guest", "all");
+    let Content::Assignment(assignment) = &mut assigned else { panic!("no assignment") };
+    (assignment.from, assignment.until) = (from, until);
+    let person = user(login, 10_001 + number, &[&format!("{login} key")], &[]);
+    [(login.to_owned(), person), (named, assigned)]
+}
+
+fn open(directory: &Path, machine: &Rc<RefCell<Fake>>) -> Keeper<Machine> {
+    let text = config::initial(HostMode::Enforce, &["eve".to_owned()]);
+    let config = Config::parse(&text, Path::new(config::PATH)).unwrap();
+    Keeper::open(config, directory, Machine(Rc::clone(machine))).unwrap()
+}
+
+impl Life {
+    /// Begins with people of these logins and dates, in seconds from now, and with clocks that agree.
+    fn of(people: &[(&str, [Option<u64>; 2])]) -> Self {
+        let mut fleet = World::new(Shape::One);
+        fleet.time = Timestamp(BORN - 60);
+        let numbered = (0..).zip(people);
+        let said = numbered.flat_map(|(number, (login, dates))| somebody(number, login, *dates));
+        let said = said.chain([("guest".to_owned(), role("guest", &[]))]);
+        fleet.publish(said.map(|(name, content)| (id(&name), content)).collect());
+        let twin = Twin::new(&fleet, HOST);
+
+        let directory = tempdir();
+        let ledger =
+            Ledger::begin(twin.id, fleet.lineage(), fleet.trust_roots.clone(), None).unwrap();
+        let put = |name: &str, bytes: &[u8]| {
+            state::replace(&directory.path().join(name), bytes, 0o600).unwrap();
+        };
+        put("ledger", &ledger.encode());
+        put("key.der", &machine_pkcs8(HOST));
+        let mut fake = Fake::new();
+        fake.clocks = Clocks { wall: Timestamp(BORN), boot: 0 };
+        let machine = Rc::new(RefCell::new(fake));
+        let mut keeper = open(directory.path(), &machine);
+        keeper.begin().unwrap();
+        let mut life = Self {
+            now: BORN,
+            booted: BORN,
+            wall: 0,
+            fleet,
+            twin,
+            directory,
+            machine,
+            keeper,
+            manager: Manager::from_environment(),
+            seen: Vec::new(),
+        };
+        life.bring_newest();
+        life
+    }
+
+    /// Brings what a controller sends after a change.
+    fn bring_newest(&mut self) {
+        let bundle = self.fleet.bundle(&self.twin);
+        self.twin.take(&bundle).unwrap();
+        self.bring(&bundle);
+    }
+
+    fn bring(&mut self, bundle: &Bundle) {
+        self.does(Event::Deliver(bundle.encode()));
+    }
+
+    /// Sets the machine's clocks to the time that it is.
+    fn tick(&self) {
+        let wall = Timestamp(self.now.saturating_add_signed(self.wall));
+        self.machine.borrow_mut().clocks = Clocks { wall, boot: self.now - self.booted };
+    }
+
+    /// Lets the keeper do what happens, and whatever is due at once after it.
+    fn does(&mut self, event: Event) {
+        let (_, trigger) = self.keeper.next_look();
+        self.tick();
+        self.keeper.take_up(event, trigger, &mut self.manager).unwrap();
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..3 {
+            let (0, trigger) = self.keeper.next_look() else { break };
+            self.keeper.take_up(Event::Time, trigger, &mut self.manager).unwrap();
+        }
+        let logins = self.machine.borrow().keyed().join(" ");
+        if self.seen.last().map(|(_, before)| before) != Some(&logins) {
+            self.seen.push((self.now - BORN, logins));
+        }
+    }
+
+    /// Lets time pass as far as this many seconds after the birth, with a look whenever one is due.
+    fn until(&mut self, seconds: u64) {
+        loop {
+            let (wait, _) = self.keeper.next_look();
+            if self.now + wait > BORN + seconds {
+                break;
+            }
+            self.now += wait;
+            self.does(Event::Time);
+        }
+        self.now = BORN + seconds;
+        self.tick();
+    }
+
+    /// Lets the machine sleep, which its boot clock counts. It is woken by nobody.
+    fn sleep_until(&mut self, seconds: u64) {
+        self.now = BORN + seconds;
+        self.does(Event::Time);
+    }
+
+    /// Sets the wall clock this far from the right time, which the keeper is woken by.
+    fn set_wall(&mut self, beside: i64) {
+        self.wall = beside;
+        self.does(Event::Time);
+    }
+
+    /// Brings a checkpoint that was made this many seconds from now.
+    fn hear(&mut self, ahead: u64) {
+        let checkpoint = Checkpoint {
+            lineage: self.fleet.lineage(),
+            time: Timestamp(self.now + ahead),
+            link: self.fleet.chain.newest(),
+            revocations: 0,
+            revocations_digest: sha256(&[]),
+            log: log_head(),
+        };
+        let checkpoint = Some(Envelope::sign(&checkpoint, &self.fleet.online));
+        self.bring(&Bundle { checkpoint, ..Bundle::empty(self.twin.id) });
+    }
+
+    /// Starts the machine anew after it was off for so many seconds, with a wall clock that says
+    /// something else. What lies in the ledger's file is all that the next keeper knows.
+    fn reboot(&mut self, off: u64, wall: i64) {
+        self.now += off;
+        (self.booted, self.wall) = (self.now, wall);
+        self.tick();
+        self.keeper = open(self.directory.path(), &self.machine);
+        self.keeper.begin().unwrap();
+        self.settle();
+    }
+
+    /// Returns the ledger as it lies on disk.
+    fn ledger(&self) -> Ledger {
+        let bytes = state::read(&self.directory.path().join("ledger")).unwrap();
+        Ledger::decode(&bytes.unwrap()).unwrap()
+    }
+
+    /// Whose ends wait for a clock to be sure, by the newest receipt.
+    fn waiting(&self) -> BTreeSet<String> {
+        let spool = Spool::open(self.directory.path()).unwrap();
+        let newest = spool.numbers().unwrap().into_iter().max().unwrap();
+        let envelope = Envelope::decode(&spool.read(newest).unwrap().unwrap()).unwrap();
+        let key = machine(HOST).public();
+        let receipt: Verified<Receipt> = trust::verify_by_host(&envelope, key).unwrap();
+        let found = receipt.findings.iter().filter(|f| f.kind.as_str() == "clock-stepped");
+        found.map(|finding| finding.subject.clone()).collect()
+    }
+
+    #[track_caller]
+    fn assert_seen(&self, seen: &[(u64, &str)]) {
+        let found: Vec<_> = self.seen.iter().map(|(at, who)| (*at, who.as_str())).collect();
+        assert_eq!(found, seen);
+    }
+}
+
+/// A clock that says the year 1970, as one without a battery does.
+const DEAD: i64 = -BORN.cast_signed();
+
+#[test]
+fn what_begins_and_ends_does_so_in_its_second() {
+    let mut life = Life::of(&[
+        ("ana", [None, Some(100)]),
+        ("ben", [Some(50), Some(2_000)]),
+        ("cleo", [Some(901), None]),
+    ]);
+    life.until(5_000);
+    life.assert_seen(&[
+        (0, "ana"),
+        (50, "ana ben"),
+        (100, "ben"),
+        (901, "ben cleo"),
+        (2_000, "cleo"),
+    ]);
+}
+
+#[test]
+fn an_end_goes_by_the_later_and_a_start_by_the_earlier_of_two_clocks() {
+    let people = [("ana", [None, Some(500)]), ("ben", [Some(500), None])];
+    let mut ahead = Life::of(&people);
+    ahead.hear(20);
+    ahead.until(1_000);
+    ahead.assert_seen(&[(0, "ana"), (480, ""), (500, "ben")]);
+    let mut behind = Life::of(&people);
+    behind.set_wall(-20);
+    behind.until(1_000);
+    behind.assert_seen(&[(0, "ana"), (500, ""), (520, "ben")]);
+}
+
+#[test]
+fn a_wall_clock_set_back_puts_off_starts_and_no_end_and_takes_nothing_that_has_begun() {
+    let mut life = Life::of(&[
+        ("ana", [None, Some(1_000)]),
+        ("ben", [Some(100), None]),
+        ("cleo", [Some(1_500), None]),
+    ]);
+    life.until(500);
+    life.set_wall(-3_600);
+    life.until(10_000);
+    life.assert_seen(&[(0, "ana"), (100, "ana ben"), (1_000, "ben"), (5_100, "ben cleo")]);
+    // What has ended does not revive by a second step.
+    life.set_wall(-9_500);
+    life.until(12_000);
+    assert_eq!(life.seen.len(), 4, "{:?}", life.seen);
+}
+
+#[test]
+fn a_wall_clock_set_ahead_begins_nothing_and_ends_a_share_until_it_is_sure() {
+    let end = Some(DAY);
+    let logins = ["ana", "ben", "cleo", "dora", "emil"];
+    let mut people: Vec<_> = logins.map(|login| (login, [None, end])).into();
+    people.push(("fay", [end, None]));
+    let mut life = Life::of(&people);
+    life.until(1_000);
+    let everybody = life.seen.clone();
+    assert_eq!((everybody.len(), life.waiting().len()), (1, 0));
+    life.set_wall(2 * 86_400);
+    life.until(2_000);
+    // Which of them is by their ids, which say nothing.
+    let [_, (1_000, left)] = &life.seen[..] else { panic!("{:?}", life.seen) };
+    let left = left.clone();
+    let waiting: BTreeSet<String> = left.split(' ').map(str::to_owned).collect();
+    assert_eq!((waiting.len(), life.waiting()), (2, waiting.clone()));
+    // Right again and then another step: neither that nor a reboot begins another share.
+    life.set_wall(0);
+    assert_eq!(life.waiting(), BTreeSet::new());
+    life.until(3_000);
+    life.set_wall(2 * 86_400);
+    life.until(4_000);
+    life.reboot(0, 2 * 86_400);
+    assert_eq!(life.waiting(), waiting);
+    life.until(10_000);
+    assert_eq!(life.seen[2..], [(4_000 + SETTLES_AFTER, String::new())]);
+    assert_eq!(life.waiting(), BTreeSet::new());
+    // The start comes by signed time, which was last written down when the clock was set.
+    life.until(2 * DAY);
+    assert_eq!(life.seen[3..], [(DAY + 1_000, "fay".to_owned())]);
+}
+
+#[test]
+fn a_step_that_a_checkpoint_confirms_ends_all_at_once() {
+    let logins = ["ana", "ben", "cleo", "dora", "emil"];
+    let people = logins.map(|login| (login, [None, Some(DAY / 2)]));
+    let mut life = Life::of(&people);
+    life.until(1_000);
+    life.set_wall(43_200);
+    assert_eq!((life.seen.len(), life.waiting().len()), (2, 2));
+    life.hear(DAY / 2);
+    assert_eq!(life.seen.last(), Some(&(1_000, String::new())));
+    assert_eq!(life.waiting(), BTreeSet::new());
+}
+
+#[test]
+fn what_ended_while_the_machine_slept_ends_when_it_wakes() {
+    let people = [("ana", [None, Some(2_000)]), ("ben", [Some(3_000), None])];
+    let mut life = Life::of(&people);
+    life.until(100);
+    life.sleep_until(20_000);
+    life.assert_seen(&[(0, "ana"), (20_000, "ben")]);
+    // A wall clock that stood still meanwhile holds up no end.
+    let mut life = Life::of(&people);
+    life.wall = -19_900;
+    life.sleep_until(20_000);
+    life.assert_seen(&[(0, "ana"), (20_000, "")]);
+    life.set_wall(0);
+    life.assert_seen(&[(0, "ana"), (20_000, ""), (20_000, "ben")]);
+}
+
+#[test]
+fn a_reboot_forgets_no_end_and_what_ended_meanwhile_is_ended_at_once() {
+    let mut life = Life::of(&[
+        ("ana", [None, Some(100)]),
+        ("ben", [None, Some(2_000)]),
+        ("cleo", [Some(3_000), Some(8_000)]),
+    ]);
+    life.until(1_000);
+    life.reboot(3_000, 0);
+    life.until(9_000);
+    // Signed time goes on from where the file has it, which is the last end before: cleo's start
+    // needs both clocks, and her end comes by the wall's.
+    life.assert_seen(&[(0, "ana ben"), (100, "ben"), (4_000, ""), (6_900, "cleo"), (8_000, "")]);
+}
+
+#[test]
+fn what_has_ended_is_in_the_file_before_the_next_second_and_no_reboot_revives_it() {
+    let people = [("ana", [None, Some(2_000)]), ("ben", [None, None])];
+    let mut life = Life::of(&people);
+    let ended = |life: &Life| life.ledger().passed.get(&id("ana-as-guest")).copied();
+    life.until(1_999);
+    assert_eq!(ended(&life), None);
+    life.reboot(0, DEAD);
+    life.assert_seen(&[(0, "ana ben")]);
+    // The second of the end by the wall clock alone, since the file's time is that of the birth.
+    life.set_wall(0);
+    assert_eq!(ended(&life), None);
+    life.until(2_000);
+    assert_eq!(ended(&life), Some(1));
+    for wall in [DEAD, -1, 0] {
+        life.reboot(0, wall);
+        assert_eq!(ended(&life), Some(1));
+        life.assert_seen(&[(0, "ana ben"), (2_000, "ben")]);
+    }
+    // A newer revision says something else, and that counts.
+    life.fleet.time = Timestamp(life.now - 60);
+    let [_, (name, assigned)] = somebody(0, "ana", [None, Some(9_000)]);
+    life.fleet.publish(vec![(id(&name), assigned)]);
+    life.bring_newest();
+    life.assert_seen(&[(0, "ana ben"), (2_000, "ben"), (2_000, "ana ben")]);
+}
+
+#[test]
+fn a_dead_wall_clock_after_a_reboot_revives_begins_and_takes_nothing_and_ends_go_on() {
+    let mut life = Life::of(&[
+        ("ana", [None, Some(100)]),
+        ("ben", [Some(200), Some(5_000)]),
+        ("cleo", [Some(300), None]),
+        ("dora", [Some(6_000), None]),
+    ]);
+    life.until(1_000);
+    let before = [(0, "ana"), (100, ""), (200, "ben"), (300, "ben cleo")];
+    life.assert_seen(&before);
+    life.reboot(0, DEAD);
+    // The file's time is 300.
+    life.until(5_699);
+    life.assert_seen(&before);
+    life.until(9_000);
+    let after = [&before[..], &[(5_700, "cleo")]].concat();
+    life.assert_seen(&after);
+    // Right again: what should have begun begins.
+    life.set_wall(0);
+    life.assert_seen(&[&after[..], &[(9_000, "cleo dora")]].concat());
+}
+
+#[test]
+fn a_dead_wall_clock_after_a_reboot_puts_an_end_off_by_at_most_an_hour() {
+    let mut life = Life::of(&[("ana", [None, Some(DAY)])]);
+    let time = |life: &Life| life.ledger().time.sworn.0 - BORN;
+    life.until(KEPT_EVERY - 1);
+    assert_eq!(time(&life), 0);
+    life.until(KEPT_EVERY);
+    assert_eq!(time(&life), KEPT_EVERY);
+    life.until(20 * KEPT_EVERY - 1);
+    assert_eq!(time(&life), 19 * KEPT_EVERY);
+    life.reboot(0, DEAD);
+    life.until(2 * DAY);
+    life.assert_seen(&[(0, "ana"), (DAY + KEPT_EVERY - 1, "")]);
+}
+
+#[test]
+fn a_checkpoint_more_than_a_day_ahead_moves_nothing_and_one_of_a_day_does() {
+    let people = [("ana", [None, Some(DAY)]), ("ben", [Some(DAY), None])];
+    let mut life = Life::of(&people);
+    life.hear(MAX_AHEAD + 1);
+    life.assert_seen(&[(0, "ana")]);
+    life.hear(MAX_AHEAD);
+    life.assert_seen(&[(0, "ana"), (0, "")]);
+    life.until(DAY + 10);
+    assert_eq!(life.seen.last(), Some(&(DAY, "ben".to_owned())));
+}

@@ -1,5 +1,7 @@
 //! Lock means lock: every way in, each shown to work before, and not after.
 
+mod certificates;
+
 use std::time::Duration;
 
 use muster_tests::{Fleet, Host, Person, Running, wait};

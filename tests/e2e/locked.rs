@@ -1,6 +1,7 @@
 //! Lock means lock: every way in, each shown to work before, and not after.
 
 mod certificates;
+mod jobs;
 
 use std::time::Duration;
 
@@ -33,10 +34,19 @@ fn succeeds(host: &Host, words: &[&str]) -> bool {
     host.run(words).unwrap().success()
 }
 
-/// Starts what a login leaves behind: a crontab, an at job, a service and a timer of its own.
+/// Has the host keep a manager of an account's own running, whether it is logged in or not.
+fn lingering(host: &Host, login: &str) {
+    host.run_ok(&["loginctl", "enable-linger", login]).unwrap();
+    let bus = format!("/run/user/{}/systemd/private", uid(host, login));
+    wait::until(SOON, "a manager of its own", || {
+        succeeds(host, &["test", "-S", &bus]).then_some(())
+    })
+    .unwrap();
+}
+
+/// Starts what a login leaves behind: a crontab, an at job, files and a service of its own.
 fn leave_behind(fleet: &Fleet, person: &Person) {
-    let web1 = fleet.host("web1");
-    web1.run_ok(&["loginctl", "enable-linger", &person.login]).unwrap();
+    lingering(fleet.host("web1"), &person.login);
     let script = "set -eu
         export XDG_RUNTIME_DIR=/run/user/$(id --user)
         echo '* * * * * true' | crontab -
@@ -44,13 +54,7 @@ fn leave_behind(fleet: &Fleet, person: &Person) {
         ln -s /etc/shadow /tmp/lisl-link
         mkdir -p /var/tmp/lisl/deep
         echo true | at now + 1 day 2>/dev/null
-        systemd-run --user --quiet --unit=own-service sleep 1001
-        systemd-run --user --quiet --unit=own-timer --on-active=1h sleep 1002";
-    wait::until(SOON, "a manager of her own", || {
-        let bus = format!("/run/user/{}/systemd/private", uid(web1, &person.login));
-        succeeds(web1, &["test", "-S", &bus]).then_some(())
-    })
-    .unwrap();
+        systemd-run --user --quiet --unit=own-service sleep 1001";
     fleet.ssh("web1", person).command(script).run_ok().unwrap();
 }
 
@@ -76,6 +80,48 @@ fn remembered_by_sudo(fleet: &Fleet, person: &Person) -> Running {
     let mut session = session.command(&command).spawn().unwrap();
     session.wait_for_line(SOON, "remembered").unwrap();
     session
+}
+
+/// Asserts that nothing of systemd's is left of an account, and that nothing of it starts again.
+fn assert_systemd_has_nothing_of(host: &Host, number: u32) {
+    let manager = format!("user@{number}.service");
+    let slice = format!("/sys/fs/cgroup/user.slice/user-{number}.slice");
+    let service = format!("{slice}/{manager}/app.slice/own-service.service");
+    assert!(!succeeds(host, &["test", "-e", &service]));
+    // logind keeps its record of somebody for a while after the last process is gone.
+    let record = format!("/run/systemd/users/{number}");
+    wait::until(FORGOTTEN, "logind to forget her", || {
+        (!succeeds(host, &["test", "-e", &record])).then_some(())
+    })
+    .unwrap();
+    assert!(!succeeds(host, &["systemctl", "start", &manager]));
+    assert!(!succeeds(host, &["systemctl", "is-active", "--quiet", &manager]));
+    // What has just failed to start may take a moment to be gone.
+    wait::until(SOON, "an empty slice", || {
+        let populated = ["grep", "--quiet", "populated 1", &format!("{slice}/cgroup.events")];
+        (!succeeds(host, &populated)).then_some(())
+    })
+    .unwrap();
+}
+
+/// Asserts that the host's receipt says what it saw after the lock, and what stays as it was.
+fn assert_told(fleet: &Fleet, number: u32) {
+    let shown = fleet.ask(&["host", "show", "web1"]).unwrap().to_string();
+    assert!(
+        shown.contains("left 0; empty control group, no job, no lingering, no time stamp"),
+        "{shown}"
+    );
+    // What stays is told and is as it was, where everybody can write too.
+    let home = "home /home/lisl, 2 jobs set aside, 2 in /tmp, 1 in /var/tmp";
+    for told in ["left-behind lisl", home] {
+        assert!(shown.contains(told), "no `{told}`: {shown}");
+    }
+    let left = ["find", "/tmp", "/var/tmp", "-name", "lisl*", "-printf", "%p %U %l\\n"];
+    let left = fleet.host("web1").run_ok(&left).unwrap();
+    let mut left: Vec<&str> = left.lines().map(str::trim).collect();
+    left.sort_unstable();
+    let link = format!("/tmp/lisl-link {number} /etc/shadow");
+    assert_eq!(left, [format!("/tmp/lisl {number}"), link, format!("/var/tmp/lisl {number}")]);
 }
 
 #[test]
@@ -115,8 +161,8 @@ fn every_way_in_works_before_a_lock_and_none_after_it() {
         ["find", "/var/spool/cron/atjobs", "-maxdepth", "1", "-type", "f", "-user", "lisl"];
     assert_ne!(web1.run_ok(&at_jobs).unwrap(), "");
     assert!(succeeds(web1, &["systemctl", "is-active", "--quiet", &manager]));
-    let timer = format!("{slice}/{manager}/app.slice/own-service.service");
-    assert!(succeeds(web1, &["test", "-d", &timer]));
+    let service = format!("{slice}/{manager}/app.slice/own-service.service");
+    assert!(succeeds(web1, &["test", "-d", &service]));
 
     let output = fleet.muster(&["offboard", "lisl", "--yes"]).unwrap();
     assert!(output.success(), "{output}");
@@ -140,45 +186,14 @@ fn every_way_in_works_before_a_lock_and_none_after_it() {
         let aside = format!("/var/spool/cron/{place}/.muster-set-aside");
         assert!(web1.run_ok(&["ls", &aside]).unwrap().contains("lisl."), "{aside}");
     }
-    // Nothing of systemd's is left, and nothing of it starts again.
-    for gone in ["/var/lib/systemd/linger/lisl", &timer] {
-        assert!(!succeeds(web1, &["test", "-e", gone]), "{gone}");
-    }
-    // logind keeps its record of somebody for a while after the last process is gone.
-    let record = format!("/run/systemd/users/{number}");
-    wait::until(FORGOTTEN, "logind to forget her", || {
-        (!succeeds(web1, &["test", "-e", &record])).then_some(())
-    })
-    .unwrap();
-    assert!(!succeeds(web1, &["systemctl", "start", &manager]));
-    assert!(!succeeds(web1, &["systemctl", "is-active", "--quiet", &manager]));
-    // What has just failed to start may take a moment to be gone.
-    wait::until(SOON, "an empty slice", || {
-        let populated = ["grep", "--quiet", "populated 1", &format!("{slice}/cgroup.events")];
-        (!succeeds(web1, &populated)).then_some(())
-    })
-    .unwrap();
+    assert!(!succeeds(web1, &["test", "-e", "/var/lib/systemd/linger/lisl"]));
+    assert_systemd_has_nothing_of(web1, number);
     let as_user = ["setpriv", "--reuid", "lisl", "--regid", "lisl", "--clear-groups", "--"];
     for command in [&["sudo", "--non-interactive", "id"][..], &["crontab", "-l"]] {
         let output = web1.run(&[&as_user[..], command].concat()).unwrap();
         assert!(!output.success() && output.stdout.is_empty(), "{command:?}: {output}");
     }
-    let shown = fleet.ask(&["host", "show", "web1"]).unwrap().to_string();
-    assert!(
-        shown.contains("left 0; empty control group, no job, no lingering, no time stamp"),
-        "{shown}"
-    );
-    // What stays is told and is as it was, where everybody can write too.
-    let home = "home /home/lisl, 2 jobs set aside, 2 in /tmp, 1 in /var/tmp";
-    for told in ["left-behind lisl", home] {
-        assert!(shown.contains(told), "no `{told}`: {shown}");
-    }
-    let left = ["find", "/tmp", "/var/tmp", "-name", "lisl*", "-printf", "%p %U %l\\n"];
-    let left = web1.run_ok(&left).unwrap();
-    let mut left: Vec<&str> = left.lines().map(str::trim).collect();
-    left.sort_unstable();
-    let link = format!("/tmp/lisl-link {number} /etc/shadow");
-    assert_eq!(left, [format!("/tmp/lisl {number}"), link, format!("/var/tmp/lisl {number}")]);
+    assert_told(&fleet, number);
     web1.run_ok(&["sed", "--in-place", "/^lisl:/d", "/etc/subuid"]).unwrap();
 }
 

@@ -58,7 +58,8 @@ fn leave_behind(fleet: &Fleet, person: &Person) {
     fleet.ssh("web1", person).command(script).run_ok().unwrap();
 }
 
-/// Runs in a user namespace as a number of the account's, as a container without root does.
+/// Runs in a user namespace as a number of the account's, outside of all that is hers: as what a
+/// container without root has handed to somebody else.
 fn container(host: &Host, login: &str) -> Running {
     let line = format!("{login}:{SUBUID}:65536\n");
     let added = host.run_with_stdin(&["tee", "--append", "/etc/subuid"], line.as_bytes()).unwrap();
@@ -67,6 +68,36 @@ fn container(host: &Host, login: &str) -> Running {
     let user = ["setpriv", "--reuid", &number, "--regid", &number, "--clear-groups", "--"];
     let inside = ["unshare", "--user", "--map-current-user", "sleep", "1003"];
     host.spawn(&[&user[..], &inside].concat()).unwrap()
+}
+
+/// Starts a container without root as podman does: she makes the user namespace in a service of her
+/// own, root gives it her numbers as newuidmap does, and inside runs somebody who is not she.
+fn own_container(fleet: &Fleet, person: &Person) {
+    let web1 = fleet.host("web1");
+    let inside = "until test $(id --user) = 0; do sleep 0.02; done
+        exec setpriv --reuid 8 --regid 8 --clear-groups -- sleep 1006";
+    let start = format!(
+        "export XDG_RUNTIME_DIR=/run/user/$(id --user)
+        systemd-run --user --quiet --unit=own-container unshare --user sh -c '{inside}'"
+    );
+    fleet.ssh("web1", person).command(&start).run_ok().unwrap();
+    let number = uid(web1, &person.login);
+    let find = ["pgrep", "--uid", &number.to_string(), "--full", "^sh -c until"];
+    let pid = wait::until(SOON, "a user namespace of hers", || {
+        let found = web1.run(&find).unwrap();
+        found.success().then(|| found.stdout.trim().to_owned())
+    })
+    .unwrap();
+    let map = format!("0 {number} 1\n1 {SUBUID} 65536\n");
+    for which in ["gid_map", "uid_map"] {
+        let path = format!("/proc/{pid}/{which}");
+        let given = web1.run_with_stdin(&["tee", &path], map.as_bytes());
+        assert!(given.unwrap().success(), "{path}");
+    }
+    wait::until(SOON, "her container", || {
+        processes(web1, SUBUID + 7).contains("sleep 1006").then_some(())
+    })
+    .unwrap();
 }
 
 /// Shows sudo her password in a session that stays open, so that it remembers it.
@@ -149,6 +180,7 @@ fn every_way_in_works_before_a_lock_and_none_after_it() {
     web1.run_ok(&["systemd-run", "--quiet", "--uid=lisl", "--unit=lisl-work", "sleep", "1004"])
         .unwrap();
     let mut contained = container(web1, "lisl");
+    own_container(&fleet, &lisl);
     wait::until(SOON, "the container", || {
         processes(web1, SUBUID + 7).contains("sleep 1003").then_some(())
     })
@@ -163,6 +195,8 @@ fn every_way_in_works_before_a_lock_and_none_after_it() {
     assert!(succeeds(web1, &["systemctl", "is-active", "--quiet", &manager]));
     let service = format!("{slice}/{manager}/app.slice/own-service.service");
     assert!(succeeds(web1, &["test", "-d", &service]));
+    let by_sudo = ["sudo", "--list", "--other-user", "lisl"];
+    assert!(web1.run_ok(&by_sudo).unwrap().contains("/usr/bin/id"));
 
     let output = fleet.muster(&["offboard", "lisl", "--yes"]).unwrap();
     assert!(output.success(), "{output}");
@@ -188,6 +222,12 @@ fn every_way_in_works_before_a_lock_and_none_after_it() {
     }
     assert!(!succeeds(web1, &["test", "-e", "/var/lib/systemd/linger/lisl"]));
     assert_systemd_has_nothing_of(web1, number);
+    // What sudo and shadow themselves say of her.
+    let listed = web1.run(&by_sudo).unwrap();
+    assert!(listed.stdout.contains("not allowed to run sudo"), "{listed}");
+    let line = web1.run_ok(&["getent", "shadow", "lisl"]).unwrap();
+    let fields: Vec<&str> = line.trim().split(':').collect();
+    assert!(fields[1].starts_with("!$") && fields[7] == "1", "{line}");
     let as_user = ["setpriv", "--reuid", "lisl", "--regid", "lisl", "--clear-groups", "--"];
     for command in [&["sudo", "--non-interactive", "id"][..], &["crontab", "-l"]] {
         let output = web1.run(&[&as_user[..], command].concat()).unwrap();

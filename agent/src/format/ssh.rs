@@ -166,7 +166,8 @@ pub fn drop_in<'a>(by_password: impl Iterator<Item = &'a Login>) -> String {
         "Match Group {MARKER}\n    AuthorizedKeysFile {KEYS_DIRECTORY}/%u\n    \
          AuthorizedKeysCommand none\n    TrustedUserCAKeys none\n    \
          PasswordAuthentication no\n    \
-         KbdInteractiveAuthentication no\n    HostbasedAuthentication no\nMatch all\n"
+         KbdInteractiveAuthentication no\n    HostbasedAuthentication no\n    \
+         GSSAPIAuthentication no\nMatch all\n"
     );
     text
 }
@@ -342,6 +343,7 @@ mod tests {
                 PasswordAuthentication no
                 KbdInteractiveAuthentication no
                 HostbasedAuthentication no
+                GSSAPIAuthentication no
             Match all
         "]]
         .assert_eq(&text);

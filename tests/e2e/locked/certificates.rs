@@ -65,14 +65,19 @@ fn a_certificate_lets_in_only_where_the_host_says_so_and_nobody_who_is_locked() 
     web1.write(AUTHORITY, authority.public.as_bytes(), 0o644).unwrap();
 
     // Nobody approved them for accounts of Muster's; for all others they are the host's business.
-    told.tell(AFTER_OURS, &format!("TrustedUserCAKeys {AUTHORITY}\n"));
+    let site = format!("TrustedUserCAKeys {AUTHORITY}\nGSSAPIAuthentication yes\n");
+    told.tell(AFTER_OURS, &site);
     wait::until(SOON, "sshd to trust the authority", || {
         fleet.ssh("web1", &ops).command("true").run().unwrap().success().then_some(())
     })
     .unwrap();
-    assert!(says_of(web1, "ops").contains(&format!("\ntrustedusercakeys {AUTHORITY}\n")));
+    let of_others = says_of(web1, "ops");
+    assert!(of_others.contains(&format!("\ntrustedusercakeys {AUTHORITY}\n")), "{of_others}");
+    assert!(of_others.contains("\ngssapiauthentication yes\n"), "{of_others}");
     for (person, certified) in [(&lotte, &her), (&lasse, &its)] {
-        assert!(says_of(web1, &person.login).contains("\ntrustedusercakeys none\n"));
+        let said = says_of(web1, &person.login);
+        assert!(said.contains("\ntrustedusercakeys none\n"), "{said}");
+        assert!(said.contains("\ngssapiauthentication no\n"), "{said}");
         assert_kept_out(&fleet, "web1", certified);
         assert_let_in(&fleet, "web1", person);
     }

@@ -109,6 +109,7 @@ fn the_keeper_is_let_do_its_work_and_has_no_network() {
         visudo -c -q
         visudo -c -q -f /etc/sudoers.d/ana
         sshd -t
+        sshd -T -C user=ana,host=localhost,addr=127.0.0.1
         getent passwd ana
         systemctl reload ssh
         loginctl list-users

@@ -28,6 +28,7 @@ use super::{
     processes::{self, Owners, running},
     program::Programs,
     reap,
+    still_in::{self, BySshd},
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -69,6 +70,8 @@ fn end_within(patience: Duration, root: &Dir, programs: Programs, leavers: &[Lea
         Err(error) => return Report::failed(chain(&error)),
     };
     let look = locked::Look::again(root, &locked);
+    let services = locked.iter().filter(|(_, kind)| *kind == UserKind::Service);
+    let still_in = still_in::by_sshd(programs, services.map(|(leaver, _)| &leaver.login));
     let mut report = Report::default();
     for leaver in leavers {
         let count = |running: &BTreeMap<u32, Running>| {
@@ -89,6 +92,13 @@ fn end_within(patience: Duration, root: &Dir, programs: Programs, leavers: &[Lea
                     }
                 }
                 Err(reason) => failures.push(format!("what is left cannot be seen: {reason}")),
+            }
+            match still_in.get(&leaver.login) {
+                Some(BySshd::Takes(ways)) => failures.push(format!("sshd still takes {ways}")),
+                Some(BySshd::Unsaid(why)) => {
+                    detail = format!("{detail}; sshd does not say what it takes: {why}");
+                }
+                None => {}
             }
             if failures.is_empty() {
                 detail.push_str(

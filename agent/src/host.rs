@@ -32,6 +32,7 @@ mod security;
 mod sessions;
 mod ssh;
 pub mod state;
+mod still_in;
 mod sudo;
 pub mod timer;
 pub mod units;

@@ -15,7 +15,7 @@ fn ask(host: &Host, words: &[&str]) -> Output {
 }
 
 /// Returns what is found, each with its subject.
-fn found(host: &Host) -> Vec<(String, String)> {
+pub(crate) fn found(host: &Host) -> Vec<(String, String)> {
     let output = ask(host, &["--output", "json"]);
     let list: Vec<Value> = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!(output.status, i32::from(!list.is_empty()), "{output}");

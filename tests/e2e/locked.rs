@@ -1,5 +1,8 @@
 //! Lock means lock: every way in, each shown to work before, and not after.
 
+mod certificates;
+mod jobs;
+
 use std::time::Duration;
 
 use muster_tests::{Fleet, Host, Person, Running, wait};
@@ -31,10 +34,19 @@ fn succeeds(host: &Host, words: &[&str]) -> bool {
     host.run(words).unwrap().success()
 }
 
-/// Starts what a login leaves behind: a crontab, an at job, a service and a timer of its own.
+/// Has the host keep a manager of an account's own running, whether it is logged in or not.
+fn lingering(host: &Host, login: &str) {
+    host.run_ok(&["loginctl", "enable-linger", login]).unwrap();
+    let bus = format!("/run/user/{}/systemd/private", uid(host, login));
+    wait::until(SOON, "a manager of its own", || {
+        succeeds(host, &["test", "-S", &bus]).then_some(())
+    })
+    .unwrap();
+}
+
+/// Starts what a login leaves behind: a crontab, an at job, files and a service of its own.
 fn leave_behind(fleet: &Fleet, person: &Person) {
-    let web1 = fleet.host("web1");
-    web1.run_ok(&["loginctl", "enable-linger", &person.login]).unwrap();
+    lingering(fleet.host("web1"), &person.login);
     let script = "set -eu
         export XDG_RUNTIME_DIR=/run/user/$(id --user)
         echo '* * * * * true' | crontab -
@@ -42,17 +54,12 @@ fn leave_behind(fleet: &Fleet, person: &Person) {
         ln -s /etc/shadow /tmp/lisl-link
         mkdir -p /var/tmp/lisl/deep
         echo true | at now + 1 day 2>/dev/null
-        systemd-run --user --quiet --unit=own-service sleep 1001
-        systemd-run --user --quiet --unit=own-timer --on-active=1h sleep 1002";
-    wait::until(SOON, "a manager of her own", || {
-        let bus = format!("/run/user/{}/systemd/private", uid(web1, &person.login));
-        succeeds(web1, &["test", "-S", &bus]).then_some(())
-    })
-    .unwrap();
+        systemd-run --user --quiet --unit=own-service sleep 1001";
     fleet.ssh("web1", person).command(script).run_ok().unwrap();
 }
 
-/// Runs in a user namespace as a number of the account's, as a container without root does.
+/// Runs in a user namespace as a number of the account's, outside of all that is hers: as what a
+/// container without root has handed to somebody else.
 fn container(host: &Host, login: &str) -> Running {
     let line = format!("{login}:{SUBUID}:65536\n");
     let added = host.run_with_stdin(&["tee", "--append", "/etc/subuid"], line.as_bytes()).unwrap();
@@ -61,6 +68,36 @@ fn container(host: &Host, login: &str) -> Running {
     let user = ["setpriv", "--reuid", &number, "--regid", &number, "--clear-groups", "--"];
     let inside = ["unshare", "--user", "--map-current-user", "sleep", "1003"];
     host.spawn(&[&user[..], &inside].concat()).unwrap()
+}
+
+/// Starts a container without root as podman does: she makes the user namespace in a service of her
+/// own, root gives it her numbers as newuidmap does, and inside runs somebody who is not she.
+fn own_container(fleet: &Fleet, person: &Person) {
+    let web1 = fleet.host("web1");
+    let inside = "until test $(id --user) = 0; do sleep 0.02; done
+        exec setpriv --reuid 8 --regid 8 --clear-groups -- sleep 1006";
+    let start = format!(
+        "export XDG_RUNTIME_DIR=/run/user/$(id --user)
+        systemd-run --user --quiet --unit=own-container unshare --user sh -c '{inside}'"
+    );
+    fleet.ssh("web1", person).command(&start).run_ok().unwrap();
+    let number = uid(web1, &person.login);
+    let find = ["pgrep", "--uid", &number.to_string(), "--full", "^sh -c until"];
+    let pid = wait::until(SOON, "a user namespace of hers", || {
+        let found = web1.run(&find).unwrap();
+        found.success().then(|| found.stdout.trim().to_owned())
+    })
+    .unwrap();
+    let map = format!("0 {number} 1\n1 {SUBUID} 65536\n");
+    for which in ["gid_map", "uid_map"] {
+        let path = format!("/proc/{pid}/{which}");
+        let given = web1.run_with_stdin(&["tee", &path], map.as_bytes());
+        assert!(given.unwrap().success(), "{path}");
+    }
+    wait::until(SOON, "her container", || {
+        processes(web1, SUBUID + 7).contains("sleep 1006").then_some(())
+    })
+    .unwrap();
 }
 
 /// Shows sudo her password in a session that stays open, so that it remembers it.
@@ -74,6 +111,48 @@ fn remembered_by_sudo(fleet: &Fleet, person: &Person) -> Running {
     let mut session = session.command(&command).spawn().unwrap();
     session.wait_for_line(SOON, "remembered").unwrap();
     session
+}
+
+/// Asserts that nothing of systemd's is left of an account, and that nothing of it starts again.
+fn assert_systemd_has_nothing_of(host: &Host, number: u32) {
+    let manager = format!("user@{number}.service");
+    let slice = format!("/sys/fs/cgroup/user.slice/user-{number}.slice");
+    let service = format!("{slice}/{manager}/app.slice/own-service.service");
+    assert!(!succeeds(host, &["test", "-e", &service]));
+    // logind keeps its record of somebody for a while after the last process is gone.
+    let record = format!("/run/systemd/users/{number}");
+    wait::until(FORGOTTEN, "logind to forget her", || {
+        (!succeeds(host, &["test", "-e", &record])).then_some(())
+    })
+    .unwrap();
+    assert!(!succeeds(host, &["systemctl", "start", &manager]));
+    assert!(!succeeds(host, &["systemctl", "is-active", "--quiet", &manager]));
+    // What has just failed to start may take a moment to be gone.
+    wait::until(SOON, "an empty slice", || {
+        let populated = ["grep", "--quiet", "populated 1", &format!("{slice}/cgroup.events")];
+        (!succeeds(host, &populated)).then_some(())
+    })
+    .unwrap();
+}
+
+/// Asserts that the host's receipt says what it saw after the lock, and what stays as it was.
+fn assert_told(fleet: &Fleet, number: u32) {
+    let shown = fleet.ask(&["host", "show", "web1"]).unwrap().to_string();
+    assert!(
+        shown.contains("left 0; empty control group, no job, no lingering, no time stamp"),
+        "{shown}"
+    );
+    // What stays is told and is as it was, where everybody can write too.
+    let home = "home /home/lisl, 2 jobs set aside, 2 in /tmp, 1 in /var/tmp";
+    for told in ["left-behind lisl", home] {
+        assert!(shown.contains(told), "no `{told}`: {shown}");
+    }
+    let left = ["find", "/tmp", "/var/tmp", "-name", "lisl*", "-printf", "%p %U %l\\n"];
+    let left = fleet.host("web1").run_ok(&left).unwrap();
+    let mut left: Vec<&str> = left.lines().map(str::trim).collect();
+    left.sort_unstable();
+    let link = format!("/tmp/lisl-link {number} /etc/shadow");
+    assert_eq!(left, [format!("/tmp/lisl {number}"), link, format!("/var/tmp/lisl {number}")]);
 }
 
 #[test]
@@ -101,6 +180,7 @@ fn every_way_in_works_before_a_lock_and_none_after_it() {
     web1.run_ok(&["systemd-run", "--quiet", "--uid=lisl", "--unit=lisl-work", "sleep", "1004"])
         .unwrap();
     let mut contained = container(web1, "lisl");
+    own_container(&fleet, &lisl);
     wait::until(SOON, "the container", || {
         processes(web1, SUBUID + 7).contains("sleep 1003").then_some(())
     })
@@ -113,8 +193,10 @@ fn every_way_in_works_before_a_lock_and_none_after_it() {
         ["find", "/var/spool/cron/atjobs", "-maxdepth", "1", "-type", "f", "-user", "lisl"];
     assert_ne!(web1.run_ok(&at_jobs).unwrap(), "");
     assert!(succeeds(web1, &["systemctl", "is-active", "--quiet", &manager]));
-    let timer = format!("{slice}/{manager}/app.slice/own-service.service");
-    assert!(succeeds(web1, &["test", "-d", &timer]));
+    let service = format!("{slice}/{manager}/app.slice/own-service.service");
+    assert!(succeeds(web1, &["test", "-d", &service]));
+    let by_sudo = ["sudo", "--list", "--other-user", "lisl"];
+    assert!(web1.run_ok(&by_sudo).unwrap().contains("/usr/bin/id"));
 
     let output = fleet.muster(&["offboard", "lisl", "--yes"]).unwrap();
     assert!(output.success(), "{output}");
@@ -138,45 +220,20 @@ fn every_way_in_works_before_a_lock_and_none_after_it() {
         let aside = format!("/var/spool/cron/{place}/.muster-set-aside");
         assert!(web1.run_ok(&["ls", &aside]).unwrap().contains("lisl."), "{aside}");
     }
-    // Nothing of systemd's is left, and nothing of it starts again.
-    for gone in ["/var/lib/systemd/linger/lisl", &timer] {
-        assert!(!succeeds(web1, &["test", "-e", gone]), "{gone}");
-    }
-    // logind keeps its record of somebody for a while after the last process is gone.
-    let record = format!("/run/systemd/users/{number}");
-    wait::until(FORGOTTEN, "logind to forget her", || {
-        (!succeeds(web1, &["test", "-e", &record])).then_some(())
-    })
-    .unwrap();
-    assert!(!succeeds(web1, &["systemctl", "start", &manager]));
-    assert!(!succeeds(web1, &["systemctl", "is-active", "--quiet", &manager]));
-    // What has just failed to start may take a moment to be gone.
-    wait::until(SOON, "an empty slice", || {
-        let populated = ["grep", "--quiet", "populated 1", &format!("{slice}/cgroup.events")];
-        (!succeeds(web1, &populated)).then_some(())
-    })
-    .unwrap();
+    assert!(!succeeds(web1, &["test", "-e", "/var/lib/systemd/linger/lisl"]));
+    assert_systemd_has_nothing_of(web1, number);
+    // What sudo and shadow themselves say of her.
+    let listed = web1.run(&by_sudo).unwrap();
+    assert!(listed.stdout.contains("not allowed to run sudo"), "{listed}");
+    let line = web1.run_ok(&["getent", "shadow", "lisl"]).unwrap();
+    let fields: Vec<&str> = line.trim().split(':').collect();
+    assert!(fields[1].starts_with("!$") && fields[7] == "1", "{line}");
     let as_user = ["setpriv", "--reuid", "lisl", "--regid", "lisl", "--clear-groups", "--"];
     for command in [&["sudo", "--non-interactive", "id"][..], &["crontab", "-l"]] {
         let output = web1.run(&[&as_user[..], command].concat()).unwrap();
         assert!(!output.success() && output.stdout.is_empty(), "{command:?}: {output}");
     }
-    let shown = fleet.ask(&["host", "show", "web1"]).unwrap().to_string();
-    assert!(
-        shown.contains("left 0; empty control group, no job, no lingering, no time stamp"),
-        "{shown}"
-    );
-    // What stays is told and is as it was, where everybody can write too.
-    let home = "home /home/lisl, 2 jobs set aside, 2 in /tmp, 1 in /var/tmp";
-    for told in ["left-behind lisl", home] {
-        assert!(shown.contains(told), "no `{told}`: {shown}");
-    }
-    let left = ["find", "/tmp", "/var/tmp", "-name", "lisl*", "-printf", "%p %U %l\\n"];
-    let left = web1.run_ok(&left).unwrap();
-    let mut left: Vec<&str> = left.lines().map(str::trim).collect();
-    left.sort_unstable();
-    let link = format!("/tmp/lisl-link {number} /etc/shadow");
-    assert_eq!(left, [format!("/tmp/lisl {number}"), link, format!("/var/tmp/lisl {number}")]);
+    assert_told(&fleet, number);
     web1.run_ok(&["sed", "--in-place", "/^lisl:/d", "/etc/subuid"]).unwrap();
 }
 

@@ -138,6 +138,7 @@ fn try_keeper(db1: &Host) {
         visudo -c -q
         visudo -c -q -f /etc/sudoers.d/ana
         sshd -t
+        sshd -T -C user=ana,host=localhost,addr=127.0.0.1
         getent passwd ana
         systemctl reload ssh
         loginctl list-users

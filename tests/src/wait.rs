@@ -1,7 +1,7 @@
 //! Waiting for something to become true. The only place in the tests that sleeps.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 
@@ -37,4 +37,12 @@ pub fn until<T>(
         }
         thread::sleep(INTERVAL);
     }
+}
+
+/// Waits until the clock shows another minute: `cron` and `atd` look at it once in each.
+pub fn until_the_next_minute() -> anyhow::Result<()> {
+    let minute =
+        || SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|time| time.as_secs() / 60);
+    let begun = minute();
+    until(Duration::from_secs(61), "the next minute", || (minute() != begun).then_some(()))
 }

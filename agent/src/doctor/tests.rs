@@ -359,6 +359,13 @@ fn an_sshd_that_does_not_read_what_is_written_for_it_is_found() {
         facts.ways_in.sample = Some(("ana".to_owned(), "authorizedkeysfile /x/%u".to_owned()));
     };
     one(other, "sshd", "keys of `ana`", "no other `Match`");
+    let with = |more: &str| {
+        let said = format!("authorizedkeysfile /etc/ssh/muster-keys/%u\n{more}\n");
+        move |facts: &mut Facts| facts.ways_in.sample = Some(("ana".to_owned(), said))
+    };
+    one(with("trustedusercakeys /etc/ca"), "sshd", "a certificate", "set TrustedUserCAKeys");
+    one(with("authorizedkeyscommand /x"), "sshd", "a program", "set AuthorizedKeysCommand");
+    none(with("trustedusercakeys none\nauthorizedkeyscommand none"));
     let no_sshd = |facts: &mut Facts| {
         facts.ways_in =
             WaysIn { sshd: Said::Nothing, sshd_config: None, sample: None, ..well().ways_in };

@@ -122,7 +122,7 @@ impl WaysIn {
                 return Some(finding("sshd", fault, cure));
             }
             if takes {
-                return None;
+                return beside_ours(login, said);
             }
         }
         (!includes(self.sshd_config.as_deref())).then(|| {
@@ -195,6 +195,20 @@ impl WaysIn {
 
 fn break_glass(fault: String, cure: String) -> Finding {
     finding("break glass", fault, cure)
+}
+
+/// Says what else than our keys lets somebody of Muster's in: our settings exclude it, so somebody
+/// has put others before them.
+fn beside_ours(login: &str, said: &str) -> Option<Finding> {
+    let supplied = [
+        ("trustedusercakeys", "TrustedUserCAKeys", "a certificate of an authority"),
+        ("authorizedkeyscommand", "AuthorizedKeysCommand", "a key that a program names"),
+    ];
+    let is_set = |keyword: &str| value(said, keyword).is_some_and(|value| value != "none");
+    let (_, keyword, what) = supplied.into_iter().find(|(keyword, ..)| is_set(keyword))?;
+    let fault = format!("{what} lets `{login}` in too, and Muster knows nothing of it");
+    let cure = format!("unless that is meant, have no other `Match` set {keyword} before ours");
+    Some(finding("sshd", fault, cure))
 }
 
 /// Returns what `sshd -T` says to a keyword.

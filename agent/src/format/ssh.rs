@@ -164,8 +164,10 @@ pub fn drop_in<'a>(by_password: impl Iterator<Item = &'a Login>) -> String {
     let _ = write!(
         text,
         "Match Group {MARKER}\n    AuthorizedKeysFile {KEYS_DIRECTORY}/%u\n    \
-         AuthorizedKeysCommand none\n    PasswordAuthentication no\n    \
-         KbdInteractiveAuthentication no\n    HostbasedAuthentication no\nMatch all\n"
+         AuthorizedKeysCommand none\n    TrustedUserCAKeys none\n    \
+         PasswordAuthentication no\n    \
+         KbdInteractiveAuthentication no\n    HostbasedAuthentication no\n    \
+         GSSAPIAuthentication no\nMatch all\n"
     );
     text
 }
@@ -337,9 +339,11 @@ mod tests {
             Match Group muster-accounts
                 AuthorizedKeysFile /etc/ssh/muster-keys/%u
                 AuthorizedKeysCommand none
+                TrustedUserCAKeys none
                 PasswordAuthentication no
                 KbdInteractiveAuthentication no
                 HostbasedAuthentication no
+                GSSAPIAuthentication no
             Match all
         "]]
         .assert_eq(&text);

@@ -28,10 +28,7 @@ impl KeyFiles {
 
     /// Reads what `sshd -T` prints: keywords in small letters, a value after each.
     pub fn parse(said: &str) -> Self {
-        let value = |keyword: &str| {
-            let mut lines = said.lines().filter_map(|line| line.split_once(' '));
-            lines.find(|(word, _)| *word == keyword).map(|(_, value)| value.trim())
-        };
+        let value = |keyword: &str| value(said, keyword);
         let mut files = Self { patterns: Vec::new(), unknown: BTreeSet::new() };
         if value("pubkeyauthentication") == Some("no") {
             return files;
@@ -72,6 +69,32 @@ impl KeyFiles {
     }
 }
 
+/// Returns what `sshd -T` says to a keyword.
+fn value<'a>(said: &'a str, keyword: &str) -> Option<&'a str> {
+    let mut lines = said.lines().filter_map(|line| line.split_once(' '));
+    lines.find(|(word, _)| *word == keyword).map(|(_, value)| value.trim())
+}
+
+/// Returns in words by what sshd lets in somebody whose password is locked, by what it says of that
+/// login, beside the keys in `ours`. Without PAM it lets in nobody whose password is.
+pub fn other_ways(said: &str, ours: &str) -> Vec<&'static str> {
+    let is = |keyword: &str, expected: &str| value(said, keyword) == Some(expected);
+    let names = |keyword: &str| value(said, keyword).is_some_and(|value| value != "none");
+    if is("usepam", "no") {
+        return Vec::new();
+    }
+    let takes_keys = !is("pubkeyauthentication", "no");
+    let other_files = names("authorizedkeysfile") && !is("authorizedkeysfile", ours);
+    let ways = [
+        ("keys in other files than ours", takes_keys && other_files),
+        ("keys that a program names", takes_keys && names("authorizedkeyscommand")),
+        ("certificates of an authority", takes_keys && names("trustedusercakeys")),
+        ("the word of another host", is("hostbasedauthentication", "yes")),
+        ("tickets of Kerberos", is("gssapiauthentication", "yes")),
+    ];
+    ways.into_iter().filter(|(_, takes)| *takes).map(|(what, _)| what).collect()
+}
+
 /// Says whether a text of sshd's configuration says different things of different people.
 pub fn is_conditional(text: &[u8]) -> bool {
     String::from_utf8_lossy(text).lines().any(|line| {
@@ -94,6 +117,33 @@ mod tests {
         assert_eq!(files.unknown.len(), 1);
         let none = KeyFiles::parse("pubkeyauthentication no\nauthorizedkeysfile .ssh/x\n");
         assert_eq!(none.patterns, [""; 0]);
+    }
+
+    #[test]
+    fn each_way_beside_our_keys_is_seen_in_what_sshd_says() {
+        let well = "usepam yes\npubkeyauthentication yes\nhostbasedauthentication no\n\
+            gssapiauthentication no\nauthorizedkeysfile /k/%u\nauthorizedkeyscommand none\n\
+            trustedusercakeys none\n";
+        let others = |said: &str| other_ways(said, "/k/%u");
+        assert_eq!(others(well), [""; 0]);
+        let all = [
+            ("authorizedkeysfile /k/%u", "keys in other files than ours"),
+            ("authorizedkeyscommand none", "keys that a program names"),
+            ("trustedusercakeys none", "certificates of an authority"),
+            ("hostbasedauthentication no", "the word of another host"),
+            ("gssapiauthentication no", "tickets of Kerberos"),
+        ];
+        for (number, (line, told)) in all.into_iter().enumerate() {
+            let (keyword, _) = line.split_once(' ').unwrap();
+            let other = if number < 3 { "/other" } else { "yes" };
+            let said = well.replace(line, &format!("{keyword} {other}"));
+            assert_eq!(others(&said), [told]);
+            assert_eq!(others(&said.replace("usepam yes", "usepam no")), [""; 0]);
+            let no_keys = said.replace("pubkeyauthentication yes", "pubkeyauthentication no");
+            assert_eq!(others(&no_keys).is_empty(), number < 3, "{told}");
+        }
+        assert_eq!(others("authorizedkeysfile none\n"), [""; 0]);
+        assert_eq!(others("authorizedkeysfile /k/%u .ssh/authorized_keys\n"), [all[0].1]);
     }
 
     #[test]

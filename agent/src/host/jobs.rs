@@ -140,14 +140,30 @@ pub(super) fn set_aside(root: &Dir, leavers: &[Leaver]) -> Report {
 }
 
 pub(super) fn set_one_aside(root: &Dir, leaver: &Leaver) -> Result<u32, FileError> {
-    let login = leaver.login.as_str();
-    if let Some(dir) = spool(root, LINGER)? {
-        dir.remove(login)?;
-    }
+    // What keeps one of them in its place keeps none of the others there.
+    let lingering = end_lingering(root, leaver);
+    let stamps = remove_stamps(root, leaver);
+    let crontabs = set_crontabs_aside(root, leaver);
+    let at_jobs = set_at_jobs_aside(root, leaver);
+    lingering?;
+    stamps?;
+    Ok(crontabs? + at_jobs?)
+}
+
+fn end_lingering(root: &Dir, leaver: &Leaver) -> Result<(), FileError> {
+    spool(root, LINGER)?.map_or(Ok(()), |dir| dir.remove(leaver.login.as_str()))
+}
+
+fn remove_stamps(root: &Dir, leaver: &Leaver) -> Result<(), FileError> {
     for dir in stamps(root)? {
-        dir.remove(login)?;
+        dir.remove(leaver.login.as_str())?;
         dir.remove(leaver.uid.to_string())?;
     }
+    Ok(())
+}
+
+fn set_crontabs_aside(root: &Dir, leaver: &Leaver) -> Result<u32, FileError> {
+    let login = leaver.login.as_str();
     let mut count = 0;
     for place in CRONTABS {
         if let Some(dir) = spool(root, place)?
@@ -157,11 +173,16 @@ pub(super) fn set_one_aside(root: &Dir, leaver: &Leaver) -> Result<u32, FileErro
             count += 1;
         }
     }
+    Ok(count)
+}
+
+fn set_at_jobs_aside(root: &Dir, leaver: &Leaver) -> Result<u32, FileError> {
+    let mut count = 0;
     for place in AT_JOBS {
         if let Some(dir) = spool(root, place)? {
             for (name, uid) in files_in(&dir)? {
                 if uid == leaver.uid {
-                    move_aside(&dir, &name, &format!("{login}.at.{}", random()))?;
+                    move_aside(&dir, &name, &format!("{}.at.{}", leaver.login, random()))?;
                     count += 1;
                 }
             }

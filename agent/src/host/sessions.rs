@@ -29,6 +29,7 @@ use super::{
     processes::{self, Owners, running},
     program::Programs,
     reap,
+    still_in::{self, BySshd},
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,6 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Ends everything that runs as these accounts, and looks whether those that are locked have anything
 /// left.
 pub(super) fn end(root: &Dir, programs: Programs, leavers: &[Leaver]) -> Report {
+    end_within(PATIENCE, root, programs, leavers)
+}
+
+fn end_within(patience: Duration, root: &Dir, programs: Programs, leavers: &[Leaver]) -> Report {
     let mut owners = Owners::default();
     for leaver in leavers {
         owners.add(leaver.uid, &leaver.subuids);
@@ -60,12 +65,14 @@ pub(super) fn end(root: &Dir, programs: Programs, leavers: &[Leaver]) -> Report 
         let _ = programs.run("loginctl", &arguments);
     }
     let locked: Vec<(&Leaver, UserKind)> = leavers.iter().filter_map(locked).collect();
-    let ending = Ending { root, programs, owners: &owners, locked: &locked };
+    let ending = Ending { patience, root, programs, owners: &owners, locked: &locked };
     let left = match ending.until_none() {
         Ok(left) => left,
         Err(error) => return Report::failed(chain(&error)),
     };
     let look = locked::Look::again(root, &locked);
+    let services = locked.iter().filter(|(_, kind)| *kind == UserKind::Service);
+    let still_in = still_in::by_sshd(programs, services.map(|(leaver, _)| &leaver.login));
     let mut report = Report::default();
     for leaver in leavers {
         let count = |running: &BTreeMap<u32, Running>| {
@@ -88,6 +95,13 @@ pub(super) fn end(root: &Dir, programs: Programs, leavers: &[Leaver]) -> Report 
                     }
                 }
                 Err(reason) => failures.push(format!("what is left cannot be seen: {reason}")),
+            }
+            match still_in.get(&leaver.login) {
+                Some(BySshd::Takes(ways)) => failures.push(format!("sshd still takes {ways}")),
+                Some(BySshd::Unsaid(why)) => {
+                    detail = format!("{detail}; sshd does not say what it takes: {why}");
+                }
+                None => {}
             }
             if failures.is_empty() {
                 detail.push_str(
@@ -142,6 +156,7 @@ fn has_session(root: &Dir, uid: u32) -> bool {
 
 /// Whose processes are to end, and which of them are locked.
 struct Ending<'a> {
+    patience: Duration,
     root: &'a Dir,
     programs: Programs,
     owners: &'a Owners,
@@ -171,7 +186,7 @@ impl Ending<'_> {
             let seen = self.owners.look(self.root)?;
             let left = Left { running: seen.running, units: self.units()? };
             let is_empty = left.running.is_empty() && left.units.is_empty();
-            if is_empty || started.elapsed() > PATIENCE {
+            if is_empty || started.elapsed() > self.patience {
                 return Ok(left);
             }
             inside = seen.inside;
@@ -206,7 +221,8 @@ impl Ending<'_> {
 #[expect(clippy::disallowed_types, reason = "a test starts processes to end them")]
 mod tests {
     use std::{
-        ops::RangeInclusive, os::unix::process::CommandExt, path::Path, process::Command, sync::Arc,
+        fs, ops::RangeInclusive, os::unix::process::CommandExt, path::Path, process::Command,
+        sync::Arc,
     };
 
     use muster_proto::name::Login;
@@ -237,6 +253,71 @@ mod tests {
         assert!(other.try_wait().unwrap().is_none());
         other.kill().unwrap();
         other.wait().unwrap();
+    }
+
+    /// A root with processes that nobody can end: no process has so large a number.
+    fn with_processes(uids: &[u32]) -> (tempfile::TempDir, Dir) {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: String, text: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        fs::create_dir(folder.path().join("proc")).unwrap();
+        write("etc/shadow".to_owned(), "ana:!*:20000:::::1:\n");
+        for (number, uid) in uids.iter().enumerate() {
+            let status = format!("State:\tS (sleeping)\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n");
+            write(format!("proc/{}/status", 4_194_901 + number), &status);
+        }
+        let root = Dir::open(folder.path(), Arc::new(Faults::none())).unwrap();
+        (folder, root)
+    }
+
+    /// What becomes of an end for which nobody waits.
+    fn at_once(root: &Dir, ending: plan::Ending) -> Report {
+        let leavers = [Leaver { ending, ..leaver(UID, Vec::new()) }];
+        end_within(Duration::ZERO, root, Programs::None, &leavers)
+    }
+
+    #[test]
+    fn what_is_left_when_time_is_up_is_a_failure_and_nothing_else_is_claimed() {
+        let locked = plan::Ending::Locked(UserKind::Person);
+        let group = format!("sys/fs/cgroup/user.slice/user-{UID}.slice");
+        // Processes, whether its control group has any, and what is told of that.
+        for (uids, populated, ending, failure) in [
+            (&[UID + 1][..], 0, locked, None),
+            (&[UID, UID], 0, locked, Some("2 processes do not end")),
+            (&[UID], 0, plan::Ending::Kept, Some("1 processes do not end")),
+            (&[], 1, locked, Some("left: processes in its control group")),
+            (
+                &[UID],
+                1,
+                locked,
+                Some("1 processes do not end; left: processes in its control group"),
+            ),
+            // Who stays may have come back already.
+            (&[], 1, plan::Ending::Kept, None),
+        ] {
+            let (folder, root) = with_processes(uids);
+            let group = folder.path().join(&group);
+            fs::create_dir_all(&group).unwrap();
+            fs::write(group.join("cgroup.events"), format!("populated {populated}\n")).unwrap();
+            let report = at_once(&root, ending);
+            assert_eq!(report.failures.get("ana").map(String::as_str), failure, "{report:?}");
+            let claims = report.details.get("ana").is_some_and(|told| told.contains("empty"));
+            assert_eq!(claims, failure.is_none() && ending == locked, "{report:?}");
+        }
+    }
+
+    #[test]
+    fn a_look_that_is_not_possible_is_a_failure() {
+        let (folder, root) = with_processes(&[]);
+        fs::remove_file(folder.path().join("etc/shadow")).unwrap();
+        fs::create_dir(folder.path().join("etc/shadow")).unwrap();
+        let report = at_once(&root, plan::Ending::Locked(UserKind::Person));
+        let failure = report.failures.get("ana").cloned().unwrap_or_default();
+        assert!(failure.starts_with("what is left cannot be seen: "), "{report:?}");
+        assert_eq!(at_once(&root, plan::Ending::Kept).failures, BTreeMap::new());
     }
 
     #[test]

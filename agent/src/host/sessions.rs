@@ -287,13 +287,13 @@ mod tests {
         for (uids, populated, ending, failure) in [
             (&[UID + 1][..], 0, locked, None),
             (&[UID, UID], 0, locked, Some("2 processes do not end")),
-            (&[UID], 0, plan::Ending::Kept, Some("1 processes do not end")),
+            (&[UID], 0, plan::Ending::Kept, Some("1 process does not end")),
             (&[], 1, locked, Some("left: processes in its control group")),
             (
                 &[UID],
                 1,
                 locked,
-                Some("1 processes do not end; left: processes in its control group"),
+                Some("1 process does not end; left: processes in its control group"),
             ),
             // Who stays may have come back already.
             (&[], 1, plan::Ending::Kept, None),

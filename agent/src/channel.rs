@@ -11,7 +11,10 @@ use muster_proto::{
     receipt::Standing,
     wire::{self, from_keeper, to_keeper},
 };
-use prost::Message;
+use prost::{
+    Message,
+    encoding::{WireType, encode_key, encode_varint},
+};
 
 /// Where the keeper listens.
 pub const SOCKET: &str = "/run/muster-agent/keeper.sock";
@@ -67,6 +70,19 @@ pub fn head(length: usize) -> [u8; 4] {
     u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes()
 }
 
+/// Returns what stands before a bundle of this length; the bundle behind it makes it the message that
+/// delivers it, and no bytes of a bundle's make it another.
+#[must_use]
+pub fn delivery(length: usize) -> Vec<u8> {
+    let mut start = Vec::new();
+    encode_key(DELIVER, WireType::LengthDelimited, &mut start);
+    encode_varint(length as u64, &mut start);
+    [head(start.len() + length).as_slice(), &start].concat()
+}
+
+/// The number of `deliver` in `ToKeeper`.
+const DELIVER: u32 = 1;
+
 /// Checks a length as it came.
 pub fn body_length(head: [u8; 4]) -> Result<usize, BadMessage> {
     let length = u32::from_be_bytes(head) as usize;
@@ -93,6 +109,16 @@ pub fn receive(stream: &mut UnixStream) -> Result<ToKeeper, BadMessage> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bundle_behind_its_start_is_the_message_that_delivers_it() {
+        for length in [0, 1, 127, 128, 70_000] {
+            let bundle = vec![7; length];
+            let message = Some(to_keeper::Message::Deliver(bundle.clone()));
+            let whole = frame(&wire::ToKeeper { message });
+            assert_eq!([delivery(length), bundle].concat(), whole);
+        }
+    }
 
     #[test]
     fn a_message_may_be_as_long_as_the_bound_and_not_a_byte_longer() {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use muster_proto::{
-    bundle::MAX_MESSAGE,
+    bundle::MAX_BUNDLE,
     envelope::Envelope,
     parts::{BadPart, Course, MAX_ENCODED_PART},
     wire::{self, ToKeeper, agents_client::AgentsClient, to_keeper},
@@ -184,15 +184,15 @@ async fn session(
 /// How many parts wait for the controller to take them.
 const WAITING: usize = 64;
 
-/// Hands the keeper what comes, behind the length of each message.
+/// Hands the keeper the bundles that come, each as one, whatever is in it.
 async fn downward(
     mut incoming: Streaming<wire::Part>,
     mut keeper: OwnedWriteHalf,
 ) -> Result<std::convert::Infallible, CourierError> {
-    let mut course = Course::new(MAX_MESSAGE);
+    let mut course = Course::new(MAX_BUNDLE);
     while let Some(part) = incoming.message().await? {
         if let Some(length) = course.take(&part)? {
-            write(&mut keeper, &channel::head(length)).await?;
+            write(&mut keeper, &channel::delivery(length)).await?;
         }
         write(&mut keeper, &part.bytes).await?;
     }
@@ -283,7 +283,7 @@ async fn until_renewed(
 
 #[cfg(test)]
 mod tests {
-    use muster_proto::bundle::MAX_BUNDLE;
+    use muster_proto::bundle::MAX_MESSAGE;
     use prost::Message;
 
     use super::*;

@@ -93,7 +93,10 @@ impl What {
             | DriftKind::UidZero => {
                 *place == Place::Etc && matches!(name.as_str(), "passwd" | "shadow")
             }
-            DriftKind::MemberAdded | DriftKind::MemberMissing | DriftKind::UnixGroupChanged => {
+            DriftKind::MemberAdded
+            | DriftKind::MemberMissing
+            | DriftKind::MemberUngranted
+            | DriftKind::UnixGroupChanged => {
                 *place == Place::Etc && matches!(name.as_str(), "group" | "gshadow" | "passwd")
             }
             DriftKind::JobsBack => match place {

@@ -30,7 +30,7 @@ use muster_proto::{
 
 use self::{agenda::Agenda, allowance::Allowance, count::Counted, rest::Rest, turn::Turn};
 use crate::{
-    clock::Clock,
+    clock::{Clock, Clocks, Remembered},
     config::{BadConfig, Config},
     door::{Courier, Event},
     drift::{What, memory::Rounds},
@@ -97,6 +97,8 @@ pub struct Keeper<H> {
     key: MachineKey,
     spool: Spool,
     clock: Clock,
+    /// The time as it lies in the ledger's file.
+    time_kept: Remembered,
     ends: Ends,
     agenda: Agenda,
     labels: HostLabels,
@@ -117,12 +119,12 @@ pub struct Keeper<H> {
     unwritable: Option<String>,
     /// What was done and could not be put into a receipt yet.
     untold: Vec<Outcome>,
+    /// Drift of which that is so.
+    untold_drift: Vec<Drift>,
     /// When the newest checkpoint was made that this keeper has had.
     heard: Timestamp,
     /// The file that says so.
     heard_in: Option<PathBuf>,
-    /// Drift of which that is so.
-    untold_drift: Vec<Drift>,
     /// What was told of the accounts here.
     counted: Counted,
     /// Repairs that may have to be made again.
@@ -158,6 +160,7 @@ impl<H: Host> Keeper<H> {
         let clocks = host.clocks();
         Ok(Self {
             clock: Clock::restored(ledger.time, clocks),
+            time_kept: ledger.time,
             ends: Ends { ended: ledger.passed, ..Ends::default() },
             agenda: Agenda { looked: clocks.boot, dates: NextDates::default(), unsure: false },
             spool: Spool::open(directory)?,
@@ -322,7 +325,22 @@ impl<H: Host> Keeper<H> {
     /// what will be the reason then.
     pub fn next_look(&mut self) -> (u64, Trigger) {
         let clocks = self.host.clocks();
-        self.agenda.wait(self.every(), &self.clock.read(clocks), clocks.boot)
+        let (wait, trigger) = self.agenda.wait(self.every(), &self.clock.read(clocks), clocks.boot);
+        let fresh = TIME_KEPT_SECONDS.saturating_sub(self.time_kept_for(clocks));
+        // A file that cannot be written is tried again with all else.
+        if fresh < wait && self.unwritten.is_none() {
+            (fresh, Trigger::Scan)
+        } else {
+            (wait, trigger)
+        }
+    }
+
+    /// Returns how many seconds the time in the ledger's file is old: where that is the only one after
+    /// a start, every date is put off by as much as it is behind.
+    fn time_kept_for(&self, clocks: Clocks) -> u64 {
+        let now = self.clock.remembered(clocks);
+        let kept = self.time_kept;
+        now.sworn.since(kept.sworn).max(now.said.since(kept.said))
     }
 
     /// Returns how many seconds after a look the next one is due.
@@ -373,6 +391,8 @@ fn idle(events: &Receiver<Event>, manager: &mut Manager) -> Option<Event> {
     }
 }
 
+/// Seconds after which the ledger's file is to have the time again.
+const TIME_KEPT_SECONDS: u64 = 3_600;
 /// Seconds until what failed is tried again.
 const RETRY_SECONDS: u64 = 10;
 /// Seconds until a source of accounts that could not be asked is asked again. One that hangs holds

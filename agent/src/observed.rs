@@ -89,9 +89,9 @@ pub struct ObservedState {
     /// Our sudo files, by name; absent where there is no `/etc/sudoers.d`.
     pub sudo: Option<BTreeMap<String, RootFile>>,
     /// The digests of sudo files that are not ours, by name; `sudoers` is `/etc/sudoers`.
-    pub foreign_sudo: BTreeMap<String, Digest>,
+    pub foreign_sudo: BTreeMap<String, Content>,
     /// The digests of root's own files of keys, by name, as far as there is anything in them.
-    pub root_keys: BTreeMap<String, Digest>,
+    pub root_keys: BTreeMap<String, Content>,
     /// The drop-in.
     pub drop_in: DropIn,
     /// Our drop-in for libpwquality, by its name.
@@ -112,6 +112,16 @@ pub struct ObservedState {
     pub unseen_jobs: BTreeSet<String>,
     /// Wanted accounts whose jobs were set aside when they were locked.
     pub set_aside: BTreeSet<Login>,
+}
+
+/// What is in a file that somebody else keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The digest of its text.
+    Read(Digest),
+    /// Whoever it is for may read something that is not read here, as behind a link. The digest of what
+    /// there is to see of it.
+    Unread(Digest),
 }
 
 /// What is where a home should be.

@@ -174,20 +174,20 @@ impl Client {
         until: Timestamp,
         reason: &Line,
     ) -> Result<Exception, ClientError> {
-        let request = wire::AcceptRequest {
+        let request = wire::AcceptDriftRequest {
             place,
             found: found.as_bytes().to_vec(),
             until: until.0,
             reason: reason.to_string(),
         };
-        let reply = self.inner.accept(request).await?.into_inner();
+        let reply = self.inner.accept_drift(request).await?.into_inner();
         drift::exception(reply.exception.ok_or(ClientError::Answer("no exception"))?)
     }
 
     /// Ends what was accepted of what is told at a place.
     pub async fn withdraw(&mut self, place: u64, reason: &Line) -> Result<(), ClientError> {
-        let request = wire::WithdrawRequest { place, reason: reason.to_string() };
-        self.inner.withdraw(request).await?;
+        let request = wire::WithdrawExceptionRequest { place, reason: reason.to_string() };
+        self.inner.withdraw_exception(request).await?;
         Ok(())
     }
 

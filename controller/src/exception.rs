@@ -3,7 +3,7 @@
 //! host hears of it; it only says what is not counted as drift meanwhile, who said so and why.
 
 use muster_proto::{
-    drift::{Drift, DriftKind, Response},
+    drift::{Drift, DriftKind, Response, is_content},
     id::HostId,
     name::Line,
     time::Timestamp,
@@ -38,11 +38,11 @@ pub struct Thing {
     pub place: String,
 }
 
-/// Whether what is there, and what is accepted of it, is looked for.
+/// Whether drift that has gone, or is accepted, is wanted too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Which {
+pub enum DriftScope {
     /// What is still there and nobody has accepted.
-    Drift,
+    Unaccepted,
     /// What is still there.
     Open,
     /// What has gone as well.
@@ -65,6 +65,9 @@ pub enum Unfit {
     /// It is Muster's, and only told since the host observes.
     #[error("it is Muster's, and the host only tells it because it observes")]
     Ours,
+    /// Its host cannot see when it becomes another.
+    #[error("its host cannot read what is in it: a link, no file, or one that is too large")]
+    Unread,
     /// A newer agent tells it.
     #[error("it is of a kind that this version does not know")]
     Unknown,
@@ -105,9 +108,12 @@ pub fn check(drift: &Drift) -> Result<(), Unfit> {
         Response::Reported => {}
     }
     match DriftKind::parse(&drift.kind).ok_or(Unfit::Unknown)? {
+        DriftKind::KeysUngranted | DriftKind::SudoForeign if !is_content(&drift.found) => {
+            Err(Unfit::Unread)
+        }
         DriftKind::AccountNew
         | DriftKind::KeysUngranted
-        | DriftKind::MemberAdded
+        | DriftKind::MemberUngranted
         | DriftKind::SudoForeign
         | DriftKind::UidZero => Ok(()),
         // Nobody knows whose such an account is by now, so no host puts it right.
@@ -118,6 +124,7 @@ pub fn check(drift: &Drift) -> Result<(), Unfit> {
         | DriftKind::HomeMissing
         | DriftKind::JobsBack
         | DriftKind::KeysChanged
+        | DriftKind::MemberAdded
         | DriftKind::MemberMissing
         | DriftKind::PasswordPolicy
         | DriftKind::Running
@@ -140,7 +147,10 @@ pub fn check_end(until: Timestamp, now: Timestamp) -> Result<(), BadEnd> {
 
 #[cfg(test)]
 mod tests {
-    use muster_proto::drift::Severity;
+    use muster_proto::{
+        drift::{Severity, content_of},
+        id::Digest,
+    };
 
     use super::*;
 
@@ -150,7 +160,7 @@ mod tests {
             subject: "eve".to_owned(),
             place: place.to_owned(),
             expected: String::new(),
-            found: String::new(),
+            found: content_of(Digest::new([7; 32])),
             since: Timestamp(0),
             severity: Severity::High,
             response,
@@ -166,10 +176,16 @@ mod tests {
             .map(|kind| kind.as_str())
             .filter(|kind| check(&drift(kind, "", Response::Reported)).is_ok())
             .collect();
-        let wanted = ["account-new", "keys-ungranted", "member-added", "sudo-foreign", "uid-zero"];
+        let wanted =
+            ["account-new", "keys-ungranted", "member-ungranted", "sudo-foreign", "uid-zero"];
         assert_eq!(fit, wanted);
         let changed = |place| check(&drift("account-changed", place, Response::Reported));
         assert_eq!((changed("uid"), changed("shell")), (Ok(()), Err(Unfit::Ours)));
+        for kind in ["sudo-foreign", "keys-ungranted"] {
+            let unread =
+                Drift { found: "not read: 07".to_owned(), ..drift(kind, "", Response::Reported) };
+            assert_eq!(check(&unread), Err(Unfit::Unread), "{kind}");
+        }
         assert_eq!(check(&drift("new-kind", "", Response::Reported)), Err(Unfit::Unknown));
         for response in [Response::Repaired, Response::Gone] {
             let refused = check(&drift("sudo-foreign", "", response));
@@ -178,7 +194,7 @@ mod tests {
         for (response, refused) in
             [(Response::Failed, Unfit::Failed), (Response::Contested, Unfit::Contested)]
         {
-            assert_eq!(check(&drift("member-added", "", response)), Err(refused));
+            assert_eq!(check(&drift("member-ungranted", "", response)), Err(refused));
         }
     }
 

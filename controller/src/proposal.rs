@@ -25,6 +25,8 @@ pub struct Site<'a> {
     pub host: HostId,
     /// What it calls itself.
     pub hostname: &'a str,
+    /// How many hosts call themselves so: a host says what it likes.
+    pub called_so: usize,
     /// The directory.
     pub statements: &'a Statements,
     /// What was revoked.
@@ -51,6 +53,9 @@ pub enum Inexpressible {
     /// A label cannot hold the host's name.
     #[error("no selector can name the host `{0}`")]
     Hostname(String),
+    /// A selector by that name would mean other hosts too.
+    #[error("several hosts are called `{0}`, and what is proposed would hold on each of them")]
+    Several(String),
     /// It is about nobody whom the directory has.
     #[error("the directory has no user `{0}`")]
     NoUser(String),
@@ -67,7 +72,7 @@ pub fn propose(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> 
     match DriftKind::parse(&drift.kind).ok_or(Inexpressible::Unknown)? {
         DriftKind::AccountChanged => field(drift, site),
         DriftKind::AccountNew => account(drift, site),
-        DriftKind::MemberAdded => member(drift, site),
+        DriftKind::MemberAdded | DriftKind::MemberUngranted => member(drift, site),
         DriftKind::UidZero => never("no file gives anybody but root uid 0"),
         DriftKind::SudoForeign | DriftKind::SudoChanged => {
             never("hosts tell no content of sudo files: a role says by `sudo` what may be run")
@@ -110,7 +115,11 @@ fn field(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> {
         "password" => {
             return never("no file says a password: a role says by `password` who sets one");
         }
-        _ => return never("a role says by `password` how old one may get"),
+        "last change" | "min days" | "max days" | "warn days" | "inactive days" => {
+            return never("a role says by `password` how old one may get");
+        }
+        "shadow" => return never("the line in shadow follows from what the account is granted"),
+        _ => return Err(Inexpressible::Unknown),
     }
     let mut sheet = Sheet::new(drift, site);
     sheet.comment(&format!("So it becomes on every host that {} has an account on.", user.login));
@@ -141,7 +150,10 @@ fn account(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> {
     sheet.comment(
         "The account is taken over, its uid kept, once an assignment gives her something there.",
     );
-    let name = FullName::parse(&found.name).unwrap_or_default();
+    let name = FullName::parse(&found.name).unwrap_or_else(|_| {
+        sheet.comment(&format!("Its full name cannot be said in a file: {}", shown(&found.name)));
+        FullName::default()
+    });
     sheet.line("users:");
     sheet.line(&format!("  \"{login}\": {{name: {}, keys: []}}", quoted(name.as_str())));
     sheet.line("adoptions:");
@@ -158,6 +170,9 @@ fn member(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> {
     let hosts = format!("muster/hostname={}", site.hostname);
     if Selector::parse(&hosts).is_err() {
         return Err(Inexpressible::Hostname(shown(site.hostname)));
+    }
+    if site.called_so > 1 {
+        return Err(Inexpressible::Several(shown(site.hostname)));
     }
     let mut sheet = Sheet::new(drift, site);
     let role = if let Some(role) = site.role_of(&group) {

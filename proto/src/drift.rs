@@ -1,7 +1,7 @@
 //! Differences between what a host is to be and what it is that no bundle caused: in the words of
 //! the host, which signs them inside its receipts.
 
-use crate::time::Timestamp;
+use crate::{crypto::sha256, id::Digest, time::Timestamp};
 
 /// One difference, as it was found or as it went away.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,10 +114,12 @@ words! {
         KeysChanged = "keys-changed",
         /// Keys that nobody granted let somebody in.
         KeysUngranted = "keys-ungranted",
-        /// Somebody is in a Unix group.
+        /// Somebody of Muster's is in a Unix group of which that was not granted.
         MemberAdded = "member-added",
         /// Somebody is in a Unix group no more.
         MemberMissing = "member-missing",
+        /// Somebody whom nobody granted it is in a Unix group that is as good as root.
+        MemberUngranted = "member-ungranted",
         /// Muster's drop-in for the quality of passwords is another.
         PasswordPolicy = "password-policy",
         /// A locked account has processes.
@@ -139,6 +141,25 @@ impl Severity {
     /// Returns its place in the order, from 1 on.
     pub fn rank(self) -> u8 {
         self as u8 + 1
+    }
+}
+
+/// Says what is in a file by the digest of all of it.
+pub fn content_of(digest: Digest) -> String {
+    format!("{CONTENT}{digest}")
+}
+
+/// Says whether what was found is all of a file's content: another content is another finding.
+pub fn is_content(found: &str) -> bool {
+    found.strip_prefix(CONTENT).is_some_and(|hex| Digest::parse_hex(hex).is_some())
+}
+
+const CONTENT: &str = "content ";
+
+impl Drift {
+    /// Returns the digest of what was found: another finding has another.
+    pub fn found_digest(&self) -> Digest {
+        sha256(&[self.found.as_bytes()])
     }
 }
 

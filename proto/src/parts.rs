@@ -23,9 +23,9 @@ pub enum BadPart {
         /// How long it may be.
         most: usize,
     },
-    /// It has nothing, and more is to follow.
-    #[error("a part of nothing")]
-    Nothing,
+    /// It is not full, and more is to follow. Many small parts would be much work for few bytes.
+    #[error("a part of {0} bytes that is not the last; such a one has {MAX_PART}")]
+    NotFull(usize),
     /// Something is missing or there twice.
     #[error("a part after which {found} bytes are left, where {expected} are")]
     OutOfStep {
@@ -67,8 +67,8 @@ impl Course {
         if size > MAX_PART {
             return Err(BadPart::TooLong(size));
         }
-        if size == 0 && (left > 0 || self.left > 0) {
-            return Err(BadPart::Nothing);
+        if left > 0 && size != MAX_PART {
+            return Err(BadPart::NotFull(size));
         }
         let begins = self.left == 0;
         let length = size.saturating_add(left);
@@ -164,22 +164,30 @@ mod tests {
     }
 
     #[test]
+    fn every_part_but_the_last_is_full() {
+        for size in [0, 1, MAX_PART - 1] {
+            let begun = Course::new(usize::MAX).take(&part(size, 1));
+            assert_eq!(begun, Err(BadPart::NotFull(size)));
+            assert_eq!(Course::new(usize::MAX).take(&part(size, 0)), Ok(Some(size)));
+        }
+    }
+
+    #[test]
     fn what_is_missing_or_there_twice_is_no_next_part() {
+        let full = 16_384;
         let begun = || {
-            let mut course = Course::new(100);
-            assert_eq!(course.take(&part(10, 20)), Ok(Some(30)));
+            let mut course = Course::new(usize::MAX);
+            assert_eq!(course.take(&part(MAX_PART, 2 * full)), Ok(Some(3 * MAX_PART)));
             assert!(!course.is_whole());
             course
         };
-        assert_eq!(begun().take(&part(10, 10)), Ok(None));
+        assert_eq!(begun().take(&part(MAX_PART, full)), Ok(None));
         let out_of_step = |expected, found| Err(BadPart::OutOfStep { expected, found });
-        assert_eq!(begun().take(&part(10, 11)), out_of_step(10, 11));
-        assert_eq!(begun().take(&part(10, 9)), out_of_step(10, 9));
-        assert_eq!(begun().take(&part(21, 0)), out_of_step(0, 0));
-        for left in [20, 0] {
-            assert_eq!(begun().take(&part(0, left)), Err(BadPart::Nothing));
-        }
-        assert_eq!(Course::new(100).take(&part(0, 1)), Err(BadPart::Nothing));
+        let (one, two) = (MAX_PART, 2 * MAX_PART);
+        assert_eq!(begun().take(&part(MAX_PART, full + 1)), out_of_step(one, one + 1));
+        assert_eq!(begun().take(&part(MAX_PART, 2 * full)), out_of_step(one, two));
+        assert_eq!(begun().take(&part(MAX_PART, 0)), out_of_step(one, 0));
+        assert_eq!(begun().take(&part(0, 0)), out_of_step(two, 0));
     }
 
     #[test]

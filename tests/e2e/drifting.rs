@@ -68,10 +68,10 @@ fn what_is_changed_by_hand_is_told_at_once_with_who_did_it_and_put_right() {
     assert!(!password.to_string().contains(hash), "no hash: {password}");
 
     db1.run_ok(&["gpasswd", "--add", "drifta", "sudo"]).unwrap();
-    let member = await_told(&fleet, "member-added", "drifta", "sudo", "reported");
+    let member = await_told(&fleet, "member-ungranted", "drifta", "sudo", "reported");
     assert_eq!(word(&member, "severity"), "critical");
     db1.run_ok(&["gpasswd", "--delete", "drifta", "sudo"]).unwrap();
-    await_told(&fleet, "member-added", "drifta", "sudo", "gone");
+    await_told(&fleet, "member-ungranted", "drifta", "sudo", "gone");
 
     // It lives until it is seen: of a process that has gone only the number is known.
     let script = "keys=/etc/ssh/muster-keys/drifta; echo 'ssh-ed25519 AAAA stranger' >> $keys

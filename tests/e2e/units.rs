@@ -58,7 +58,7 @@ pub(crate) fn hurry(host: &Host, units: &[&str], watchdog: Option<Duration>) {
         let text = watchdog.map_or_else(String::new, |watchdog| {
             format!("[Service]\nWatchdogSec={}\n", watchdog.as_secs())
         });
-        host.write(&format!("{folder}/years.conf"), text.as_bytes(), 0o644).unwrap();
+        host.write(&format!("{folder}/hurry.conf"), text.as_bytes(), 0o644).unwrap();
     }
     host.run_ok(&["systemctl", "daemon-reload"]).unwrap();
     host.run_ok(&[&["systemctl", "restart"], units].concat()).unwrap();

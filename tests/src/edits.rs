@@ -177,7 +177,7 @@ impl<'a> Edits<'a> {
             Deed::Name => ("account-changed", login, "name"),
             Deed::Password => ("account-changed", login, "password"),
             Deed::Key => ("keys-changed", login, ""),
-            Deed::Member => ("member-added", login, "sudo"),
+            Deed::Member => ("member-ungranted", login, "sudo"),
             Deed::Stranger => ("account-new", stranger.as_str(), ""),
         };
         let line = [edit.host.as_str(), kind, subject, place, response].map(str::to_owned);

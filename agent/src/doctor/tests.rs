@@ -363,8 +363,13 @@ fn an_sshd_that_does_not_read_what_is_written_for_it_is_found() {
         let said = format!("authorizedkeysfile /etc/ssh/muster-keys/%u\n{more}\n");
         move |facts: &mut Facts| facts.ways_in.sample = Some(("ana".to_owned(), said))
     };
-    one(with("trustedusercakeys /etc/ca"), "sshd", "a certificate", "set TrustedUserCAKeys");
-    one(with("authorizedkeyscommand /x"), "sshd", "a program", "set AuthorizedKeysCommand");
+    one(with("trustedusercakeys /etc/ca"), "sshd", "certificates", "set TrustedUserCAKeys");
+    one(
+        with("authorizedkeyscommand /x"),
+        "sshd",
+        "keys that a program",
+        "set AuthorizedKeysCommand",
+    );
     none(with("trustedusercakeys none\nauthorizedkeyscommand none"));
     let no_sshd = |facts: &mut Facts| {
         facts.ways_in =

@@ -6,7 +6,12 @@ use std::collections::BTreeMap;
 use muster_proto::time::Timestamp;
 
 use super::{Finding, finding};
-use crate::format::{shadow::Password, ssh, sudoers};
+use crate::format::{
+    shadow::Password,
+    ssh,
+    sshd::{self, value},
+    sudoers,
+};
 
 /// How people get in.
 #[derive(Clone, Debug, Default)]
@@ -122,7 +127,7 @@ impl WaysIn {
                 return Some(finding("sshd", fault, cure));
             }
             if takes {
-                return beside_ours(login, said);
+                return beside_ours(login, said, &ours);
             }
         }
         (!includes(self.sshd_config.as_deref())).then(|| {
@@ -199,21 +204,11 @@ fn break_glass(fault: String, cure: String) -> Finding {
 
 /// Says what else than our keys lets somebody of Muster's in: our settings exclude it, so somebody
 /// has put others before them.
-fn beside_ours(login: &str, said: &str) -> Option<Finding> {
-    let supplied = [
-        ("trustedusercakeys", "TrustedUserCAKeys", "a certificate of an authority"),
-        ("authorizedkeyscommand", "AuthorizedKeysCommand", "a key that a program names"),
-    ];
-    let is_set = |keyword: &str| value(said, keyword).is_some_and(|value| value != "none");
-    let (_, keyword, what) = supplied.into_iter().find(|(keyword, ..)| is_set(keyword))?;
-    let fault = format!("{what} lets `{login}` in too, and Muster knows nothing of it");
+fn beside_ours(login: &str, said: &str, ours: &str) -> Option<Finding> {
+    let sshd::OtherWay { keyword, what } = sshd::other_ways(said, ours).into_iter().next()?;
+    let fault = format!("{what} let `{login}` in too, and Muster knows nothing of it");
     let cure = format!("unless that is meant, have no other `Match` set {keyword} before ours");
     Some(finding("sshd", fault, cure))
-}
-
-/// Returns what `sshd -T` says to a keyword.
-fn value<'a>(said: &'a str, keyword: &str) -> Option<&'a str> {
-    said.lines().find_map(|line| line.strip_prefix(keyword)?.strip_prefix(' '))
 }
 
 /// Says whether sshd's main file, if there is one, includes drop-ins for everybody: not only within a

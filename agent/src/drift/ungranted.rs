@@ -5,8 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
-    drift::{DriftKind, Severity},
-    id::Digest,
+    drift::{DriftKind, Severity, content_of},
     name::Login,
     privilege::root_equivalence,
 };
@@ -17,7 +16,7 @@ use crate::{
         Entry, group, passwd,
         shadow::{self, Password},
     },
-    observed::ObservedState,
+    observed::{Content, ObservedState},
     ownership::Ownership,
 };
 
@@ -49,9 +48,12 @@ pub fn ungranted(observed: &ObservedState, ownership: &Ownership) -> Vec<Differe
 }
 
 /// All of the digest: what somebody accepts of it at the controller is this content and no other, not
-/// even one that was made to begin alike.
-fn contents(content: &Digest) -> String {
-    format!("content {content}")
+/// even one that was made to begin alike. What is not read here may become another unseen.
+fn contents(content: &Content) -> String {
+    match content {
+        Content::Read(digest) => content_of(*digest),
+        Content::Unread(digest) => format!("not read: {digest}"),
+    }
 }
 
 /// Whoever has uid 0 beside root; and a number that is written so that programs may read another one
@@ -139,7 +141,7 @@ fn members(observed: &ObservedState, ownership: &Ownership) -> Vec<Difference> {
                 continue;
             }
             found.push(Difference {
-                what: What::new(DriftKind::MemberAdded, login, name),
+                what: What::new(DriftKind::MemberUngranted, login, name),
                 expected: "no member".to_owned(),
                 found: format!("a member, who {why}"),
                 severity: Severity::Critical,

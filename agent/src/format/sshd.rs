@@ -1,4 +1,4 @@
-//! Where sshd looks for the keys of somebody whom no `Match` names, as `sshd -T` prints it.
+//! What sshd says of itself, as `sshd -T` prints it: where it looks for keys, and what else it takes.
 
 use std::collections::BTreeSet;
 
@@ -69,30 +69,57 @@ impl KeyFiles {
     }
 }
 
+/// A way in beside our keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherWay {
+    /// What sets it.
+    pub keyword: &'static str,
+    /// What lets somebody in by it.
+    pub what: &'static str,
+}
+
 /// Returns what `sshd -T` says to a keyword.
-fn value<'a>(said: &'a str, keyword: &str) -> Option<&'a str> {
+pub fn value<'a>(said: &'a str, keyword: &str) -> Option<&'a str> {
     let mut lines = said.lines().filter_map(|line| line.split_once(' '));
     lines.find(|(word, _)| *word == keyword).map(|(_, value)| value.trim())
 }
 
-/// Returns in words by what sshd lets in somebody whose password is locked, by what it says of that
-/// login, beside the keys in `ours`. Without PAM it lets in nobody whose password is.
-pub fn other_ways(said: &str, ours: &str) -> Vec<&'static str> {
+/// Returns by what sshd lets in somebody beside the keys in `ours`, by what it says of that login.
+pub fn other_ways(said: &str, ours: &str) -> Vec<OtherWay> {
     let is = |keyword: &str, expected: &str| value(said, keyword) == Some(expected);
     let names = |keyword: &str| value(said, keyword).is_some_and(|value| value != "none");
-    if is("usepam", "no") {
-        return Vec::new();
-    }
     let takes_keys = !is("pubkeyauthentication", "no");
     let other_files = names("authorizedkeysfile") && !is("authorizedkeysfile", ours);
+    let program = takes_keys && names("authorizedkeyscommand");
+    let authority = takes_keys && names("trustedusercakeys");
     let ways = [
-        ("keys in other files than ours", takes_keys && other_files),
-        ("keys that a program names", takes_keys && names("authorizedkeyscommand")),
-        ("certificates of an authority", takes_keys && names("trustedusercakeys")),
-        ("the word of another host", is("hostbasedauthentication", "yes")),
-        ("tickets of Kerberos", is("gssapiauthentication", "yes")),
+        ("AuthorizedKeysFile", "keys in other files than ours", takes_keys && other_files),
+        ("AuthorizedKeysCommand", "keys that a program names", program),
+        ("TrustedUserCAKeys", "certificates of an authority", authority),
+        (
+            "HostbasedAuthentication",
+            "the word of another host",
+            is("hostbasedauthentication", "yes"),
+        ),
+        ("GSSAPIAuthentication", "tickets of Kerberos", is("gssapiauthentication", "yes")),
     ];
-    ways.into_iter().filter(|(_, takes)| *takes).map(|(what, _)| what).collect()
+    let taken = ways.into_iter().filter(|(.., takes)| *takes);
+    taken.map(|(keyword, what, _)| OtherWay { keyword, what }).collect()
+}
+
+/// Returns the same of somebody whose password is locked: without PAM sshd lets in nobody whose is,
+/// and with it another source than shadow may know a password.
+pub fn ways_of_locked(said: &str, ours: &str) -> Vec<OtherWay> {
+    if value(said, "usepam") == Some("no") {
+        return Vec::new();
+    }
+    let takes = |keyword: &str| value(said, keyword) == Some("yes");
+    let passwords = takes("passwordauthentication") || takes("kbdinteractiveauthentication");
+    let what = "passwords that PAM checks";
+    let by_password = OtherWay { keyword: "PasswordAuthentication", what };
+    let mut ways = other_ways(said, ours);
+    ways.extend(passwords.then_some(by_password));
+    ways
 }
 
 /// Says whether a text of sshd's configuration says different things of different people.
@@ -124,7 +151,10 @@ mod tests {
         let well = "usepam yes\npubkeyauthentication yes\nhostbasedauthentication no\n\
             gssapiauthentication no\nauthorizedkeysfile /k/%u\nauthorizedkeyscommand none\n\
             trustedusercakeys none\n";
-        let others = |said: &str| other_ways(said, "/k/%u");
+        let others = |said: &str| -> Vec<&str> {
+            other_ways(said, "/k/%u").into_iter().map(|way| way.what).collect()
+        };
+        let of_locked = |said: &str| ways_of_locked(said, "/k/%u").len();
         assert_eq!(others(well), [""; 0]);
         let all = [
             ("authorizedkeysfile /k/%u", "keys in other files than ours"),
@@ -138,7 +168,15 @@ mod tests {
             let other = if number < 3 { "/other" } else { "yes" };
             let said = well.replace(line, &format!("{keyword} {other}"));
             assert_eq!(others(&said), [told]);
-            assert_eq!(others(&said.replace("usepam yes", "usepam no")), [""; 0]);
+            let way = other_ways(&said, "/k/%u").remove(0);
+            assert_eq!(way.keyword.to_ascii_lowercase(), keyword);
+            let without_pam = said.replace("usepam yes", "usepam no");
+            assert_eq!(others(&without_pam), [told]);
+            assert_eq!((of_locked(&said), of_locked(&without_pam)), (1, 0));
+            for keyword in ["passwordauthentication", "kbdinteractiveauthentication"] {
+                let asked = format!("{said}{keyword} yes\n");
+                assert_eq!((others(&asked).len(), of_locked(&asked)), (1, 2), "{keyword}");
+            }
             let no_keys = said.replace("pubkeyauthentication yes", "pubkeyauthentication no");
             assert_eq!(others(&no_keys).is_empty(), number < 3, "{told}");
         }

@@ -162,37 +162,67 @@ fn remove_stamps(root: &Dir, leaver: &Leaver) -> Result<(), FileError> {
     Ok(())
 }
 
+/// What one of the jobs could not do keeps none of the others in its place.
 fn set_crontabs_aside(root: &Dir, leaver: &Leaver) -> Result<u32, FileError> {
     let login = leaver.login.as_str();
-    let mut count = 0;
+    let mut moved = Moved::default();
     for place in CRONTABS {
-        if let Some(dir) = spool(root, place)?
-            && dir.stat(login)?.as_ref().is_some_and(is_regular)
-        {
-            move_aside(&dir, login, &format!("{login}.cron.{}", random()))?;
-            count += 1;
-        }
+        moved.take(spool(root, place).and_then(|dir| {
+            let Some(dir) = dir else { return Ok(0) };
+            if !dir.stat(login)?.as_ref().is_some_and(is_regular) {
+                return Ok(0);
+            }
+            move_aside(&dir, login, &format!("{login}.cron.{}", random()))
+        }));
     }
-    Ok(count)
+    moved.all()
 }
 
 fn set_at_jobs_aside(root: &Dir, leaver: &Leaver) -> Result<u32, FileError> {
-    let mut count = 0;
+    let mut moved = Moved::default();
     for place in AT_JOBS {
-        if let Some(dir) = spool(root, place)? {
-            for (name, uid) in files_in(&dir)? {
-                if uid == leaver.uid {
-                    move_aside(&dir, &name, &format!("{}.at.{}", leaver.login, random()))?;
-                    count += 1;
+        let found = spool(root, place).and_then(|dir| match dir {
+            Some(dir) => Ok(Some((files_in(&dir)?, dir))),
+            None => Ok(None),
+        });
+        match found {
+            Ok(None) => {}
+            Ok(Some((files, dir))) => {
+                for (name, _) in files.into_iter().filter(|(_, uid)| *uid == leaver.uid) {
+                    let new_name = format!("{}.at.{}", leaver.login, random());
+                    moved.take(move_aside(&dir, &name, &new_name));
                 }
+            }
+            Err(error) => moved.take(Err(error)),
+        }
+    }
+    moved.all()
+}
+
+/// How many were moved, and what went wrong first.
+#[derive(Default)]
+struct Moved {
+    count: u32,
+    failure: Option<FileError>,
+}
+
+impl Moved {
+    fn take(&mut self, moved: Result<u32, FileError>) {
+        match moved {
+            Ok(count) => self.count += count,
+            Err(error) => {
+                self.failure.get_or_insert(error);
             }
         }
     }
-    Ok(count)
+
+    fn all(self) -> Result<u32, FileError> {
+        self.failure.map_or(Ok(self.count), Err)
+    }
 }
 
 /// The spool may be writable for cron's Unix group, so a directory that is there must be root's.
-fn move_aside(dir: &Dir, name: &str, new_name: &str) -> Result<(), FileError> {
+fn move_aside(dir: &Dir, name: &str, new_name: &str) -> Result<u32, FileError> {
     let aside = match dir.walk(ASIDE)? {
         Some(aside) => aside,
         None => dir.make(ASIDE, 0o700)?,
@@ -201,7 +231,12 @@ fn move_aside(dir: &Dir, name: &str, new_name: &str) -> Result<(), FileError> {
     if found.st_uid != 0 || found.st_mode & 0o077 != 0 {
         return Err(FileError::Unsafe { path: dir.show(ASIDE), problem: "not root's alone" });
     }
-    dir.rename(name, &aside, new_name)?;
+    match dir.rename(name, &aside, new_name) {
+        // It was run and removed meanwhile.
+        Err(_) if dir.stat(name)?.is_none() => return Ok(0),
+        renamed => renamed?,
+    }
     aside.sync()?;
-    dir.sync()
+    dir.sync()?;
+    Ok(1)
 }

@@ -3,12 +3,12 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use muster_proto::{crypto::sha256, id::Digest, name::Login};
+use muster_proto::{crypto::sha256, name::Login};
 use nix::sys::stat::FileStat;
 
 use crate::{
     format::{Table, passwd, pwquality, ssh, subid, sudoers},
-    observed::{DropIn, Home, ObservedState, Passwords, RootFile, Scope, Wanted},
+    observed::{Content, DropIn, Home, ObservedState, Passwords, RootFile, Scope, Wanted},
 };
 
 use super::{
@@ -166,57 +166,59 @@ fn root_file(dir: &Dir, name: &str, mode: u32) -> Result<Option<RootFile>, FileE
 }
 
 /// What sshd takes for root's keys where nothing else is set.
-fn root_keys(root: &Dir) -> Result<BTreeMap<String, Digest>, FileError> {
+fn root_keys(root: &Dir) -> Result<BTreeMap<String, Content>, FileError> {
     let mut found = BTreeMap::new();
     let dir = match root.walk(ssh::ROOT_KEYS_DIRECTORY) {
         Ok(Some(dir)) => dir,
         Ok(None) => return Ok(found),
         // A link in the way: sshd may follow it, root here does not.
         Err(error) => {
-            let why = sha256(&[super::chain(&error).as_bytes()]);
+            let why = Content::Unread(sha256(&[super::chain(&error).as_bytes()]));
             return Ok(BTreeMap::from([("authorized_keys".to_owned(), why)]));
         }
     };
     let means = |line: &[u8]| !line.trim_ascii().is_empty() && !line.starts_with(b"#");
     for name in ssh::ROOT_KEYS {
-        let content = match dir.read(name) {
-            Ok(Some((text, _))) if text.split(|byte| *byte == b'\n').any(means) => sha256(&[&text]),
-            Ok(_) => continue,
-            Err(FileError::Unsafe { problem, .. }) => sha256(&[problem.as_bytes()]),
-            Err(error) => return Err(error),
-        };
-        found.insert((*name).to_owned(), content);
+        let content = content(&dir, name, |text| text.split(|byte| *byte == b'\n').any(means))?;
+        found.extend(content.map(|content| ((*name).to_owned(), content)));
     }
     Ok(found)
 }
 
 /// What sudo reads besides our files, by path below `/etc`: it skips names with a dot or a `~` at their
 /// end. sudo-rs has a file of its own, which goes first.
-fn foreign_sudo(root: &Dir, etc: &Dir) -> Result<BTreeMap<String, Digest>, FileError> {
+fn foreign_sudo(root: &Dir, etc: &Dir) -> Result<BTreeMap<String, Content>, FileError> {
     let mut found = BTreeMap::new();
     for name in ["sudoers", "sudoers-rs"] {
-        found.extend(content(etc, name)?.map(|content| (name.to_owned(), content)));
+        found.extend(content(etc, name, |_| true)?.map(|content| (name.to_owned(), content)));
     }
     if let Some(dir) = root.walk(sudoers::DIRECTORY)? {
         let is_read = |name: &String| {
             !name.starts_with(sudoers::PREFIX) && !name.contains('.') && !name.ends_with('~')
         };
         for name in dir.names()?.into_iter().filter(is_read) {
-            let content = content(&dir, &name)?;
+            let content = content(&dir, &name, |_| true)?;
             found.extend(content.map(|content| (format!("sudoers.d/{name}"), content)));
         }
     }
     Ok(found)
 }
 
-/// The digest of a file's text; of a link, which sudo follows and root here does not, of where it
-/// leads.
-fn content(dir: &Dir, name: &str) -> Result<Option<Digest>, FileError> {
+/// The digest of a file's text, if that matters; of a link, which its readers follow and root here does
+/// not, of where it leads.
+fn content(
+    dir: &Dir,
+    name: &str,
+    matters: impl FnOnce(&[u8]) -> bool,
+) -> Result<Option<Content>, FileError> {
     match dir.read(name) {
-        Ok(found) => Ok(found.map(|(text, _)| sha256(&[&text]))),
+        Ok(found) => {
+            let found = found.filter(|(text, _)| matters(text));
+            Ok(found.map(|(text, _)| Content::Read(sha256(&[&text]))))
+        }
         Err(FileError::Unsafe { problem, .. }) => {
             let leads = dir.link_text(name).unwrap_or_default();
-            Ok(Some(sha256(&[problem.as_bytes(), b"\n", &leads])))
+            Ok(Some(Content::Unread(sha256(&[problem.as_bytes(), b"\n", &leads]))))
         }
         Err(error) => Err(error),
     }

@@ -52,8 +52,9 @@ fn ask_within<'a>(
         let said = match ask(login) {
             None => None,
             Some(Ok((0, said))) => {
-                let others = sshd::other_ways(&said, &format!("{}/%u", ssh::KEYS_DIRECTORY));
-                (!others.is_empty()).then(|| BySshd::Takes(others.join(", ")))
+                let ways = sshd::ways_of_locked(&said, &format!("{}/%u", ssh::KEYS_DIRECTORY));
+                let ways: Vec<&str> = ways.into_iter().map(|way| way.what).collect();
+                (!ways.is_empty()).then(|| BySshd::Takes(ways.join(", ")))
             }
             Some(Ok((status, said))) => {
                 let line = said.lines().next().unwrap_or_default();

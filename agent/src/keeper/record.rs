@@ -152,6 +152,7 @@ impl<H: Host> Turn<'_, H> {
             return Err(self.cannot_write(&error));
         }
         self.unsaved = false;
+        self.keeper.time_kept = self.ledger.time;
         if self.keeper.unwritable.take().is_some() {
             self.tell_standing();
         }

@@ -11,7 +11,7 @@ use muster_proto::{
     receipt::{Convergence, HostMode, Outcome, Trigger},
 };
 
-use super::{Agenda, Keeper, KeeperError, Rest, load_ledger, look::Look};
+use super::{Agenda, Keeper, KeeperError, Rest, TIME_KEPT_SECONDS, load_ledger, look::Look};
 use crate::{
     apply::{self, Reach},
     drift::{self, Touch, memory::Looked},
@@ -22,8 +22,6 @@ use crate::{
 
 /// How many receipts are handed over in one turn.
 const HANDED_OVER: usize = 256;
-/// Seconds of uptime after which what time it is is written down again.
-const TIME_KEPT_SECONDS: u64 = 3_600;
 
 /// The keeper with its memory open.
 pub(super) struct Turn<'a, H> {
@@ -46,17 +44,11 @@ impl<'a, H: Host> Turn<'a, H> {
     /// Writes down what is not written down yet, and remembers what cannot be.
     pub(super) fn end(mut self) {
         self.keeper.rounds = std::mem::take(&mut self.ledger.drift.rounds);
-        if (self.unsaved || self.is_time_old()) && self.save().is_err() {
+        let kept_for = self.keeper.time_kept_for(self.keeper.host.clocks());
+        let is_due = self.unsaved || kept_for >= TIME_KEPT_SECONDS;
+        if is_due && self.save().is_err() {
             self.keeper.unwritten = Some(self.ledger);
         }
-    }
-
-    /// Says whether the time in the file has to be brought up: where it is the only one after a start,
-    /// every date is put off by as much as it is behind.
-    fn is_time_old(&self) -> bool {
-        let now = self.keeper.clock.remembered(self.keeper.host.clocks());
-        let kept = self.ledger.time;
-        now.sworn.since(kept.sworn).max(now.said.since(kept.said)) >= TIME_KEPT_SECONDS
     }
 
     /// Tells a courier that has come where this host stands, and begins to hand it the receipts

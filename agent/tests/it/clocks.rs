@@ -98,6 +98,8 @@ struct Life {
     directory: tempfile::TempDir,
     machine: Rc<RefCell<Fake>>,
     keeper: Keeper<Machine>,
+    /// What its configuration says beside what a new one says.
+    more: &'static str,
     manager: Manager,
     /// Who can log in, each time that this has changed, in seconds since the birth.
     seen: Vec<(u64, String)>,
@@ -114,8 +116,8 @@ fn somebody(number: u32, login: &str, dates: [Option<u64>; 2]) -> [(String, Cont
     [(login.to_owned(), person), (named, assigned)]
 }
 
-fn open(directory: &Path, machine: &Rc<RefCell<Fake>>) -> Keeper<Machine> {
-    let text = config::initial(HostMode::Enforce, &["eve".to_owned()]);
+fn open(directory: &Path, machine: &Rc<RefCell<Fake>>, more: &str) -> Keeper<Machine> {
+    let text = config::initial(HostMode::Enforce, &["eve".to_owned()]) + more;
     let config = Config::parse(&text, Path::new(config::PATH)).unwrap();
     Keeper::open(config, directory, Machine(Rc::clone(machine))).unwrap()
 }
@@ -123,6 +125,11 @@ fn open(directory: &Path, machine: &Rc<RefCell<Fake>>) -> Keeper<Machine> {
 impl Life {
     /// Begins with people of these logins and dates, in seconds from now, and with clocks that agree.
     fn of(people: &[(&str, [Option<u64>; 2])]) -> Self {
+        Self::with(people, "")
+    }
+
+    /// Does the same with more in the configuration.
+    fn with(people: &[(&str, [Option<u64>; 2])], more: &'static str) -> Self {
         let mut fleet = World::new(Shape::One);
         fleet.time = Timestamp(BORN - 60);
         let numbered = (0..).zip(people);
@@ -142,7 +149,7 @@ impl Life {
         let mut fake = Fake::new();
         fake.clocks = Clocks { wall: Timestamp(BORN), boot: 0 };
         let machine = Rc::new(RefCell::new(fake));
-        let mut keeper = open(directory.path(), &machine);
+        let mut keeper = open(directory.path(), &machine, more);
         keeper.begin().unwrap();
         let mut life = Self {
             now: BORN,
@@ -153,6 +160,7 @@ impl Life {
             directory,
             machine,
             keeper,
+            more,
             manager: Manager::from_environment(),
             seen: Vec::new(),
         };
@@ -242,7 +250,7 @@ impl Life {
         self.now += off;
         (self.booted, self.wall) = (self.now, wall);
         self.tick();
-        self.keeper = open(self.directory.path(), &self.machine);
+        self.keeper = open(self.directory.path(), &self.machine, self.more);
         self.keeper.begin().unwrap();
         self.settle();
     }
@@ -461,6 +469,21 @@ fn a_dead_wall_clock_after_a_reboot_puts_an_end_off_by_at_most_an_hour() {
     life.reboot(0, DEAD);
     life.until(2 * DAY);
     life.assert_seen(&[(0, "ana"), (DAY + KEPT_EVERY - 1, "")]);
+}
+
+#[test]
+fn the_time_in_the_file_is_no_older_though_scans_are_rare_or_end_early_and_nobody_is_heard() {
+    for (more, still) in
+        [("scan_seconds = 86400\n", Still::Changed), ("scan_seconds = 700\n", Still::AsItWas)]
+    {
+        let mut life = Life::with(&[("ana", [None, None])], more);
+        life.machine.borrow_mut().still = still;
+        for hour in 1..30 {
+            life.until(hour * KEPT_EVERY);
+            let kept = life.ledger().time.sworn.0 - BORN;
+            assert!(hour * KEPT_EVERY - kept < KEPT_EVERY, "{more} {hour} {kept}");
+        }
+    }
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Fake {
     pub failing: Vec<&'static str>,
     pub done: Vec<String>,
     pub clocks: Clocks,
+    /// What is said to whether all is as it was.
+    pub still: Still,
 }
 
 fn table(text: &str) -> Table {
@@ -62,6 +64,7 @@ impl Fake {
             failing: Vec::new(),
             done: Vec::new(),
             clocks: Clocks { wall: NOW, boot: 0 },
+            still: Still::Changed,
         }
     }
 
@@ -124,7 +127,7 @@ impl Host for Fake {
     fn forget(&mut self) {}
 
     fn still(&mut self) -> Still {
-        Still::Changed
+        self.still
     }
 
     fn prepare(&mut self, _: &[&Action]) {}

@@ -60,8 +60,8 @@ pub const METHODS: [(&str, Who); 19] = [
     ("/muster.v1.Operators/Consistency", Who::Operator),
     ("/muster.v1.Operators/CreateToken", Who::Operator),
     ("/muster.v1.Operators/Decide", Who::Operator),
-    ("/muster.v1.Operators/Accept", Who::Operator),
-    ("/muster.v1.Operators/Withdraw", Who::Operator),
+    ("/muster.v1.Operators/AcceptDrift", Who::Operator),
+    ("/muster.v1.Operators/WithdrawException", Who::Operator),
 ];
 
 /// Who calls, as far as the connection shows.

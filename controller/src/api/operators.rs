@@ -293,26 +293,26 @@ impl Operators for OperatorsApi {
         Ok(Response::new(wire::DecideReply { decision: decision.as_ref().map(wire_decision) }))
     }
 
-    async fn accept(
+    async fn accept_drift(
         &self,
-        request: Request<wire::AcceptRequest>,
-    ) -> Result<Response<wire::AcceptReply>, Status> {
+        request: Request<wire::AcceptDriftRequest>,
+    ) -> Result<Response<wire::AcceptDriftReply>, Status> {
         let wanted = drift::acceptance(operator(&request)?, request.get_ref())?;
         let made = self.0.fleet.accept(&wanted, (self.0.clock)()).await;
         let exception = made.map_err(|error| drift::refused(&error))?;
-        Ok(Response::new(wire::AcceptReply { exception: Some(drift::exception(&exception)) }))
+        Ok(Response::new(wire::AcceptDriftReply { exception: Some(drift::exception(&exception)) }))
     }
 
-    async fn withdraw(
+    async fn withdraw_exception(
         &self,
-        request: Request<wire::WithdrawRequest>,
-    ) -> Result<Response<wire::WithdrawReply>, Status> {
+        request: Request<wire::WithdrawExceptionRequest>,
+    ) -> Result<Response<wire::WithdrawExceptionReply>, Status> {
         let by = operator(&request)?;
-        let wire::WithdrawRequest { place, reason } = request.into_inner();
+        let wire::WithdrawExceptionRequest { place, reason } = request.into_inner();
         let reason = line(&reason)?;
         let withdrawn = self.0.fleet.withdraw(place, &by, &reason, (self.0.clock)()).await;
         withdrawn.map_err(|error| drift::refused(&error))?;
-        Ok(Response::new(wire::WithdrawReply {}))
+        Ok(Response::new(wire::WithdrawExceptionReply {}))
     }
 }
 

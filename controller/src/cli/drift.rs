@@ -34,7 +34,7 @@ use crate::{
         dates::{self, When},
         text::FromText,
     },
-    exception::Which,
+    exception::DriftScope,
 };
 
 /// What to ask about drift.
@@ -148,10 +148,10 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
     };
     let mut wanted = DriftWanted {
         host,
-        which: match (args.all, args.accepted) {
-            (true, _) => Which::All,
-            (false, true) => Which::Open,
-            (false, false) => Which::Drift,
+        scope: match (args.all, args.accepted) {
+            (true, _) => DriftScope::All,
+            (false, true) => DriftScope::Open,
+            (false, false) => DriftScope::Unaccepted,
         },
         least: args.severity,
         kind: args.kind.map(|kind| kind.as_str().to_owned()),
@@ -181,7 +181,7 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
         let differs = found.lines.iter().any(DriftLine::is_drift);
         return Ok(found.end().and(if differs { End::Differences } else { End::Done }));
     }
-    wanted.which = Which::All;
+    wanted.scope = DriftScope::All;
     let mut after = drifted.newest;
     loop {
         tokio::time::sleep(WATCHED).await;

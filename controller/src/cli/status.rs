@@ -140,8 +140,9 @@ fn lines(view: &StatusView) -> Vec<String> {
     }
     if !view.ahead.is_empty() {
         lines.push(format!(
-            "ahead        {}: the controller and your own store were set back; sign nothing before \
-             somebody who has verified more has run any command",
+            "ahead        {}, by what they say of themselves: if that is so, the controller and your \
+             own store were set back; sign nothing before somebody who has verified more has run any \
+             command (`muster host show` has what a host has signed)",
             view.ahead.join(", ")
         ));
     }

@@ -7,7 +7,7 @@ use muster_proto::{
 };
 
 use super::{ClientError, digest, envelope};
-use crate::exception::{Exception, Which};
+use crate::exception::{DriftScope, Exception};
 
 /// What drift to ask for.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +15,7 @@ pub struct DriftWanted {
     /// Of this host; nothing: of all.
     pub host: Option<HostId>,
     /// Only what is still there?
-    pub which: Which,
+    pub scope: DriftScope,
     /// Only what is at least as grave.
     pub least: Option<Severity>,
     /// Only of this kind; nothing: of all.
@@ -72,8 +72,12 @@ impl DriftWanted {
     pub(super) fn request(&self) -> wire::DriftRequest {
         wire::DriftRequest {
             host: self.host.map(|host| host.as_bytes().to_vec()).unwrap_or_default(),
-            open: self.which != Which::All,
-            accepted: self.which == Which::Open,
+            scope: match self.scope {
+                DriftScope::Unaccepted => wire::DriftScope::Unaccepted,
+                DriftScope::Open => wire::DriftScope::Open,
+                DriftScope::All => wire::DriftScope::Unspecified,
+            }
+            .into(),
             least: self.least.map_or(wire::Severity::Unspecified, wire::Severity::from).into(),
             kind: self.kind.clone().unwrap_or_default(),
             subject: self.subject.clone().unwrap_or_default(),

@@ -2,7 +2,6 @@
 //! and stored, and from then on it counts. No host hears of it.
 
 use muster_proto::{
-    crypto::sha256,
     drift::Drift,
     id::{Digest, HostId},
     name::Line,
@@ -49,8 +48,8 @@ pub enum ExceptError {
     #[error("something else has been found there since")]
     Changed,
     /// It cannot be accepted.
-    #[error("this cannot be accepted: {0}")]
-    Unfit(Unfit),
+    #[error("this cannot be accepted")]
+    Unfit(#[source] Unfit),
     /// The time is no end.
     #[error(transparent)]
     End(#[from] BadEnd),
@@ -80,7 +79,7 @@ impl Fleet {
         }
         check_end(wanted.until, now)?;
         let (item, drift) = self.told(wanted.place).await?;
-        let found = sha256(&[drift.found.as_bytes()]);
+        let found = drift.found_digest();
         check(&drift).map_err(ExceptError::Unfit)?;
         if found != wanted.found || !item.open {
             return Err(ExceptError::Changed);

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
-    crypto::sha256,
     drift::{Drift, Severity},
     envelope::Envelope,
     id::HostId,
@@ -16,7 +15,7 @@ use super::{
     exceptions::{ExceptionRow, JOINED},
     failed, signed, unsigned,
 };
-use crate::exception::{Exception, Which};
+use crate::exception::{DriftScope, Exception};
 
 /// The most bytes of receipts that one page holds.
 const MOST_BYTES: usize = 2 << 20;
@@ -27,7 +26,7 @@ pub struct DriftQuery {
     /// Of this host; nothing: of all.
     pub host: Option<HostId>,
     /// Only what is still there?
-    pub which: Which,
+    pub scope: DriftScope,
     /// Only what is at least as grave.
     pub least: Option<Severity>,
     /// Only of this kind; empty: of all.
@@ -138,7 +137,7 @@ impl Change<'_> {
             .bind(i64::from(drift.response.is_open()))
             .bind(signed(drift.since.0))
             .bind(drift.culprit.as_ref().map_or("", |by| by.login.as_str()))
-            .bind(sha256(&[drift.found.as_bytes()]).as_bytes().to_vec())
+            .bind(drift.found_digest().as_bytes().to_vec())
             .execute(&mut *self.tx)
             .await
             .map_err(failed("store drift"))?;
@@ -164,20 +163,20 @@ impl Change<'_> {
 impl Store {
     /// Returns drift, and the receipts that tell it: fewer than asked for if those are large.
     pub async fn drift(&self, query: &DriftQuery, now: Timestamp) -> Result<DriftPage, StoreError> {
-        let order = match (query.after, query.which) {
+        let order = match (query.after, query.scope) {
             (Some(_), _) => "drift.place",
-            (None, Which::Drift | Which::Open) => "severity DESC, drift.place DESC",
-            (None, Which::All) => "drift.place DESC",
+            (None, DriftScope::Unaccepted | DriftScope::Open) => "severity DESC, drift.place DESC",
+            (None, DriftScope::All) => "drift.place DESC",
         };
-        let which = match query.which {
-            Which::Drift => "open = 1 AND exceptions.until IS NULL",
-            Which::Open => "open = 1",
-            Which::All => "TRUE",
+        let scope = match query.scope {
+            DriftScope::Unaccepted => "open = 1 AND exceptions.until IS NULL",
+            DriftScope::Open => "open = 1",
+            DriftScope::All => "TRUE",
         };
         let sql = format!(
             "SELECT drift.place, drift.host, receipt, item, open, until, made, made_by, reason
              FROM {JOINED}
-             WHERE {which} AND ($2 IS NULL OR drift.host = $2) AND severity >= $3
+             WHERE {scope} AND ($2 IS NULL OR drift.host = $2) AND severity >= $3
                  AND ($4 = '' OR drift.kind = $4) AND ($5 = '' OR drift.subject = $5)
                  AND drift.place > $6
                  AND ($7 = '' OR by_login = $7) AND ($8 IS NULL OR since >= $8)

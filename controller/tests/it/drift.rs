@@ -2,12 +2,12 @@
 
 use muster_controller::{
     client::{Client, DriftWanted, Drifted},
-    exception::{LONGEST, Which},
+    exception::{DriftScope, LONGEST},
     store::{FILE, Store},
 };
 use muster_proto::{
-    crypto::sha256,
-    drift::{Culprit, Drift, DriftKind, Response, Severity},
+    drift::{Culprit, Drift, DriftKind, Response, Severity, content_of},
+    id::Digest,
     time::Timestamp,
     wire,
 };
@@ -20,6 +20,10 @@ use crate::{
     world::World,
 };
 
+fn content(which: u8) -> String {
+    content_of(Digest::new([which; 32]))
+}
+
 /// A foreign sudo file, which nobody granted.
 fn sudo_file(name: &str) -> Drift {
     Drift {
@@ -27,7 +31,7 @@ fn sudo_file(name: &str) -> Drift {
         subject: format!("sudoers.d/{name}"),
         place: String::new(),
         expected: "no such file, or as it was".to_owned(),
-        found: "content 1".to_owned(),
+        found: content(1),
         since: Timestamp(100),
         severity: Severity::Critical,
         response: Response::Reported,
@@ -69,7 +73,9 @@ impl Telling {
 
     /// How many there are that nobody has accepted, and how many that somebody has.
     async fn count(&self) -> (usize, u64) {
-        let drift = self.find(&DriftWanted { which: Which::Drift, ..DriftWanted::default() }).await;
+        let drift = self
+            .find(&DriftWanted { scope: DriftScope::Unaccepted, ..DriftWanted::default() })
+            .await;
         assert_eq!(drift.hosts.len(), drift.found.len().min(1), "a host passes without drift");
         (drift.found.len(), drift.exceptions)
     }
@@ -81,17 +87,17 @@ impl Telling {
         all.found[0].place
     }
 
-    fn acceptance(&self, place: u64, drift: &Drift) -> wire::AcceptRequest {
-        wire::AcceptRequest {
+    fn acceptance(&self, place: u64, drift: &Drift) -> wire::AcceptDriftRequest {
+        wire::AcceptDriftRequest {
             place,
-            found: sha256(&[drift.found.as_bytes()]).as_bytes().to_vec(),
+            found: drift.found_digest().as_bytes().to_vec(),
             until: self.server.now().plus(100).0,
             reason: "OPS-1".to_owned(),
         }
     }
 
-    async fn ask(&self, request: wire::AcceptRequest) -> Result<wire::Exception, Status> {
-        let reply = self.server.operator().await.accept(request).await?;
+    async fn ask(&self, request: wire::AcceptDriftRequest) -> Result<wire::Exception, Status> {
+        let reply = self.server.operator().await.accept_drift(request).await?;
         Ok(reply.into_inner().exception.unwrap())
     }
 
@@ -158,7 +164,7 @@ async fn what_is_accepted_does_not_count_until_its_end_comes_to_the_second() {
     told.accept(&two).await;
     assert_eq!(told.count().await, (0, 2));
     // It is shown to whoever asks for it.
-    let open = DriftWanted { which: Which::Open, ..DriftWanted::default() };
+    let open = DriftWanted { scope: DriftScope::Open, ..DriftWanted::default() };
     let shown = told.find(&open).await.found;
     assert!(shown.iter().all(|told| told.exception.as_ref().unwrap().reason.as_str() == "OPS-1"));
     assert_eq!(shown.len(), 2);
@@ -176,7 +182,7 @@ async fn what_was_accepted_is_drift_again_when_something_else_is_found_there() {
     told.tell(std::slice::from_ref(&first)).await;
     told.accept(&first).await;
     assert_eq!(told.count().await, (0, 1));
-    let other = Drift { found: "content 2".to_owned(), ..first.clone() };
+    let other = Drift { found: content(2), ..first.clone() };
     told.tell(std::slice::from_ref(&other)).await;
     assert_eq!(told.count().await, (1, 0));
     // As it was found then, it is accepted still.
@@ -200,8 +206,8 @@ async fn an_exception_outlives_a_restart_and_is_withdrawn_before_its_date() {
     told.server = Running::resume(told.server.stop().await).await;
     assert_eq!(told.count().await, (0, 1));
     let withdraw = async |told: &Telling| {
-        let request = wire::WithdrawRequest { place, reason: String::new() };
-        told.server.operator().await.withdraw(request).await
+        let request = wire::WithdrawExceptionRequest { place, reason: String::new() };
+        told.server.operator().await.withdraw_exception(request).await
     };
     withdraw(&told).await.unwrap();
     assert_eq!(told.count().await, (1, 0));
@@ -227,28 +233,31 @@ async fn what_cannot_be_accepted_is_refused_and_not_in_the_log() {
     let good = told.acceptance(place, &file);
     let now = told.server.now();
     for (code, bad) in [
-        (Code::NotFound, wire::AcceptRequest { place: 99, ..good.clone() }),
-        (Code::FailedPrecondition, wire::AcceptRequest { found: vec![1; 32], ..good.clone() }),
-        (Code::InvalidArgument, wire::AcceptRequest { until: now.0, ..good.clone() }),
+        (Code::NotFound, wire::AcceptDriftRequest { place: 99, ..good.clone() }),
+        (Code::FailedPrecondition, wire::AcceptDriftRequest { found: vec![1; 32], ..good.clone() }),
+        (Code::InvalidArgument, wire::AcceptDriftRequest { until: now.0, ..good.clone() }),
         (
             Code::InvalidArgument,
-            wire::AcceptRequest { until: now.plus(LONGEST + 1).0, ..good.clone() },
+            wire::AcceptDriftRequest { until: now.plus(LONGEST + 1).0, ..good.clone() },
         ),
-        (Code::InvalidArgument, wire::AcceptRequest { reason: String::new(), ..good.clone() }),
-        (Code::InvalidArgument, wire::AcceptRequest { reason: "a\nb".to_owned(), ..good.clone() }),
+        (Code::InvalidArgument, wire::AcceptDriftRequest { reason: String::new(), ..good.clone() }),
+        (
+            Code::InvalidArgument,
+            wire::AcceptDriftRequest { reason: "a\nb".to_owned(), ..good.clone() },
+        ),
     ] {
         let refused = told.ask(bad).await.unwrap_err();
         assert_eq!(refused.code(), code, "{refused}");
     }
     // What was told before is not what is there now.
-    told.tell(std::slice::from_ref(&Drift { found: "content 2".to_owned(), ..file.clone() })).await;
+    told.tell(std::slice::from_ref(&Drift { found: content(2), ..file.clone() })).await;
     let refused = told.ask(good).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
     assert_eq!(told.count().await, (2, 0));
     let newest = told.place(&file).await;
-    let longest = wire::AcceptRequest {
+    let longest = wire::AcceptDriftRequest {
         until: told.server.now().plus(LONGEST).0,
-        ..told.acceptance(newest, &Drift { found: "content 2".to_owned(), ..file })
+        ..told.acceptance(newest, &Drift { found: content(2), ..file })
     };
     told.ask(longest).await.unwrap();
     assert_eq!(told.log().await, ["exception-made"]);
@@ -267,7 +276,8 @@ async fn what_is_accepted_on_one_host_is_drift_on_another() {
     let mut session = courier.session(&other).await;
     other.drift = vec![file];
     report(&mut session, &mut other).await;
-    let drift = told.find(&DriftWanted { which: Which::Drift, ..DriftWanted::default() }).await;
+    let drift =
+        told.find(&DriftWanted { scope: DriftScope::Unaccepted, ..DriftWanted::default() }).await;
     assert_eq!(drift.hosts, [other.id()].into());
     assert_eq!((drift.found.len(), drift.exceptions), (1, 1));
     told.server.stop().await;

@@ -18,7 +18,7 @@ use muster_controller::{
     setup,
 };
 use muster_proto::{
-    bundle::MAX_MESSAGE,
+    bundle::MAX_BUNDLE,
     crypto::sha256,
     envelope::Envelope,
     name::Line,
@@ -258,7 +258,7 @@ impl Courier {
     pub(crate) async fn session(&mut self, host: &Host) -> Session {
         let (to, messages) = mpsc::channel(16);
         let from = soon(self.client.session(ReceiverStream::new(messages))).await.unwrap();
-        let coming = Assembly::new(MAX_MESSAGE);
+        let coming = Assembly::new(MAX_BUNDLE);
         let mut session = Session { to, from: from.into_inner(), coming };
         session.stand(host).await;
         session
@@ -277,11 +277,18 @@ impl Session {
     }
 
     pub(crate) async fn say(&mut self, message: wire::from_keeper::Message) {
+        assert!(self.try_to_say(message).await, "the session ended");
+    }
+
+    /// Says something, as much of it as is listened to; whether that was all.
+    pub(crate) async fn try_to_say(&mut self, message: wire::from_keeper::Message) -> bool {
         let message = wire::FromKeeper { message: Some(message) };
         for part in parts(&message.encode_to_vec()) {
-            // The session may have failed already, as `failure` tells.
-            let _ = self.to.send(part).await;
+            if self.to.send(part).await.is_err() {
+                return false;
+            }
         }
+        true
     }
 
     pub(crate) async fn report(&mut self, host: &mut Host) -> Envelope {
@@ -297,11 +304,7 @@ impl Session {
 
     pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {
         while let Some(part) = soon(self.from.message()).await.unwrap() {
-            if let Some(message) = self.coming.take(part).unwrap() {
-                let message = wire::ToKeeper::decode(message.as_slice()).unwrap().message;
-                let Some(wire::to_keeper::Message::Deliver(bundle)) = message else {
-                    panic!("{message:?} instead of a bundle")
-                };
+            if let Some(bundle) = self.coming.take(part).unwrap() {
                 return Some(bundle);
             }
         }

@@ -106,10 +106,20 @@ fn proposed(
     drift: &Drift,
     accounts: &[LocalAccount],
 ) -> Result<String, Inexpressible> {
+    propose_where(world, drift, accounts, 1)
+}
+
+fn propose_where(
+    world: &World,
+    drift: &Drift,
+    accounts: &[LocalAccount],
+    called_so: usize,
+) -> Result<String, Inexpressible> {
     let inventory = Inventory { accounts: accounts.to_vec(), more: 0 };
     let site = Site {
         host: Digest::new([1; 32]),
         hostname: "db1",
+        called_so,
         statements: world.chain.statements(),
         revocations: world.chain.revocations(),
         inventory: Some((&inventory, "now")),
@@ -245,6 +255,10 @@ fn what_no_file_can_say_is_refused_with_the_reason() {
     assert!(matches!(name, Inexpressible::Value(_)), "{name:?}");
     let member = |login, group| refused(&drift(DriftKind::MemberAdded, login, group, "a member"));
     assert!(matches!(member("nobody", "docker"), Inexpressible::NoUser(_)));
+    let joined = drift(DriftKind::MemberUngranted, "bob", "docker", "a member");
+    assert!(propose_where(&world, &joined, &[], 1).is_ok());
+    let several = propose_where(&world, &joined, &[], 2);
+    assert!(matches!(several, Err(Inexpressible::Several(name)) if name == "db1"));
     assert!(matches!(member("ana", "do cker"), Inexpressible::Value(_)));
     let new = |login| refused(&drift(DriftKind::AccountNew, login, "", ""));
     assert!(matches!(new("eve"), Inexpressible::NotTold(_)));

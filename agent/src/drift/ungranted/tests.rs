@@ -1,5 +1,6 @@
 use muster_proto::{
     crypto::sha256,
+    id::Digest,
     name::{Uid, UnixGroupName},
     statement::{UnixGroupMode, UserKind},
 };
@@ -27,8 +28,8 @@ fn all_that_nobody_granted_is_found_and_what_was_granted_is_not() {
         group: table(
             "root:x:0:\nsys:x:3:\nsudo:x:27:ana\ndocker:x:99:ana,bob\nalias:x:27:eve\nusers:x:100:bob\n",
         ),
-        root_keys: BTreeMap::from([("authorized_keys".to_owned(), sha256(&[b"y"]))]),
-        foreign_sudo: BTreeMap::from([("extra".to_owned(), sha256(&[b"x"]))]),
+        root_keys: BTreeMap::from([("authorized_keys".to_owned(), Content::Read(sha256(&[b"y"])))]),
+        foreign_sudo: BTreeMap::from([("extra".to_owned(), Content::Read(sha256(&[b"x"])))]),
         ..ObservedState::default()
     };
     let given = UnixGroupName::parse("docker").unwrap();
@@ -57,13 +58,13 @@ fn all_that_nobody_granted_is_found_and_what_was_granted_is_not() {
         "account-new fake ",
         "account-new root ",
         "keys-ungranted root authorized_keys",
-        "member-added ana sudo",
-        "member-added bob alias",
-        "member-added bob docker",
-        "member-added bob sudo",
-        "member-added eve alias",
-        "member-added odd sys",
-        "member-added toor root",
+        "member-ungranted ana sudo",
+        "member-ungranted bob alias",
+        "member-ungranted bob docker",
+        "member-ungranted bob sudo",
+        "member-ungranted eve alias",
+        "member-ungranted odd sys",
+        "member-ungranted toor root",
         "sudo-foreign extra ",
         "uid-zero odd ",
         "uid-zero toor ",
@@ -96,7 +97,7 @@ fn contents_that_differ_in_one_bit_of_their_digests_are_two_findings() {
     let found = |last: u8| {
         let mut digest = [7; 32];
         digest[31] = last;
-        let content = Digest::new(digest);
+        let content = Content::Read(Digest::new(digest));
         let observed = ObservedState {
             root_keys: BTreeMap::from([("authorized_keys".to_owned(), content)]),
             foreign_sudo: BTreeMap::from([("extra".to_owned(), content)]),

@@ -9,7 +9,7 @@ use muster_proto::{
     id::HostId,
     parts::{Assembly, parts},
     receipt::Standing,
-    wire::{self, FromKeeper, ToKeeper, from_keeper::Message, to_keeper},
+    wire::{self, FromKeeper, from_keeper::Message},
 };
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
@@ -254,8 +254,7 @@ async fn pass(
     let Endings { cut, failure } = endings;
     let bundles = async {
         while let Some(bundle) = from.recv().await {
-            let message = ToKeeper { message: Some(to_keeper::Message::Deliver(bundle)) };
-            for part in parts(&message.encode_to_vec()) {
+            for part in parts(&bundle) {
                 if out.send(Ok(part)).await.is_err() {
                     return;
                 }

@@ -8,7 +8,7 @@ use super::{
     line,
 };
 use crate::{
-    exception::{Exception, Which},
+    exception::{DriftScope, Exception},
     fleet::{Acceptance, ExceptError},
     store::{DriftQuery, FoundDrift, Store},
     told::told,
@@ -25,10 +25,10 @@ pub(super) async fn find(
     let host = if request.host.is_empty() { None } else { Some(digest(&request.host, "host")?) };
     let query = DriftQuery {
         host,
-        which: match (request.open, request.accepted) {
-            (true, false) => Which::Drift,
-            (true, true) => Which::Open,
-            (false, _) => Which::All,
+        scope: match request.scope() {
+            wire::DriftScope::Unaccepted => DriftScope::Unaccepted,
+            wire::DriftScope::Open => DriftScope::Open,
+            wire::DriftScope::Unspecified => DriftScope::All,
         },
         least: Severity::try_from(request.least()).ok(),
         kind: request.kind,
@@ -77,7 +77,10 @@ pub(super) fn exception(exception: &Exception) -> wire::Exception {
     }
 }
 
-pub(super) fn acceptance(by: String, request: &wire::AcceptRequest) -> Result<Acceptance, Status> {
+pub(super) fn acceptance(
+    by: String,
+    request: &wire::AcceptDriftRequest,
+) -> Result<Acceptance, Status> {
     Ok(Acceptance {
         place: request.place,
         found: digest(&request.found, "what was found")?,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use muster_proto::{crypto::sha256, name::Line, time::Timestamp};
+use muster_proto::{name::Line, time::Timestamp};
 
 use super::{
     super::{End, Globals, apply::agree, hint, output, session, usage},
@@ -103,7 +103,7 @@ async fn accept(
     }
     let (what, host) = (line.what(), &line.host);
     agree(args.yes, &format!("Accept `{what}` on {host}, {}, until {until}?", line.found))?;
-    let found = sha256(&[line.signed.found.as_bytes()]);
+    let found = line.signed.found_digest();
     let made = session.client.accept(line.id, found, until, reason).await?;
     line.exception = Some(ExceptionLine::from(&made));
     output::list(common.output, &[line])
@@ -146,7 +146,12 @@ async fn find(session: &mut Session, id: u64) -> Result<DriftLine> {
         ));
     }
     let mut read = read(&told, &session.client.hosts().await?);
-    read.lines.pop().ok_or_else(|| anyhow::anyhow!("no receipt tells drift {id} as said"))
+    read.lines.pop().ok_or_else(|| {
+        hint(
+            anyhow::anyhow!("no receipt that could be verified tells drift {id}"),
+            "`muster drift list` names the host whose receipts are missing or not believed",
+        )
+    })
 }
 
 /// Reads a date, or how long something is to last.
@@ -168,6 +173,7 @@ fn unfit(error: Unfit) -> anyhow::Error {
         Unfit::Ours => {
             "have the host enforce; or say in the files what is to be so, as `--propose` does where it can"
         }
+        Unfit::Unread => "put a file of root's with what it is to say in its place",
         Unfit::Unknown => "a newer `muster` knows it",
     };
     hint(error, cure)

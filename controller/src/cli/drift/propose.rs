@@ -2,7 +2,7 @@
 //! signed and nothing is changed.
 
 use anyhow::Result;
-use muster_proto::drift::DriftKind;
+use muster_proto::drift::{DriftKind, Response};
 
 use super::{
     super::{End, access::observed, hint, host, output},
@@ -17,7 +17,16 @@ use crate::{
 
 /// Writes the file that would have the fleet want what was found.
 pub(super) async fn run(session: &mut Session, args: &AcceptArgs, line: &DriftLine) -> Result<End> {
+    if !line.open && line.signed.response != Response::Repaired {
+        return Err(hint(
+            anyhow::anyhow!("something else was told of it since"),
+            "`muster drift list` shows what is there now",
+        ));
+    }
     let host = host::find(session, &line.host_id).await?;
+    let hosts = session.client.hosts().await?;
+    let called_so = hosts.iter().filter(|other| other.labels.hostname == host.labels.hostname);
+    let called_so = called_so.count();
     let told = match DriftKind::parse(&line.kind) {
         Some(DriftKind::AccountNew) => observed::told(session, &host).await?,
         _ => None,
@@ -26,6 +35,7 @@ pub(super) async fn run(session: &mut Session, args: &AcceptArgs, line: &DriftLi
     let site = Site {
         host: host.labels.id,
         hostname: &host.labels.hostname,
+        called_so,
         statements: chain.statements(),
         revocations: chain.revocations(),
         inventory: told.as_ref().map(|told| (&told.inventory, told.at.as_str())),
@@ -49,6 +59,9 @@ fn inexpressible(error: Inexpressible, line: &DriftLine) -> anyhow::Error {
         | Inexpressible::Value(_)
         | Inexpressible::Hostname(_) => {
             format!("write by hand what is to be so, or {otherwise}")
+        }
+        Inexpressible::Several(_) => {
+            "give this host a label of its own in /etc/muster/labels.d, and assign by that".to_owned()
         }
         Inexpressible::NoUser(_) => {
             format!("`muster host adopt HOST --propose` makes users of accounts; or {otherwise}")

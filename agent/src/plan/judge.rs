@@ -290,6 +290,13 @@ impl<'a> Judge<'a, '_> {
         if self.numbers.logins.names(uid.get()).count() > 1 {
             return refuse(format!("several logins have uid {uid}"));
         }
+        // Programs disagree about which line counts, and with one of them taken out another would.
+        for (file, table) in [("passwd", &self.observed.passwd), ("shadow", &self.observed.shadow)]
+        {
+            if table.all(login.as_str()).nth(1).is_some() {
+                return refuse(format!("{file} has several lines for it: leave one"));
+            }
+        }
         let shadow = self.observed.shadow.get(login.as_str()).and_then(OldLine::of);
         let (Some(gid), Some(passwd), Some(shadow)) =
             (entry.number(passwd::GID), OldLine::of(entry), shadow)

@@ -3,9 +3,10 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use muster_agent::{host::files::Faults, ownership::Ownership, plan::plan, policy::AccountName};
+use muster_proto::name::Uid;
 
 use crate::world::{
-    Desired, NOW, PASSWD, Root, by_word, converge, findings, look, need_root, policy,
+    Desired, NOW, PASSWD, Root, SHADOW, by_word, converge, findings, look, need_root, policy,
 };
 
 fn ana() -> Desired {
@@ -59,6 +60,30 @@ fn an_account_that_the_host_protects_and_does_not_have_is_said() {
     let plan = plan(&observed, &Desired::default().0, &Ownership::default(), &policy, NOW);
     let told = [("break-glass", "ops"), ("protected-missing", "oracle")];
     assert_eq!(findings(&plan), told.into());
+}
+
+#[test]
+fn an_account_that_stands_in_a_file_twice_is_not_adopted() {
+    need_root();
+    for (file, text) in [("passwd", PASSWD), ("shadow", SHADOW)] {
+        let root = Root::new();
+        let own = text.lines().find(|line| line.starts_with("eve:")).unwrap();
+        let twice = text.replace(own, &format!("{own}\n{own}"));
+        let path = format!("etc/{file}");
+        root.write(&path, 0o640, &twice);
+        let uid = Uid::parse(1_500).unwrap();
+        let desired = ana().user("eve", 2_002).change("eve", |eve| eve.adopts = Some(uid));
+        let (plan, applied) = converge(&mut root.host(), &desired, &mut Ownership::default());
+        let told = plan.findings.iter().find(|found| found.subject == "eve").unwrap();
+        assert_eq!(told.detail, format!("{file} has several lines for it: leave one"));
+        assert_eq!(by_word(&applied)["account-created"], 1);
+        let kept = |line: &&str| !line.starts_with("ana:");
+        let after = root.read(&path);
+        assert_eq!(
+            after.lines().filter(kept).collect::<Vec<_>>(),
+            twice.lines().collect::<Vec<_>>()
+        );
+    }
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn tree(host: &Host, folder: &str) -> String {
 }
 
 /// Returns what a host's newest receipts found about somebody.
-fn findings(fleet: &Fleet, host: &str, about: &str) -> Vec<String> {
+pub(crate) fn findings(fleet: &Fleet, host: &str, about: &str) -> Vec<String> {
     let shown = fleet.ask(&["host", "show", host]).unwrap();
     let receipts = shown.get("receipts").unwrap().as_array().unwrap();
     let all = receipts.iter().filter_map(|receipt| receipt.get("findings").unwrap().as_array());

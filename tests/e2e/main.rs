@@ -19,6 +19,7 @@ mod fields;
 mod fleet_hosts;
 mod following;
 mod full;
+mod guarded;
 mod hardware;
 mod hindered;
 mod input;

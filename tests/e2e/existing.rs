@@ -37,7 +37,7 @@ fn put(host: &Host, file: &str, text: &str) {
 }
 
 /// Returns every file below a folder with owner, mode, times and content.
-fn tree(host: &Host, folder: &str) -> String {
+pub(crate) fn tree(host: &Host, folder: &str) -> String {
     const SCRIPT: &str = r#"
         find "$1" -printf '%p %u %g %m %T@ %C@\n' | sort
         find "$1" -type f | sort | xargs --no-run-if-empty sha256sum

@@ -71,10 +71,7 @@ impl<H: Host> Turn<'_, H> {
             HostMode::Observe => (self.ledger.weigh_nothing(believed), Vec::new()),
         };
         self.unsaved |= weighed || held != grants;
-        let revocations = self.ledger.revocations();
-        let now = Now { latest: time.sure, earliest: time.now.earliest };
-        let circumstances = Circumstances { host, labels, revocations: &revocations, now };
-        let roles_refused = self.roles_refused(&ends, &circumstances);
+        let roles_refused = self.roles_refused(&ends, time);
         let mut desired = DesiredState::assemble(&grants, &self.ledger.pins);
         desired.note_ends(&self.ledger.known());
         self.ledger.held = grants;
@@ -131,8 +128,11 @@ impl<H: Host> Turn<'_, H> {
     }
 
     /// Tells of each role that the host's own configuration refuses and that somebody would have here.
-    fn roles_refused(&self, ends: &Ends, circumstances: &Circumstances<'_>) -> Vec<Finding> {
+    fn roles_refused(&self, ends: &Ends, time: &Time) -> Vec<Finding> {
         let refused = &self.keeper.config.policy.refused_roles;
+        if refused.is_empty() {
+            return Vec::new();
+        }
         let mut statements = self.ledger.proved();
         statements.retain(|id, statement| !ends.has_ended(id, statement));
         let refused = |id: &Id| match &statements.get(id)?.content {
@@ -142,8 +142,12 @@ impl<H: Host> Turn<'_, H> {
         if !statements.keys().any(|id| refused(id).is_some()) {
             return Vec::new();
         }
+        let (host, labels) = (self.ledger.host, &self.keeper.labels.labels);
+        let revocations = &self.ledger.revocations();
+        let now = Now { latest: time.sure, earliest: time.now.earliest };
+        let circumstances = Circumstances { host, labels, revocations, now };
         let mut roles: BTreeMap<&ObjectName, BTreeSet<Login>> = BTreeMap::new();
-        for grant in derive::derive(&statements, circumstances) {
+        for grant in derive::derive(&statements, &circumstances) {
             if let Entitlement::UnixGroupMode(role, _) = &grant.entitlement
                 && let Some(name) = refused(role)
             {

@@ -252,8 +252,8 @@ impl Host for Linux {
                     touched.extend(staged.place().cloned());
                     self.staged.insert("sudo", staged);
                 }
-                Action::DropIn(text) => {
-                    let staged = ssh::stage_drop_in(&self.root, text);
+                Action::DropIn(files) => {
+                    let staged = ssh::stage_drop_in(&self.root, files);
                     touched.extend(staged.place().cloned());
                     self.staged.insert("drop-in", staged);
                 }
@@ -297,11 +297,11 @@ impl Host for Linux {
                 let programs = self.programs;
                 staged.map_or_else(unprepared, |staged| sudo::install(staged, programs, files))
             }
-            Action::DropIn(text) => {
+            Action::DropIn(files) => {
                 let staged = self.staged.remove("drop-in");
                 let programs = self.programs;
                 staged
-                    .map_or_else(unprepared, |staged| ssh::install_drop_in(staged, programs, text))
+                    .map_or_else(unprepared, |staged| ssh::install_drop_in(staged, programs, files))
             }
             Action::PasswordPolicy(files) => {
                 let staged = self.staged.remove("password-policy");

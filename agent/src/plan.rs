@@ -245,7 +245,9 @@ impl Order {
     fn drop_in(&mut self, phase: Phase, text: Option<String>) {
         if let Some(text) = text {
             let notes = vec![note("sshd-configured", "sshd", ssh::DROP_IN)];
-            self.actions.push(Planned { phase, action: Action::DropIn(text), notes });
+            let write = [(ssh::DROP_IN.to_owned(), text)].into();
+            let action = Action::DropIn(Files { write, ..Files::default() });
+            self.actions.push(Planned { phase, action, notes });
         }
     }
 

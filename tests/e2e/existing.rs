@@ -37,7 +37,7 @@ fn put(host: &Host, file: &str, text: &str) {
 }
 
 /// Returns every file below a folder with owner, mode, times and content.
-fn tree(host: &Host, folder: &str) -> String {
+pub(crate) fn tree(host: &Host, folder: &str) -> String {
     const SCRIPT: &str = r#"
         find "$1" -printf '%p %u %g %m %T@ %C@\n' | sort
         find "$1" -type f | sort | xargs --no-run-if-empty sha256sum
@@ -46,7 +46,7 @@ fn tree(host: &Host, folder: &str) -> String {
 }
 
 /// Returns what a host's newest receipts found about somebody.
-fn findings(fleet: &Fleet, host: &str, about: &str) -> Vec<String> {
+pub(crate) fn findings(fleet: &Fleet, host: &str, about: &str) -> Vec<String> {
     let shown = fleet.ask(&["host", "show", host]).unwrap();
     let receipts = shown.get("receipts").unwrap().as_array().unwrap();
     let all = receipts.iter().filter_map(|receipt| receipt.get("findings").unwrap().as_array());

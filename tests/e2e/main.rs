@@ -19,6 +19,8 @@ mod fields;
 mod fleet_hosts;
 mod following;
 mod full;
+mod grown;
+mod guarded;
 mod hardware;
 mod hindered;
 mod input;

@@ -9,9 +9,9 @@ use muster_proto::{
     crypto::sha256,
     derive::{Circumstances, derive},
     envelope::{Document, Envelope},
-    id::Id,
+    id::{Id, Kind},
     link::{Revocation, Target},
-    receipt::{FindingKind, Receipt},
+    receipt::{Convergence, FindingKind, Receipt},
     revocations::Revocations,
     statement::Content,
     time::{Now, Timestamp},
@@ -23,7 +23,7 @@ use crate::{
     forged::fleet,
     host::Host as Twin,
     keys::machine,
-    victim::{BREAK_GLASS, Victim},
+    victim::{BREAK_GLASS, NATIVE, Victim},
     world::{World, id, signed_by, user},
 };
 
@@ -151,6 +151,25 @@ fn traps_that_a_thief_lays_beforehand_do_not_close_all_at_once() {
     world.publish(users("new"));
     let receipt = db1.take(&world.bundle(&db1.twin));
     assert_eq!((held(&receipt).len(), left(&db1).len()), (6, 7));
+}
+
+#[test]
+fn what_the_quorum_takes_from_everybody_is_taken_at_once_however_little_the_window_leaves() {
+    let lab = Lab::start("refuse-all", &["db1"]).unwrap();
+    let mut world = ten();
+    let mut db1 = Victim::join(&lab, "db1", &world, None);
+    db1.take(&world.bundle(&db1.twin));
+    // A thief has used the window up.
+    let ends = USERS.map(|login| Envelope::sign(&of_user(&world, login), &machine("online")));
+    let receipt = db1.take(&only(&db1, ends.into()));
+    assert_eq!((held(&receipt).len(), left(&db1).len()), (6, 7));
+
+    let all = USERS.iter().chain(&["alice"]);
+    world.publish(all.map(|login| (id(login), Content::Removal(Kind::User))).collect());
+    let receipt = db1.take(&world.bundle(&db1.twin));
+    assert_eq!(receipt.convergence, Convergence::Done);
+    assert_eq!(left(&db1), [""; 0]);
+    assert!(db1.has(BREAK_GLASS.0) && db1.has(NATIVE.0));
 }
 
 #[test]

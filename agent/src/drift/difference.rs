@@ -37,7 +37,7 @@ pub fn differences(
             Action::Sudo(files) => sudo.add(files),
             Action::Keys(files) => keys.add(files),
             Action::PasswordPolicy(files) => quality.add(files),
-            Action::DropIn(text) => found.drop_in(observed, text),
+            Action::DropIn(files) => found.drop_in(observed, files),
             Action::Jobs(leavers) => {
                 for leaver in leavers {
                     let what = What::new(DriftKind::JobsBack, leaver.login.as_str(), "");
@@ -252,14 +252,16 @@ impl Found {
         }
     }
 
-    fn drop_in(&mut self, observed: &ObservedState, text: &str) {
+    fn drop_in(&mut self, observed: &ObservedState, files: &Files) {
         let present = match &observed.drop_in {
             DropIn::Present(file) => Some(file),
             DropIn::Absent | DropIn::NoPlace => None,
         };
-        let (found, _) = compare(present, Some(text), Severity::High);
-        let what = What::new(DriftKind::Sshd, "sshd", ssh::DROP_IN);
-        self.add(what, lines_in(text), found, Severity::High);
+        for text in files.write.values() {
+            let (found, _) = compare(present, Some(text), Severity::High);
+            let what = What::new(DriftKind::Sshd, "sshd", ssh::DROP_IN);
+            self.add(what, lines_in(text), found, Severity::High);
+        }
     }
 
     /// Accounts of Muster's that have another uid by now: nobody can say whose they are, so they are

@@ -58,6 +58,26 @@ pub fn render(rules: &Rules<'_>) -> BTreeMap<String, String> {
     files
 }
 
+/// Keeps in a file what it says of these users, whatever else it is to say: in sudo no user's lines
+/// come before or after another's.
+pub fn keep_lines(
+    files: &mut BTreeMap<String, String>,
+    name: &str,
+    present: &[u8],
+    logins: &BTreeSet<&Login>,
+) {
+    let present = String::from_utf8_lossy(present);
+    let is_kept = |line: &&str| {
+        let user = line.split(' ').next();
+        logins.iter().any(|login| user == Some(login.as_str()))
+    };
+    for line in present.lines().filter(is_kept) {
+        let text = files.entry(name.to_owned()).or_insert_with(|| HEAD.to_owned());
+        text.push_str(line);
+        text.push('\n');
+    }
+}
+
 /// Returns the part of `wanted` that `present` holds already, or nothing if there is no rule in it.
 pub fn common(present: &[u8], wanted: &str) -> Option<String> {
     super::shared_lines(present, HEAD, wanted)

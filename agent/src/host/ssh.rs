@@ -41,26 +41,21 @@ fn keys_directory(root: &Dir) -> Result<Dir, FileError> {
     Ok(dir)
 }
 
-/// Writes the drop-in.
-pub(super) fn stage_drop_in(root: &Dir, text: &str) -> Staged {
-    Staged::write(root.need(ssh::DROP_IN_DIRECTORY), &drop_in(text), LOOKS)
+/// Writes the drop-in, if there is to be one.
+pub(super) fn stage_drop_in(root: &Dir, files: &Files) -> Staged {
+    Staged::write(root.need(ssh::DROP_IN_DIRECTORY), files, LOOKS)
 }
 
-fn drop_in(text: &str) -> Files {
-    let write = [(ssh::DROP_IN.to_owned(), text.to_owned())];
-    Files { write: write.into(), ..Files::default() }
-}
-
-/// Installs the drop-in, has sshd check it and reload it.
-pub(super) fn install_drop_in(staged: Staged, programs: Programs, text: &str) -> Report {
-    let Some(dir) = staged.place().cloned() else { return staged.install(&drop_in(text)) };
+/// Installs or removes the drop-in, has sshd check it and reload it.
+pub(super) fn install_drop_in(staged: Staged, programs: Programs, files: &Files) -> Report {
+    let Some(dir) = staged.place().cloned() else { return staged.install(files) };
     let before = match dir.read(ssh::DROP_IN) {
         Ok(before) => before.map(|(text, _)| text),
         // A link or the like: it is replaced, and is nothing to go back to.
         Err(FileError::Unsafe { .. }) => None,
         Err(error) => return Report::failed(chain(&error)),
     };
-    let report = staged.install(&drop_in(text));
+    let report = staged.install(files);
     if report.whole.is_some() {
         return report;
     }

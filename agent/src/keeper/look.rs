@@ -1,12 +1,14 @@
 //! One look: what the ledger and the host's own labels and clocks come to, what the host is like, and
 //! the plan from one to the other. Nothing is changed but what is remembered of dates.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
     bundle,
     derive::{self, Circumstances, Freshness, Statements},
-    desired::DesiredState,
+    desired::{DesiredState, Entitlement},
+    id::Id,
+    name::{Login, ObjectName},
     receipt::{Finding, FindingKind, HostMode},
     revocations::Revocations,
     statement::Content,
@@ -17,7 +19,7 @@ use super::{KeeperError, turn::Turn};
 use crate::{
     clock::Time,
     drift::{Difference, difference::differences, ungranted::ungranted},
-    ends,
+    ends::{self, Ends},
     host::Host,
     ledger::MAX_ONLINE_REVOCATIONS,
     observed::{ObservedState, Scope},
@@ -69,6 +71,7 @@ impl<H: Host> Turn<'_, H> {
             HostMode::Observe => (self.ledger.weigh_nothing(believed), Vec::new()),
         };
         self.unsaved |= weighed || held != grants;
+        let roles_refused = self.roles_refused(&ends, time);
         let mut desired = DesiredState::assemble(&grants, &self.ledger.pins);
         desired.note_ends(&self.ledger.known());
         self.ledger.held = grants;
@@ -100,6 +103,7 @@ impl<H: Host> Turn<'_, H> {
             detail: format!("changes are found by the scan now and then only: {why}"),
         }));
         findings.extend(revocations_held);
+        findings.extend(roles_refused);
         findings.extend(self.unproved());
         findings.extend(ends.findings(time));
         findings.extend(self.no_room());
@@ -121,6 +125,41 @@ impl<H: Host> Turn<'_, H> {
                  count only when an approver signs them"
             ),
         })
+    }
+
+    /// Tells of each role that the host's own configuration refuses and that somebody would have here.
+    fn roles_refused(&self, ends: &Ends, time: &Time) -> Vec<Finding> {
+        let refused = &self.keeper.config.policy.refused_roles;
+        if refused.is_empty() {
+            return Vec::new();
+        }
+        let mut statements = self.ledger.proved();
+        statements.retain(|id, statement| !ends.has_ended(id, statement));
+        let refused = |id: &Id| match &statements.get(id)?.content {
+            Content::Role(role) => refused.get(&role.name),
+            _ => None,
+        };
+        if !statements.keys().any(|id| refused(id).is_some()) {
+            return Vec::new();
+        }
+        let (host, labels) = (self.ledger.host, &self.keeper.labels.labels);
+        let revocations = &self.ledger.revocations();
+        let now = Now { latest: time.sure, earliest: time.now.earliest };
+        let circumstances = Circumstances { host, labels, revocations, now };
+        let mut roles: BTreeMap<&ObjectName, BTreeSet<Login>> = BTreeMap::new();
+        for grant in derive::derive(&statements, &circumstances) {
+            if let Entitlement::UnixGroupMode(role, _) = &grant.entitlement
+                && let Some(name) = refused(role)
+            {
+                roles.entry(name).or_default().insert(grant.login);
+            }
+        }
+        let told = roles.iter().map(|(role, logins)| Finding {
+            kind: FindingKind::RoleRefused.into(),
+            subject: role.to_string(),
+            detail: format!("the host's own configuration refuses it to {} users", logins.len()),
+        });
+        told.collect()
     }
 
     /// Returns the assignments that the present link proves without what they rest on: nothing new

@@ -139,8 +139,13 @@ pub(super) fn sudo(
         });
         rules.insert(role, own.filter(|(_, logins)| !logins.is_empty()).collect());
     }
-    let wanted = sudoers::render(&rules);
+    let mut wanted = sudoers::render(&rules);
     if let Some(present) = &observed.sudo {
+        if !judged.untouched.is_empty() {
+            for (name, file) in present {
+                sudoers::keep_lines(&mut wanted, name, &file.text, &judged.untouched);
+            }
+        }
         return two_steps(present, wanted, sudoers::common);
     }
     for name in wanted.keys() {
@@ -180,7 +185,10 @@ pub(super) fn keys<'a>(
             wanted.insert(login.as_str().to_owned(), text);
         }
     }
-    (two_steps(&observed.keys, wanted, ssh::common_keys), losers)
+    let mut steps = two_steps(&observed.keys, wanted, ssh::common_keys);
+    let is_touched = |name: &String| !judged.untouched.iter().any(|login| login.as_str() == name);
+    steps.take.remove.retain(is_touched);
+    (steps, losers)
 }
 
 /// Returns the keys that the host takes, and tells of each other one why not.
@@ -221,11 +229,18 @@ pub(super) fn drop_in(
     judged: &Judged<'_>,
     findings: &mut Vec<Finding>,
 ) -> DropInSteps {
-    let by_password: Vec<_> = judged
+    let present = match &observed.drop_in {
+        DropIn::Present(file) => String::from_utf8_lossy(&file.text),
+        DropIn::Absent | DropIn::NoPlace => Cow::Borrowed(""),
+    };
+    let untouched = judged.untouched.iter().filter(|who| ssh::lets_use_password(&present, who));
+    let by_password: BTreeSet<&Login> = judged
         .kept
         .iter()
         .filter(|(_, kept)| kept.account.methods.contains(&LoginMethod::Password))
-        .map(|(login, _)| *login)
+        .map(|(login, _)| login)
+        .chain(untouched)
+        .copied()
         .collect();
     let whole = ssh::drop_in(by_password.iter().copied());
     match &observed.drop_in {
@@ -240,7 +255,6 @@ pub(super) fn drop_in(
             DropInSteps::default()
         }
         DropIn::Present(file) => {
-            let present = String::from_utf8_lossy(&file.text);
             let both = by_password.iter().filter(|login| ssh::lets_use_password(&present, login));
             let shared = ssh::drop_in(both.copied());
             let take = (!file.sound || shared != present).then(|| shared.clone());

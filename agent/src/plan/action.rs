@@ -77,8 +77,8 @@ pub enum Action {
     Sweep(String),
     /// New homes.
     Homes(Vec<NewHome>),
-    /// Another drop-in for sshd.
-    DropIn(String),
+    /// Another drop-in for sshd, or none.
+    DropIn(Files),
     /// Another drop-in for libpwquality.
     PasswordPolicy(Files),
 }

@@ -32,6 +32,8 @@ pub(super) struct Judged<'a> {
     pub(super) kept: BTreeMap<&'a Login, Kept<'a>>,
     /// Those that Muster keeps and that are no longer desired.
     pub(super) leaving: BTreeMap<&'a Login, Leaving<'a>>,
+    /// Those that Muster gave something and that the host protects by now: they keep what they have.
+    pub(super) untouched: BTreeSet<&'a Login>,
     /// What was refused.
     pub(super) findings: Vec<Finding>,
 }
@@ -119,6 +121,9 @@ pub(super) fn judge<'a>(
         }
     }
     for (login, owned) in &ownership.accounts {
+        if policy.protects(login.as_str()) {
+            judged.untouched.insert(login);
+        }
         if !owned.is_let_go(desired.accounts.get(login)) {
             continue;
         }
@@ -289,6 +294,13 @@ impl<'a> Judge<'a, '_> {
         }
         if self.numbers.logins.names(uid.get()).count() > 1 {
             return refuse(format!("several logins have uid {uid}"));
+        }
+        // Programs disagree about which line counts, and with one of them taken out another would.
+        for (file, table) in [("passwd", &self.observed.passwd), ("shadow", &self.observed.shadow)]
+        {
+            if table.all(login.as_str()).nth(1).is_some() {
+                return refuse(format!("{file} has several lines for it: leave one"));
+            }
         }
         let shadow = self.observed.shadow.get(login.as_str()).and_then(OldLine::of);
         let (Some(gid), Some(passwd), Some(shadow)) =

@@ -1,6 +1,7 @@
 //! Leaving a fleet: adopted accounts get back what adoption replaced, created ones stay as they are
-//! or are locked. An account whose access has ended stays locked: leaving gives nobody back what was
-//! taken. Pure; done again after a stop, it comes to the same.
+//! or are locked. With nobody left, what let Muster's accounts in goes too. An account whose access
+//! has ended stays locked: leaving gives nobody back what was taken. Pure; done again after a stop, it
+//! comes to the same.
 
 use std::collections::BTreeSet;
 
@@ -12,14 +13,17 @@ use muster_proto::{
 };
 
 use crate::{
-    format::{Edit, OldLine, Table, group, passwd, ssh::MARKER},
-    observed::{ObservedState, Scope},
+    format::{
+        Edit, Entry, OldLine, Table, group, passwd,
+        ssh::{DROP_IN, MARKER},
+    },
+    observed::{DropIn, ObservedState, Scope},
     ownership::{Before, Origin, Ownership},
     policy::HostPolicy,
 };
 
 use super::{
-    AccountEdits, Action, Phase, Plan, Planned,
+    AccountEdits, Action, Files, Phase, Plan, Planned,
     action::{Note, finding, note},
     plan,
 };
@@ -111,8 +115,25 @@ impl Leave {
                 }
             }
         }
+        let is_empty = plan.ownership_after.accounts.is_empty();
+        if is_empty {
+            let taking = plan.actions.iter_mut().filter_map(|planned| match &mut planned.action {
+                Action::Accounts(edits) => Some(edits),
+                _ => None,
+            });
+            self.remove_marker(observed, taking, &mut edits);
+        }
         if !edits.is_empty() {
             let action = Action::Accounts(edits);
+            plan.actions.push(Planned { phase: Phase::Give, action, notes });
+        }
+        // Not before: until then it is what keeps their own keys from counting.
+        if is_empty && matches!(observed.drop_in, DropIn::Present(_)) {
+            let action = Action::DropIn(Files {
+                remove: BTreeSet::from([DROP_IN.to_owned()]),
+                ..Files::default()
+            });
+            let notes = vec![note("sshd-restored", "sshd", DROP_IN)];
             plan.actions.push(Planned { phase: Phase::Give, action, notes });
         }
         plan.findings.sort();
@@ -125,6 +146,39 @@ impl Leave {
             (login.clone(), how)
         });
         LeavePlan { plan, stays: stays.collect() }
+    }
+}
+
+impl Leave {
+    /// The Unix group of Muster's accounts goes in one piece, unless somebody who is not given back is
+    /// in it.
+    fn remove_marker<'a>(
+        &self,
+        observed: &ObservedState,
+        taking: impl Iterator<Item = &'a mut AccountEdits>,
+        giving: &mut AccountEdits,
+    ) {
+        let tables = [Some(&observed.group), observed.gshadow.as_ref()];
+        let lines = tables.into_iter().flatten().flat_map(|table| table.all(MARKER));
+        let is_given_back =
+            |member: &str| self.back.iter().any(|back| back.login.as_str() == member);
+        if !lines.flat_map(group::members).all(is_given_back) {
+            return;
+        }
+        let is_other = |edit: &Edit| !matches!(edit, Edit::Members { name, .. } if name == MARKER);
+        for edits in taking {
+            edits.group.retain(is_other);
+            edits.gshadow.retain(is_other);
+        }
+        let removed = |table: &Table| -> Vec<Edit> {
+            let line = |entry: Entry<'_>| entry.line().to_vec();
+            let remove = |line| Edit::Remove { name: MARKER.to_owned(), line };
+            table.all(MARKER).map(line).map(remove).collect()
+        };
+        giving.group.retain(is_other);
+        giving.group.extend(removed(&observed.group));
+        giving.gshadow.retain(is_other);
+        giving.gshadow.extend(observed.gshadow.iter().flat_map(removed));
     }
 }
 
@@ -164,25 +218,37 @@ impl Back {
         let replace = |line: &OldLine| Edit::Replace { name: name(), line: line.clone() };
         edits.passwd.push(replace(&self.before.passwd));
         edits.shadow.push(replace(&self.before.shadow));
-        self.memberships(&observed.group, &mut edits.group);
+        let missing = self.missing(&observed.group);
+        self.memberships(&observed.group, &missing, &mut edits.group);
         if let Some(gshadow) = &observed.gshadow {
-            self.memberships(gshadow, &mut edits.gshadow);
+            self.memberships(gshadow, &missing, &mut edits.gshadow);
         }
         note("account-given-back", &self.login, "as it was before it was adopted")
     }
 
-    /// The memberships that it had come back, those that Muster gave go.
-    fn memberships(&self, table: &Table, edits: &mut Vec<Edit>) {
+    /// Returns the Unix groups that it was in and is in no longer, by any line. group says so for both
+    /// files: Muster takes from both alike, and who stood in only one of them is to stand there alone.
+    fn missing(&self, unix_groups: &Table) -> BTreeSet<&String> {
+        let had = self.before.unix_groups.iter();
+        had.filter(|name| !self.is_in(unix_groups, name)).collect()
+    }
+
+    fn is_in(&self, table: &Table, name: &str) -> bool {
+        let mut members = table.all(name).flat_map(group::members);
+        members.any(|member| member == self.login.as_str())
+    }
+
+    /// The memberships that were taken come back, those that Muster gave go.
+    fn memberships(&self, table: &Table, missing: &BTreeSet<&String>, edits: &mut Vec<Edit>) {
         let who = || BTreeSet::from([self.login.to_string()]);
-        let had = &self.before.unix_groups;
-        for name in had.iter().filter(|name| table.get(name).is_some()) {
-            let (name, add, remove) = (name.clone(), who(), BTreeSet::new());
+        let back = missing.iter().filter(|name| table.get(name).is_some());
+        for name in back.filter(|name| !self.is_in(table, name)) {
+            let (name, add, remove) = ((*name).clone(), who(), BTreeSet::new());
             edits.push(Edit::Members { name, add, remove });
         }
-        let marker = MARKER.to_owned();
+        let (had, marker) = (&self.before.unix_groups, MARKER.to_owned());
         for name in self.given.iter().chain([&marker]).filter(|name| !had.contains(*name)) {
-            let mut entries = table.all(name);
-            if entries.any(|entry| group::members(entry).any(|m| m == self.login.as_str())) {
+            if self.is_in(table, name) {
                 let (name, add, remove) = (name.clone(), BTreeSet::new(), who());
                 edits.push(Edit::Members { name, add, remove });
             }

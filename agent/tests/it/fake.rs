@@ -160,9 +160,12 @@ impl Host for Fake {
                 let built = homes.iter().map(|home| (home.path.clone(), Home::Directory(home.uid)));
                 self.homes.extend(built);
             }
-            Action::DropIn(text) => {
-                let text = text.clone().into_bytes();
-                self.drop_in = DropIn::Present(RootFile { text, sound: true });
+            Action::DropIn(files) => {
+                let text = files.write.values().next();
+                self.drop_in = text.map_or(DropIn::Absent, |text| {
+                    let text = text.clone().into_bytes();
+                    DropIn::Present(RootFile { text, sound: true })
+                });
             }
         }
         Report::default()

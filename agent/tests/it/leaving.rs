@@ -15,7 +15,9 @@ use muster_agent::{
     ownership::Ownership,
     plan::leave::{Created, Leave, LeavePlan},
 };
-use muster_proto::{id::Digest, name::Uid, receipt::Convergence, statement::UnixGroupMode};
+use muster_proto::{
+    desired::Account, id::Digest, name::Uid, receipt::Convergence, statement::UnixGroupMode,
+};
 
 use crate::{
     fake::Fake,
@@ -24,6 +26,8 @@ use crate::{
         look, members, need_root, policy,
     },
 };
+
+const DROP_IN: &str = "etc/ssh/sshd_config.d/00-muster.conf";
 
 /// eve is adopted, with all that an adoption replaces; ana is created.
 fn team() -> Desired {
@@ -36,6 +40,12 @@ fn team() -> Desired {
         })
         .host_unix_group("docker", "eve")
         .sudo("ops", "ALL", &["ana", "eve"])
+}
+
+/// eve alone, in whatever Unix groups she is.
+fn alone() -> Desired {
+    let adopt = |eve: &mut Account| eve.adopts = Some(Uid::parse(1_500).unwrap());
+    Desired::default().user("eve", 2_002).change("eve", adopt)
 }
 
 fn on_both(test: impl Fn(&mut dyn Host)) {
@@ -108,6 +118,47 @@ fn what_was_adopted_is_as_it_was_and_what_was_created_stays() {
 }
 
 #[test]
+fn leaving_puts_nobody_into_a_line_where_he_was_not() {
+    need_root();
+    let root = Root::new();
+    // In the second line of a Unix group, and in group alone.
+    let unix_groups = GROUP.replace("sudo:x:27:eve", "sudo:x:27:bin\nsudo:x:27:eve");
+    let gshadow = GSHADOW.replace("sudo:*::eve", "sudo:*::bin");
+    root.write("etc/group", 0o644, &unix_groups);
+    root.write("etc/gshadow", 0o640, &gshadow);
+    let mut owned = Ownership::default();
+    converge(&mut root.host(), &alone(), &mut owned);
+    let (_, applied) = leave(&mut root.host(), &alone(), &mut owned, Created::Stay);
+    assert_eq!(by_word(&applied)["account-given-back"], 1, "{:#?}", applied.outcomes);
+    for (file, was) in [("etc/group", unix_groups), ("etc/gshadow", gshadow)] {
+        assert_eq!(root.read(file), was, "{file}");
+    }
+}
+
+#[test]
+fn with_the_last_account_goes_what_let_musters_accounts_in() {
+    need_root();
+    for (desired, created, stays) in [
+        (team(), Created::Stay, true),
+        (team(), Created::Lock, true),
+        (alone(), Created::Stay, false),
+    ] {
+        let root = Root::new();
+        let mut owned = Ownership::default();
+        converge(&mut root.host(), &desired, &mut owned);
+        assert!(root.path(DROP_IN).exists());
+        for _ in 0..2 {
+            let (_, applied) = leave(&mut root.host(), &desired, &mut owned, created);
+            assert_eq!(applied.convergence, Convergence::Done, "{:#?}", applied.outcomes);
+            assert_eq!(root.path(DROP_IN).exists(), stays);
+            for file in ["etc/group", "etc/gshadow"] {
+                assert_eq!(root.read(file).contains("muster-accounts:"), stays, "{file}");
+            }
+        }
+    }
+}
+
+#[test]
 fn with_lock_what_was_created_is_locked_and_what_was_adopted_is_not() {
     on_both(|host| {
         let mut owned = Ownership::default();
@@ -154,16 +205,16 @@ fn what_cannot_be_given_back_stays_musters_and_is_told() {
 }
 
 /// Stops at one point of leaving, and leaves again; says whether the point was reached.
-fn stop_at(point: usize) -> bool {
+fn stop_at(point: usize, desired: &Desired) -> bool {
     let root = Root::new();
     let mut owned = Ownership::default();
-    converge(&mut root.host(), &team(), &mut owned);
+    converge(&mut root.host(), desired, &mut owned);
     let passed = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&passed);
     let faults = Faults::at(move |_| counter.fetch_add(1, Ordering::Relaxed) == point);
     // Nothing of what came of it is saved.
-    let _ = leave(&mut root.host_with(faults), &team(), &mut owned.clone(), Created::Stay);
-    let (_, applied) = leave(&mut root.host(), &team(), &mut owned, Created::Stay);
+    let _ = leave(&mut root.host_with(faults), desired, &mut owned.clone(), Created::Stay);
+    let (planned, applied) = leave(&mut root.host(), desired, &mut owned, Created::Stay);
     assert_eq!(applied.convergence, Convergence::Done, "at {point}: {:#?}", applied.outcomes);
     for (file, text) in [("etc/passwd", PASSWD), ("etc/shadow", SHADOW)] {
         let after = root.read(file);
@@ -171,6 +222,11 @@ fn stop_at(point: usize) -> bool {
         assert!(own.into_iter().all(|line| after.contains(line)), "{file} at {point}");
     }
     assert_eq!(members(&root.read("etc/group"), "sudo"), members(GROUP, "sudo"), "at {point}");
+    if planned.stays.is_empty() {
+        assert_eq!(root.read("etc/passwd"), PASSWD, "at {point}");
+        assert!(!root.read("etc/group").contains("muster-accounts"), "at {point}");
+        assert!(!root.path(DROP_IN).exists(), "at {point}");
+    }
     assert_eq!(root.leftovers(), Vec::<String>::new(), "at {point}");
     passed.load(Ordering::Relaxed) > point
 }
@@ -178,8 +234,10 @@ fn stop_at(point: usize) -> bool {
 #[test]
 fn a_stop_anywhere_while_leaving_is_made_up_for_by_leaving_again() {
     need_root();
-    let reached = (0..500).take_while(|point| stop_at(*point)).count();
-    assert!(reached > 10, "{reached}");
+    for desired in [team(), alone()] {
+        let reached = (0..500).take_while(|point| stop_at(*point, &desired)).count();
+        assert!(reached > 10, "{reached}");
+    }
 }
 
 #[test]

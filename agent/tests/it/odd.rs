@@ -2,10 +2,18 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use muster_agent::{host::files::Faults, ownership::Ownership, plan::plan, policy::AccountName};
+use muster_agent::{
+    apply::{Reach, apply},
+    host::{Host, files::Faults},
+    observed::Scope,
+    ownership::Ownership,
+    plan::plan,
+    policy::AccountName,
+};
+use muster_proto::{desired::Account, name::Uid, receipt::Convergence, statement::LoginMethod};
 
 use crate::world::{
-    Desired, NOW, PASSWD, Root, by_word, converge, findings, look, need_root, policy,
+    Desired, NOW, PASSWD, Root, SHADOW, by_word, converge, findings, look, need_root, policy,
 };
 
 fn ana() -> Desired {
@@ -59,6 +67,76 @@ fn an_account_that_the_host_protects_and_does_not_have_is_said() {
     let plan = plan(&observed, &Desired::default().0, &Ownership::default(), &policy, NOW);
     let told = [("break-glass", "ops"), ("protected-missing", "oracle")];
     assert_eq!(findings(&plan), told.into());
+}
+
+#[test]
+fn an_account_that_stands_in_a_file_twice_is_not_adopted() {
+    need_root();
+    for (file, text) in [("passwd", PASSWD), ("shadow", SHADOW)] {
+        let root = Root::new();
+        let own = text.lines().find(|line| line.starts_with("eve:")).unwrap();
+        let twice = text.replace(own, &format!("{own}\n{own}"));
+        let path = format!("etc/{file}");
+        root.write(&path, 0o640, &twice);
+        let uid = Uid::parse(1_500).unwrap();
+        let desired = ana().user("eve", 2_002).change("eve", |eve| eve.adopts = Some(uid));
+        let (plan, applied) = converge(&mut root.host(), &desired, &mut Ownership::default());
+        let told = plan.findings.iter().find(|found| found.subject == "eve").unwrap();
+        assert_eq!(told.detail, format!("{file} has several lines for it: leave one"));
+        assert_eq!(by_word(&applied)["account-created"], 1);
+        let kept = |line: &&str| !line.starts_with("ana:");
+        let after = root.read(&path);
+        assert_eq!(
+            after.lines().filter(kept).collect::<Vec<_>>(),
+            twice.lines().collect::<Vec<_>>()
+        );
+    }
+}
+
+#[test]
+fn an_account_of_musters_that_the_host_protects_by_now_keeps_what_it_has() {
+    need_root();
+    let root = Root::new();
+    let (mut host, mut owned) = (root.host(), Ownership::default());
+    let by_password = |ben: &mut Account| ben.methods.extend([LoginMethod::Password]);
+    let with = || ana().user("ben", 2_002).change("ben", by_password);
+    let both = |ben: &str| with().sudo("ops", "/usr/bin/id", &["ana", ben]);
+    converge(&mut host, &both("ben"), &mut owned);
+    let own = |file: &str| -> Vec<String> {
+        let text = root.read(file);
+        text.lines().filter(|line| line.starts_with("ben")).map(str::to_owned).collect()
+    };
+    let files = ["etc/passwd", "etc/shadow", "etc/group", "etc/sudoers.d/50-muster-ops"];
+    let (before, keys) = (files.map(own), root.read("etc/ssh/muster-keys/ben"));
+    assert!(before.iter().all(|lines| lines.len() == 1), "{before:?}");
+
+    // Still desired, changed, gone with everybody: whatever is signed, nothing of it is touched.
+    let mut protecting = policy();
+    protecting.break_glass = [AccountName::parse("ben").unwrap()].into();
+    let nobody = Desired::default();
+    for (desired, ana_is_there) in [(both("ben"), true), (both("ana"), true), (nobody, false)] {
+        for _ in 0..2 {
+            let scope = Scope::of(&desired.0, &owned, &protecting);
+            let observed = host.observe(&scope).unwrap();
+            let plan = plan(&observed, &desired.0, &owned, &protecting, NOW);
+            assert!(findings(&plan).contains(&("protected", "ben")), "{:?}", plan.findings);
+            let applied = apply(&plan, Reach::Everything, &owned, &mut host);
+            assert_eq!(applied.convergence, Convergence::Done, "{:#?}", applied.outcomes);
+            owned = applied.ownership;
+        }
+        assert_eq!(
+            (files.map(own), root.read("etc/ssh/muster-keys/ben")),
+            (before.clone(), keys.clone())
+        );
+        let sudo = root.read("etc/sudoers.d/50-muster-ops");
+        assert_eq!(sudo.contains("\nana ALL"), ana_is_there, "{sudo}");
+        assert_eq!(root.path("etc/ssh/muster-keys/ana").exists(), ana_is_there);
+        let sshd = root.read("etc/ssh/sshd_config.d/00-muster.conf");
+        assert!(sshd.contains("User ben\n    PasswordAuthentication yes"), "{sshd}");
+    }
+    let scope = Scope::of(&Desired::default().0, &owned, &protecting);
+    let observed = host.observe(&scope).unwrap();
+    assert!(plan(&observed, &Desired::default().0, &owned, &protecting, NOW).is_empty());
 }
 
 #[test]

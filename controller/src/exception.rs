@@ -106,6 +106,7 @@ pub fn check(drift: &Drift) -> Result<(), Unfit> {
     }
     match DriftKind::parse(&drift.kind).ok_or(Unfit::Unknown)? {
         DriftKind::AccountNew
+        | DriftKind::EffectDiffers
         | DriftKind::KeysUngranted
         | DriftKind::MemberAdded
         | DriftKind::SudoForeign
@@ -166,7 +167,14 @@ mod tests {
             .map(|kind| kind.as_str())
             .filter(|kind| check(&drift(kind, "", Response::Reported)).is_ok())
             .collect();
-        let wanted = ["account-new", "keys-ungranted", "member-added", "sudo-foreign", "uid-zero"];
+        let wanted = [
+            "account-new",
+            "effect-differs",
+            "keys-ungranted",
+            "member-added",
+            "sudo-foreign",
+            "uid-zero",
+        ];
         assert_eq!(fit, wanted);
         let changed = |place| check(&drift("account-changed", place, Response::Reported));
         assert_eq!((changed("uid"), changed("shell")), (Ok(()), Err(Unfit::Ours)));

@@ -70,7 +70,7 @@ impl KeyFiles {
 }
 
 /// Returns what `sshd -T` says to a keyword.
-fn value<'a>(said: &'a str, keyword: &str) -> Option<&'a str> {
+pub fn value<'a>(said: &'a str, keyword: &str) -> Option<&'a str> {
     let mut lines = said.lines().filter_map(|line| line.split_once(' '));
     lines.find(|(word, _)| *word == keyword).map(|(_, value)| value.trim())
 }

@@ -1,9 +1,11 @@
 //! Drift: what a host has come to be without any bundle. Pure. What differs is read off the plan that
 //! would put it right ([`difference`]), so that what is told and what is repaired are one thing; what
-//! nobody granted is read off the account files ([`ungranted`]); [`memory`] knows what was told
+//! nobody granted is read off the account files ([`ungranted`]); what the system makes of files that are
+//! as they should be is asked for ([`effect`]); [`memory`] knows what was told
 //! already, and which repair somebody undoes each time; [`standing`] is what differs at one moment.
 
 pub mod difference;
+pub mod effect;
 pub mod memory;
 pub mod standing;
 pub mod ungranted;
@@ -119,6 +121,13 @@ impl What {
                 (*place == Place::RootKeys && *name == self.place) || *place == Place::RootHome
             }
             DriftKind::PasswordPolicy => *place == Place::Passwords,
+            DriftKind::EffectDiffers => match self.place.as_str() {
+                effect::SSHD => matches!(place, Place::Ssh | Place::SshDropIns),
+                effect::SUDO => {
+                    *place == Place::Sudoers || (*place == Place::Etc && name == "sudoers")
+                }
+                _ => *place == Place::Etc && name == "nsswitch.conf",
+            },
             DriftKind::Running => false,
         }
     }

@@ -7,6 +7,7 @@ mod accounts;
 pub mod capability;
 pub mod clocks;
 mod culprit;
+mod effects;
 pub mod examine;
 pub mod files;
 pub mod hangup;
@@ -48,6 +49,10 @@ use self::{
 };
 use crate::{
     clock::Clocks,
+    drift::{
+        Difference,
+        effect::{Asking, Expected},
+    },
     format::{self, sudoers},
     inventory::{Other, Sources},
     observed::{ObservedState, Scope},
@@ -64,6 +69,14 @@ pub trait Host {
 
     /// Returns what an inventory takes besides the account files.
     fn sources(&mut self, observed: &ObservedState, others: &[Other]) -> Sources;
+
+    /// Asks what the system makes of our files, as far as they are as they should be.
+    fn effects(
+        &mut self,
+        observed: &ObservedState,
+        expected: &Expected<'_>,
+        asking: Asking,
+    ) -> Vec<Difference>;
 
     /// Remembers what the last look saw, so that it can be said whether another would see the same.
     fn remember(&mut self);
@@ -130,6 +143,7 @@ pub struct Linux {
     /// Asked once: a newer sshd is known when the keeper is started again.
     sshd_knows_utc: Option<bool>,
     learnt: inventory::Learnt,
+    effects: effects::Effects,
     looked: Option<Looked>,
     remembered: Option<Remembered>,
 }
@@ -175,6 +189,7 @@ impl Linux {
             accounts_changed: false,
             sshd_knows_utc: None,
             learnt: inventory::Learnt::default(),
+            effects: effects::Effects::default(),
             looked: None,
             remembered: None,
         })
@@ -232,6 +247,16 @@ impl Host for Linux {
 
     fn sources(&mut self, observed: &ObservedState, others: &[Other]) -> Sources {
         self.learnt.sources(&self.root, self.programs, observed, others)
+    }
+
+    fn effects(
+        &mut self,
+        observed: &ObservedState,
+        expected: &Expected<'_>,
+        asking: Asking,
+    ) -> Vec<Difference> {
+        let place = (&self.root, self.programs);
+        self.effects.ask(place, &mut self.learnt, observed, (expected, asking))
     }
 
     fn prepare(&mut self, actions: &[&Action]) {

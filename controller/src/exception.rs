@@ -112,6 +112,7 @@ pub fn check(drift: &Drift) -> Result<(), Unfit> {
             Err(Unfit::Unread)
         }
         DriftKind::AccountNew
+        | DriftKind::EffectDiffers
         | DriftKind::KeysUngranted
         | DriftKind::MemberUngranted
         | DriftKind::SudoForeign
@@ -176,8 +177,14 @@ mod tests {
             .map(|kind| kind.as_str())
             .filter(|kind| check(&drift(kind, "", Response::Reported)).is_ok())
             .collect();
-        let wanted =
-            ["account-new", "keys-ungranted", "member-ungranted", "sudo-foreign", "uid-zero"];
+        let wanted = [
+            "account-new",
+            "effect-differs",
+            "keys-ungranted",
+            "member-ungranted",
+            "sudo-foreign",
+            "uid-zero",
+        ];
         assert_eq!(fit, wanted);
         let changed = |place| check(&drift("account-changed", place, Response::Reported));
         assert_eq!((changed("uid"), changed("shell")), (Ok(()), Err(Unfit::Ours)));

@@ -80,6 +80,9 @@ pub fn propose(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> 
         DriftKind::KeysUngranted | DriftKind::KeysChanged => {
             never("hosts tell no keys: a user says by `keys` which of hers let her in")
         }
+        DriftKind::EffectDiffers => {
+            never("what the files say is what they should: something on the host stands against it")
+        }
         DriftKind::UnixGroupChanged => never("the gid of a Unix group never changes"),
         DriftKind::AccountMissing
         | DriftKind::AccountUnlocked

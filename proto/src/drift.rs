@@ -106,6 +106,8 @@ words! {
         AccountNew = "account-new",
         /// A locked account of Muster's is open.
         AccountUnlocked = "account-unlocked",
+        /// Muster's files are as they should be, and the system does something else.
+        EffectDiffers = "effect-differs",
         /// The home of an account is gone.
         HomeMissing = "home-missing",
         /// Jobs of a locked account are back.

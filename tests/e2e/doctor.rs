@@ -98,6 +98,17 @@ fn units(host: &Host) {
         &remove,
     );
 
+    let keeper = "/run/systemd/system/muster-agent.service.d";
+    let again = format!("{reload}; systemctl restart muster-agent");
+    let shared =
+        format!("mkdir -p {keeper}; printf '[Service]\\nPrivateNetwork=no\\n' >{keeper}/x.conf");
+    one(
+        host,
+        ("unit", "is in the network of the host"),
+        &format!("{shared}; {again}"),
+        &format!("rm -r {keeper}; {again}"),
+    );
+
     // A program that cannot run: both units of it, and what nobody opens.
     let cannot = "systemctl stop muster-agent; mv /usr/bin/muster-agent /usr/bin/aside; \
                   cp /usr/bin/aside /root/agent; systemctl start muster-agent || true";

@@ -150,6 +150,10 @@ fn a_full_spool_keeps_nobody_in_and_jobs_are_set_aside_once_there_is_room() {
     assert_eq!(session.finish(SOON).unwrap().status, 255);
     assert_kept_out(&fleet, HOST, &tova);
     wait_until_told(&fleet, &["account-locked tova", "FAILED", "No space left on device"]);
+    // Asked again it is no more done than before, though the change is out long since.
+    let again = fleet.muster(&["offboard", "tova", "--yes", "--timeout", "20"]).unwrap();
+    assert_eq!(again.status, 4, "{again}");
+    assert!(again.stderr.contains(&format!("not confirmed: {HOST} (retrying)")), "{again}");
     // cron starts nothing of an account that is locked and expired.
     let shadow = host.run_ok(&["getent", "shadow", "tova"]).unwrap();
     assert!(shadow.starts_with("tova:!"), "{shadow}");
@@ -162,6 +166,9 @@ fn a_full_spool_keeps_nobody_in_and_jobs_are_set_aside_once_there_is_room() {
     })
     .unwrap();
     assert!(!is_there(host, &format!("{CRONTABS}/tova")));
-    let again = fleet.muster(&["offboard", "tova", "--yes", "--timeout", "20"]).unwrap();
-    assert!(again.success(), "{again}");
+    wait::until(RETRIED, "the host to confirm", || {
+        let again = fleet.muster(&["offboard", "tova", "--yes", "--timeout", "20"]).unwrap();
+        again.success().then_some(())
+    })
+    .unwrap();
 }

@@ -14,6 +14,7 @@ mod controller;
 mod doctor;
 mod drifting;
 mod edits;
+mod effects;
 mod existing;
 mod fields;
 mod fleet_hosts;

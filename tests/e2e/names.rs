@@ -14,7 +14,12 @@ use std::{
 
 use muster_tests::{Fleet, Host, Member, Mode, Output, Person, Programs, wait};
 
-use crate::{SOON, assert_kept_out, assert_let_in, is_refused};
+use crate::{
+    SOON, assert_kept_out, assert_let_in,
+    drifting::{await_told, word},
+    is_refused,
+    kept::Kept,
+};
 
 const HOST: &str = "named1";
 const HANGS: &str = "/run/directory-hangs";
@@ -129,6 +134,19 @@ fn a_login_and_a_uid_of_another_source_are_left_to_it_and_told() {
     host.write("/var/lib/directory/passwd", b"", 0o644).unwrap();
     host.run_ok(&["systemctl", "restart", "muster-agent.service"]).unwrap();
     assert_comes_in(&fleet, &dora);
+
+    // One that is asked before the files says who somebody is, whatever these say.
+    let uid = host.run_ok(&["id", "--user", "fred"]).unwrap();
+    let other = b"fred:*:34568:34568::/nowhere:/bin/sh\n";
+    host.write("/var/lib/directory/passwd", other, 0o644).unwrap();
+    let config = Kept::of(host, "/etc/nsswitch.conf");
+    config.replace(&config.text().replace("files directory", "directory files"));
+    let told = await_told(&fleet, "effect-differs", "fred", "names", "reported");
+    assert_eq!(word(&told, "severity"), "high");
+    assert!(word(&told, "expected").starts_with(&format!("uid {}, ", uid.trim())), "{told}");
+    assert!(word(&told, "found").starts_with("uid 34568, "), "{told}");
+    drop(config);
+    await_told(&fleet, "effect-differs", "fred", "names", "gone");
 }
 
 #[test]

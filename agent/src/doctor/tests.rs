@@ -10,7 +10,7 @@ use crate::{
     doctor::{
         ground::{Access, Base, Disk, Held, Holder},
         memory::{EXPIRES_SOON, Known, RENEWED_BY_NOW, SKEW, Standing},
-        units::{Socket, Unit},
+        units::{Network, Socket, Unit},
         ways_in::{Emergency, Keys, Presence, Said},
     },
     format::{shadow::Password, subid::Range},
@@ -34,6 +34,7 @@ fn unit(name: &str, changed: &[(&str, &str)]) -> Unit {
         ("UnitFileState", "enabled"),
         ("WatchdogUSec", "3min"),
         ("NeedDaemonReload", "no"),
+        ("MainPID", "17"),
     ];
     for (property, value) in well {
         let other = changed.iter().find(|(changed, _)| *changed == property);
@@ -97,6 +98,7 @@ fn well() -> Facts {
                 socket: Some(at("/run/muster-agent/keeper.sock", 0, COURIER.1, 0o660)),
             },
             opened: Some(NOW),
+            network: Network::Own,
         },
         ways_in: WaysIn {
             sshd: Said::Well(sshd.to_owned()),
@@ -296,6 +298,17 @@ fn units_that_do_not_do_their_work_are_found() {
     let never: &[_] = &[("ActiveState", "inactive"), ("WatchdogUSec", "0")];
     one(with(never), "unit", "does not run", "systemctl start");
     none(|facts| facts.units.units.clear());
+}
+
+#[test]
+fn a_keeper_that_is_left_in_the_network_of_the_host_is_found() {
+    let network = |network| move |facts: &mut Facts| facts.units.network = network;
+    let words = "is in the network of the host";
+    one(network(Network::Host), "unit", words, "systemctl cat muster-agent.service");
+    none(network(Network::Own));
+    let keeper = |changed| Units { units: vec![unit(units::KEEPER, changed)], ..Units::default() };
+    assert_eq!(keeper(&[]).keeper(), Some(17));
+    assert_eq!(keeper(&[("MainPID", "0")]).keeper(), None);
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub const KEEPER: &str = "muster-agent.service";
 /// The courier's.
 pub const COURIER: &str = "muster-agent-courier.service";
 /// What systemd is asked about each of them (`org.freedesktop.systemd1(5)`).
-pub const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,UnitFileState,WatchdogUSec,NeedDaemonReload";
+pub const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,UnitFileState,WatchdogUSec,NeedDaemonReload,MainPID";
 
 /// The agent's units.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +22,18 @@ pub struct Units {
     pub socket: Socket,
     /// When the socket was made.
     pub opened: Option<Timestamp>,
+    /// The network that the keeper is in.
+    pub network: Network,
+}
+
+/// The network that the keeper is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// Its own, in which there is nobody else, or it does not run.
+    #[default]
+    Own,
+    /// That of the host.
+    Host,
 }
 
 /// The keeper's socket.
@@ -110,8 +122,25 @@ impl Units {
         self.units.iter().any(|unit| unit.get("Id") == KEEPER && unit.runs())
     }
 
+    /// Returns the keeper's process.
+    pub fn keeper(&self) -> Option<u32> {
+        let keeper = self.units.iter().find(|unit| unit.get("Id") == KEEPER)?;
+        keeper.get("MainPID").parse().ok().filter(|pid| *pid != 0)
+    }
+
     pub(super) fn findings(&self) -> Vec<Finding> {
-        self.units.iter().flat_map(Unit::findings).collect()
+        let mut found: Vec<Finding> = self.units.iter().flat_map(Unit::findings).collect();
+        // systemd leaves `PrivateNetwork=` out without a word where it may not make a network.
+        if self.network == Network::Host {
+            let fault =
+                format!("`{KEEPER}` is in the network of the host, and not in one of its own");
+            let cure = format!(
+                "let systemd make networks, in a container by `CAP_NET_ADMIN`, and see that no drop-in \
+                 takes `PrivateNetwork=yes` away: systemctl cat {KEEPER}; systemctl restart {KEEPER}"
+            );
+            found.push(finding("unit", fault, cure));
+        }
+        found
     }
 
     pub(super) fn socket_findings(&self, courier: Option<(u32, u32)>) -> Vec<Finding> {

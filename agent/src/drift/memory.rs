@@ -129,8 +129,10 @@ impl Memory {
         }
         let facts: BTreeSet<Digest> = looked.ungranted.iter().map(identity).collect();
         if first {
-            // A second root is told wherever it is found.
-            let old = looked.ungranted.iter().filter(|f| f.what.kind != DriftKind::UidZero);
+            // A second root is told wherever it is found, and so is what stands against our files:
+            // before they were there nothing could.
+            let always = [DriftKind::UidZero, DriftKind::EffectDiffers];
+            let old = looked.ungranted.iter().filter(|f| !always.contains(&f.what.kind));
             self.inherited = old.map(identity).collect();
         }
         self.inherited.retain(|inherited| facts.contains(inherited));

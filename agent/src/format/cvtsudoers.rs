@@ -1,7 +1,9 @@
 //! What `cvtsudoers -e -f json` says of all sudo files together: who becomes root by which rule. A part
 //! of a rule that takes somebody out again is not weighed, so that nobody is left out who may.
 
-use std::fmt;
+pub mod weigh;
+
+use std::{borrow::Cow, fmt};
 
 use serde::Deserialize;
 
@@ -80,6 +82,8 @@ struct Answer {
 struct Spec {
     #[serde(rename = "User_List", default)]
     users: Vec<Member>,
+    #[serde(rename = "Host_List", default)]
+    hosts: Vec<Host>,
     #[serde(rename = "Cmnd_Specs", default)]
     commands: Vec<Commands>,
 }
@@ -94,12 +98,29 @@ struct Member {
     negated: bool,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Host {
+    #[serde(rename = "hostname")]
+    name: Option<String>,
+    negated: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Opt {
+    authenticate: Option<bool>,
+    noexec: Option<bool>,
+}
+
 #[derive(Deserialize)]
 struct Commands {
     #[serde(rename = "runasusers")]
     run_as: Option<Vec<Member>>,
     #[serde(rename = "runasgroups", default)]
     run_as_group: Vec<Member>,
+    #[serde(rename = "Options", default)]
+    options: Vec<Opt>,
     #[serde(rename = "Commands", default)]
     all: Vec<Command>,
 }
@@ -112,9 +133,27 @@ struct Command {
 }
 
 /// Reads an answer, with what cvtsudoers complained of around it.
-pub fn parse(answer: &str) -> Result<Vec<Rule>, BadRules> {
+fn read(answer: &str) -> Result<Answer, BadRules> {
     let json = answer.find('{').zip(answer.rfind('}')).and_then(|(from, to)| answer.get(from..=to));
-    let answer: Answer = serde_json::from_str(json.unwrap_or_default()).map_err(BadRules::Form)?;
+    let lines: Vec<Cow<'_, str>> = json.unwrap_or_default().lines().map(mended).collect();
+    serde_json::from_str(&lines.join("\n")).map_err(BadRules::Form)
+}
+
+/// Puts around an option the braces that sudo 1.9.13 forgets.
+fn mended(line: &str) -> Cow<'_, str> {
+    let option = line.trim();
+    if !["\"runcwd\":", "\"runchroot\":"].iter().any(|word| option.starts_with(word)) {
+        return line.into();
+    }
+    match option.strip_suffix(',') {
+        Some(option) => format!("{{{option}}},").into(),
+        None => format!("{{{option}}}").into(),
+    }
+}
+
+/// Returns who becomes root by which rule.
+pub fn parse(answer: &str) -> Result<Vec<Rule>, BadRules> {
+    let answer = read(answer)?;
     let mut rules = Vec::new();
     for spec in &answer.specs {
         let what = spec.commands.iter().filter(|commands| commands.as_root());
@@ -134,21 +173,29 @@ pub fn parse(answer: &str) -> Result<Vec<Rule>, BadRules> {
 
 impl Member {
     fn who(&self) -> Who {
-        let number = |value: &serde_json::Value| -> Option<u32> {
-            let text = value.as_str().map(|text| text.trim_start_matches('#').to_owned());
-            text.unwrap_or_else(|| value.to_string()).parse().ok()
-        };
         if let Some(login) = self.username.as_ref().filter(|login| *login != "ALL") {
             Who::User(login.clone())
-        } else if let Some(name) = &self.usergroup {
-            Who::UnixGroup(name.trim_start_matches('%').to_owned())
-        } else if let Some(uid) = self.userid.as_ref().and_then(number) {
+        } else if let Some(name) = self.unix_group() {
+            Who::UnixGroup(name.to_owned())
+        } else if let Some(uid) = self.uid() {
             Who::Uid(uid)
-        } else if let Some(gid) = self.usergid.as_ref().and_then(number) {
+        } else if let Some(gid) = self.gid() {
             Who::Gid(gid)
         } else {
             Who::Anybody
         }
+    }
+
+    fn unix_group(&self) -> Option<&str> {
+        self.usergroup.as_deref().map(|name| name.trim_start_matches('%'))
+    }
+
+    fn uid(&self) -> Option<u32> {
+        self.userid.as_ref().and_then(number)
+    }
+
+    fn gid(&self) -> Option<u32> {
+        self.usergid.as_ref().and_then(number)
     }
 
     /// What is not a name of somebody else may be root.
@@ -159,6 +206,11 @@ impl Member {
             Who::Anybody | Who::UnixGroup(_) | Who::Gid(_) => true,
         }
     }
+}
+
+fn number(value: &serde_json::Value) -> Option<u32> {
+    let text = value.as_str().map(|text| text.trim_start_matches('#').to_owned());
+    text.unwrap_or_else(|| value.to_string()).parse().ok()
 }
 
 impl Commands {
@@ -226,6 +278,20 @@ mod tests {
                 (Who::Gid(8), "ALL".to_owned()),
             ]
         );
+    }
+
+    #[test]
+    fn options_without_the_braces_that_they_should_have_are_read() {
+        for option in ["\"runcwd\": \"/srv\"", "\"runchroot\": \"/srv\""] {
+            for (before, after) in [("", ",\n{\"noexec\": true}"), ("{\"setenv\": true},\n", "")] {
+                let answer = format!(
+                    "{{\"User_Specs\": [{{\"User_List\": [{{\"username\": \"ann\"}}], \"Cmnd_Specs\": \
+                     [{{\"Options\": [\n{before}  {option}{after}\n], \
+                     \"Commands\": [{{\"command\": \"ALL\"}}]}}]}}]}}"
+                );
+                assert_eq!(who(&answer), [(user("ann"), "ALL".to_owned())]);
+            }
+        }
     }
 
     #[test]

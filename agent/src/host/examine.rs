@@ -27,7 +27,7 @@ use crate::{
     doctor::{
         Facts, Place,
         memory::{Known, Memory, Standing},
-        units::{self, Socket, Unit, Units},
+        units::{self, Network, Socket, Unit, Units},
     },
     format::{Table, passwd},
     join, labels, leave,
@@ -183,6 +183,15 @@ impl Look<'_> {
         }
     }
 
+    /// Whoever looks is in the host's network.
+    fn network(&mut self, keeper: Option<u32>) -> Network {
+        let Some(pid) = keeper else { return Network::Own };
+        let (theirs, ours) =
+            (namespace(&format!("/proc/{pid}/ns/net")), namespace("/proc/self/ns/net"));
+        let (theirs, ours) = (self.see("unit", theirs), self.see("unit", ours));
+        if theirs.is_some() && theirs == ours { Network::Host } else { Network::Own }
+    }
+
     fn units(&mut self) -> Units {
         let mut units = Vec::new();
         // What systemd itself has started has this directory (sd_booted(3)).
@@ -202,7 +211,20 @@ impl Look<'_> {
         let found = self.entry(&socket).filter(|found| found.file_type().is_socket());
         let opened = found.as_ref().and_then(|found| u64::try_from(found.mtime()).ok());
         let socket = found.map(|found| place(&socket, &found));
-        Units { units, socket: Socket { directory, socket }, opened: opened.map(Timestamp) }
+        let opened = opened.map(Timestamp);
+        let socket = Socket { directory, socket };
+        let mut units = Units { units, socket, opened, network: Network::Own };
+        units.network = self.network(units.keeper());
+        units
+    }
+}
+
+/// What a link of a process's namespaces names (`namespaces(7)`); nothing of one that has ended.
+fn namespace(link: &str) -> Result<Option<PathBuf>, state::StateError> {
+    match fs::read_link(link) {
+        Ok(name) => Ok(Some(name)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(state::StateError::Read { path: link.into(), cause }),
     }
 }
 

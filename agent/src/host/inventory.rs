@@ -9,9 +9,14 @@ use muster_proto::{crypto::sha256, id::Digest};
 use nix::sys::stat::FileStat;
 
 use crate::{
+    drift::{
+        Difference,
+        effect::{self, Expected},
+    },
     format::{
         authorized_keys::{self, Keys},
-        cvtsudoers, ssh,
+        cvtsudoers::{self, weigh},
+        ssh,
         sshd::{KeyFiles, is_conditional},
     },
     inventory::{Other, Sources, Sudo},
@@ -35,6 +40,8 @@ const ANSWERING: &[&str] =
 pub(super) struct Learnt {
     sshd: Option<(Digest, KeyFiles)>,
     sudo: Option<(Digest, Sudo)>,
+    /// What sudo does otherwise than our files say.
+    weighed: Option<(Digest, Vec<Difference>)>,
     /// By path.
     keys: BTreeMap<String, (Stamp, Keys)>,
 }
@@ -162,32 +169,80 @@ impl Learnt {
         if !observed.foreign_sudo.contains_key("sudoers") {
             return Sudo::Rules(Vec::new());
         }
-        let ours = observed.sudo.iter().flatten().map(|(name, file)| (name, sha256(&[&file.text])));
-        let ours: BTreeMap<_, _> = ours.collect();
-        let state = sha256(&[format!("{:?} {ours:?}", observed.foreign_sudo).as_bytes()]);
+        let state = sudo_state(observed);
         if let Some((known, sudo)) = &self.sudo
             && *known == state
         {
             return sudo.clone();
         }
-        // No configuration of its own, which could leave somebody out (cvtsudoers.conf(5)).
-        let words = ["-c", "/dev/null", "-e", "-f", "json", "/etc/sudoers"];
-        let sudo = match programs.status("cvtsudoers", &words) {
-            None => Sudo::Unknown("there is no cvtsudoers to read its files with".to_owned()),
-            Some(Ok((0, answer))) => match cvtsudoers::parse(&answer) {
-                Ok(rules) => Sudo::Rules(rules),
-                Err(error) => Sudo::Unknown(chain(&error)),
-            },
-            Some(Ok((status, _))) => Sudo::Unknown(format!("cvtsudoers ends with status {status}")),
-            Some(Err(reason)) => Sudo::Unknown(reason),
-        };
+        let sudo = rules(&read_sudo(programs));
         self.sudo = Some((state, sudo.clone()));
         sudo
+    }
+
+    /// Weighs our rules among all that sudo reads, once for each state of them and of whom they are for.
+    /// What cannot be read is as it was.
+    pub(super) fn weigh(
+        &mut self,
+        programs: Programs,
+        observed: &ObservedState,
+        expected: &Expected<'_>,
+    ) -> Vec<Difference> {
+        let people = effect::people(observed, expected);
+        if people.is_empty() || !observed.foreign_sudo.contains_key("sudoers") {
+            self.weighed = None;
+            return Vec::new();
+        }
+        let files = sudo_state(observed);
+        let state = sha256(&[files.as_bytes(), format!("{people:?}").as_bytes()]);
+        if let Some((known, weighed)) = &self.weighed
+            && *known == state
+        {
+            return weighed.clone();
+        }
+        let answer = read_sudo(programs);
+        // The inventory of the same look takes the same answer.
+        self.sudo = Some((files, rules(&answer)));
+        let weighed = answer.ok().and_then(|answer| weigh::weigh(&answer, &people).ok());
+        let Some(others) = weighed else {
+            return self.weighed.as_ref().map(|(_, before)| before.clone()).unwrap_or_default();
+        };
+        let weighed = effect::sudo_differences(&others);
+        self.weighed = Some((state, weighed.clone()));
+        weighed
+    }
+}
+
+fn sudo_state(observed: &ObservedState) -> Digest {
+    let ours = observed.sudo.iter().flatten().map(|(name, file)| (name, sha256(&[&file.text])));
+    let ours: BTreeMap<_, _> = ours.collect();
+    sha256(&[format!("{:?} {ours:?}", observed.foreign_sudo).as_bytes()])
+}
+
+/// Has all sudo files read; in words why that is not possible.
+fn read_sudo(programs: Programs) -> Result<String, String> {
+    // No configuration of its own, which could leave somebody out (cvtsudoers.conf(5)).
+    let words = ["-c", "/dev/null", "-e", "-f", "json", "/etc/sudoers"];
+    match programs.status("cvtsudoers", &words) {
+        None => Err("there is no cvtsudoers to read its files with".to_owned()),
+        Some(Ok((0, answer))) => Ok(answer),
+        Some(Ok((status, _))) => Err(format!("cvtsudoers ends with status {status}")),
+        Some(Err(reason)) => Err(reason),
+    }
+}
+
+fn rules(answer: &Result<String, String>) -> Sudo {
+    match answer {
+        Ok(answer) => match cvtsudoers::parse(answer) {
+            Ok(rules) => Sudo::Rules(rules),
+            Err(error) => Sudo::Unknown(chain(&error)),
+        },
+        Err(reason) => Sudo::Unknown(reason.clone()),
     }
 }
 
 /// Returns the texts of sshd's configuration but for Muster's own.
-fn sshd_texts(root: &Dir) -> Result<Vec<Vec<u8>>, FileError> {
+pub(super) fn sshd_texts(root: &Dir) -> Result<Vec<Vec<u8>>, FileError> {
     let mut texts = Vec::new();
     if let Some(dir) = root.walk("etc/ssh")? {
         texts.extend(dir.read("sshd_config")?.map(|(text, _)| text));

@@ -89,13 +89,36 @@ pub(super) fn trouble(root: &Dir, programs: Programs) -> Result<Option<String>, 
     Ok(whole_answer(root, programs, &others, &["muster-asks-for-nobody"]).err())
 }
 
+/// Asks all sources, in their order, who some accounts are; nothing where there are only the files.
+pub(super) fn answers(
+    root: &Dir,
+    programs: Programs,
+    others: &[String],
+    logins: &[&Login],
+) -> Result<Option<String>, String> {
+    if others.is_empty() || logins.is_empty() {
+        return Ok(None);
+    }
+    let keys: Vec<&str> = logins.iter().map(|login| login.as_str()).collect();
+    whole_answer(root, programs, others, &keys).map(Some)
+}
+
 /// The sources of `passwd` beside the files.
 fn other_sources(root: &Dir) -> Result<Vec<String>, FileError> {
-    let text = match root.walk("etc")? {
+    Ok(sources_in(&configuration(root)?))
+}
+
+/// The text of nsswitch.conf; empty where there is none.
+pub(super) fn configuration(root: &Dir) -> Result<Vec<u8>, FileError> {
+    Ok(match root.walk("etc")? {
         Some(etc) => etc.read("nsswitch.conf")?.map(|(text, _)| text).unwrap_or_default(),
         None => Vec::new(),
-    };
-    let text = String::from_utf8_lossy(&text);
+    })
+}
+
+/// The sources of `passwd` beside the files in such a text.
+pub(super) fn sources_in(text: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(text);
     let line = text
         .lines()
         .filter_map(|line| line.split('#').next())
@@ -110,7 +133,7 @@ fn other_sources(root: &Dir) -> Result<Vec<String>, FileError> {
         }
         in_brackets &= !word.ends_with(']');
     }
-    Ok(sources)
+    sources
 }
 
 /// Returns what was answered, if all who were to answer could.

@@ -9,6 +9,7 @@ use super::{Keeper, KeeperError, turn::Turn};
 use crate::{
     config::Config,
     drift::{
+        effect::Asking,
         memory::{Circumstances, Looked},
         standing::{Standing, standing},
     },
@@ -48,7 +49,9 @@ pub fn drift<H: Host>(
         now: clocks.wall,
         boot: clocks.boot,
     };
+    let mut ungranted = look.ungranted.clone();
+    ungranted.extend(turn.effects(&look, Asking::Anew));
     let (before, after) = (look.differences.clone(), look.differences);
-    let found = Looked { before, after, ungranted: look.ungranted };
+    let found = Looked { before, after, ungranted };
     Ok(standing(&turn.ledger.drift, &found, &at))
 }

@@ -14,7 +14,11 @@ use muster_proto::{
 use super::{Agenda, Keeper, KeeperError, Rest, TIME_KEPT_SECONDS, load_ledger, look::Look};
 use crate::{
     apply::{self, Reach},
-    drift::{self, Touch, memory::Looked},
+    drift::{
+        self, Difference, Touch,
+        effect::{self, Asking},
+        memory::Looked,
+    },
     ends::NextDates,
     host::Host,
     ledger::Ledger,
@@ -116,6 +120,12 @@ impl<'a, H: Host> Turn<'a, H> {
         }
         looked.after = std::mem::take(&mut look.differences);
         looked.ungranted = std::mem::take(&mut look.ungranted);
+        // What is watched says when its answer is another; a scan asks also what is not.
+        let asking = match trigger {
+            Trigger::Scan | Trigger::Start => Asking::Anew,
+            Trigger::Bundle | Trigger::Time | Trigger::Change => Asking::IfChanged,
+        };
+        looked.ungranted.extend(self.effects(&look, asking));
         self.count(&look.observed, clocks.wall.0 / 86_400);
         let memory = self.ledger.drift.clone();
         let drift = self.ledger.drift.take(&looked, &at);
@@ -154,6 +164,13 @@ impl<'a, H: Host> Turn<'a, H> {
             self.report(trigger, outcomes, convergence, findings, drift);
         }
         Ok(())
+    }
+
+    /// Asks what the system makes of our files.
+    pub(super) fn effects(&mut self, look: &Look, asking: Asking) -> Vec<Difference> {
+        let Look { desired, observed, plan, .. } = look;
+        let expected = effect::expected(desired, observed, &self.ledger.ownership, plan);
+        self.keeper.host.effects(observed, &expected, asking)
     }
 
     /// Watches what is there by now, and returns who has been at what since the last time.

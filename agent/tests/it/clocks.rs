@@ -8,6 +8,10 @@ use muster_agent::{
     clock::{Clocks, MAX_AHEAD, SETTLES_AFTER},
     config::{self, Config},
     door::Event,
+    drift::{
+        Difference,
+        effect::{Asking, Expected},
+    },
     host::{Host, ObserveError, Report, notify::Manager, rest::Still, state},
     inventory::{Other, Sources},
     keeper::Keeper,
@@ -59,6 +63,15 @@ impl Host for Machine {
 
     fn sources(&mut self, observed: &ObservedState, others: &[Other]) -> Sources {
         self.0.borrow_mut().sources(observed, others)
+    }
+
+    fn effects(
+        &mut self,
+        observed: &ObservedState,
+        expected: &Expected<'_>,
+        asking: Asking,
+    ) -> Vec<Difference> {
+        self.0.borrow_mut().effects(observed, expected, asking)
     }
 
     fn remember(&mut self) {

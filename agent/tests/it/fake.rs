@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 
 use muster_agent::{
     clock::Clocks,
+    drift::{
+        Difference,
+        effect::{Asking, Expected},
+    },
     format::{
         Table,
         pwquality::{Check, Settings},
@@ -120,6 +124,10 @@ impl Host for Fake {
 
     fn sources(&mut self, _: &ObservedState, _: &[Other]) -> Sources {
         Sources { keys: BTreeMap::new(), sudo: Sudo::Rules(Vec::new()) }
+    }
+
+    fn effects(&mut self, _: &ObservedState, _: &Expected<'_>, _: Asking) -> Vec<Difference> {
+        Vec::new()
     }
 
     fn remember(&mut self) {}

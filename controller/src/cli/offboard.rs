@@ -1,13 +1,17 @@
 //! `muster offboard`: revoked at once, then removed. The revocation needs one signature and goes
 //! first; the removal is the link that tells every host and tool for ever.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 use clap::Args;
 use muster_proto::{
+    derive::Statements,
     envelope::Verified,
-    id::Id,
+    id::{HostId, Id},
     link::{Link, LinkBody, Target},
     name::{Line, Login},
+    revocations::Revocations,
     statement::LeafState,
 };
 
@@ -22,7 +26,10 @@ use super::{
     session::{Published, Session},
     usage,
 };
-use crate::declare::resolve::removal_of;
+use crate::{
+    declare::resolve::removal_of,
+    preview::{self, HostLabels},
+};
 
 /// The verb's own arguments.
 #[derive(Clone, Debug, Args)]
@@ -62,8 +69,8 @@ pub async fn run(common: &Globals, args: &OffboardArgs) -> Result<End> {
         if let Some(resumed) = resume::run(common, &mut session, args.yes).await? {
             return resumed.follow(&mut session, common.output, &args.wait).await;
         }
-        let change = removed_in(&session, id)?;
-        return follow::behind(&mut session, change).await;
+        let gone = gone_in(&session, id)?;
+        return again(&mut session, common.output, &args.wait, &login, &gone).await;
     }
     let target = Target::Statement { id: user.id, revision: user.revision };
     let already = chain.revocations().ends(user);
@@ -114,20 +121,67 @@ pub async fn run(common: &Globals, args: &OffboardArgs) -> Result<End> {
     Ok(followed.and(before))
 }
 
-/// Returns the change in which a user went.
-fn removed_in(session: &Session, user: Id) -> Result<u64> {
+/// The change in which a user went.
+struct Removal {
+    number: u64,
+    before: Statements,
+    after: Statements,
+}
+
+/// Returns the change in which a user went, with the directory as it was before and after.
+fn gone_in(session: &Session, user: Id) -> Result<Removal> {
     let chain = session.tool.chain();
-    let newest = chain.newest().map_or(0, |link| link.number);
-    for number in (1..=newest).rev() {
-        let published = session.tool.published(number)?;
-        let published = published.with_context(|| format!("change {number} is missing"))?;
+    let (mut statements, mut before, mut number) = (Statements::new(), Statements::new(), 0);
+    let mut after = Statements::new();
+    for next in 1..=chain.newest().map_or(0, |link| link.number) {
+        let published = session.tool.published(next)?;
+        let published = published.with_context(|| format!("change {next} is missing"))?;
         let (_, body, _): (Verified<Link>, LinkBody, _) =
-            chain.verify_link(&published.link, &published.body, number)?;
-        if body.all().any(|statement| statement.id == user) {
-            return Ok(number);
+            chain.verify_link(&published.link, &published.body, next)?;
+        let is_of_her = body.all().any(|statement| statement.id == user);
+        if is_of_her {
+            before.clone_from(&statements);
+        }
+        statements.extend(body.all().map(|statement| (statement.id, statement.clone())));
+        if is_of_her {
+            number = next;
+            after.clone_from(&statements);
         }
     }
-    Ok(newest)
+    Ok(Removal { number, before, after })
+}
+
+/// Asks the hosts on which a removal had something to do whether it is done, and names whoever has not
+/// come as far. What was revoked before does not count: it was to be taken away all the same.
+async fn again(
+    session: &mut Session,
+    format: Format,
+    wait: &Wait,
+    login: &Login,
+    gone: &Removal,
+) -> Result<End> {
+    let hosts = session.client.hosts().await?;
+    let labels: Vec<HostLabels> = hosts.iter().map(|host| host.labels.clone()).collect();
+    let none = Revocations::default();
+    let effects =
+        preview::preview(&gone.before, &gone.after, (&none, &none), &labels, session.now());
+    let concerned: BTreeSet<HostId> = follow::affected(&effects).collect();
+    // A host that is sent nothing of it, such as one that has joined since, will confirm nothing.
+    let asked = Asked {
+        link: Some(gone.number),
+        hosts: hosts
+            .iter()
+            .filter(|host| concerned.contains(&host.labels.id))
+            .filter(|host| host.floor.is_some_and(|floor| floor.number >= gone.number))
+            .map(|host| host.labels.id)
+            .collect(),
+        about: follow::reached(&effects).into_iter().chain([login.to_string()]).collect(),
+        locks: BTreeSet::from([login.to_string()]),
+        undone: "not locked",
+        ..Asked::default()
+    };
+    let followed = follow::run(session, format, wait, &asked).await?;
+    Ok(followed.and(follow::behind(session, gone.number).await?))
 }
 
 /// Publishes the removal, after whatever an earlier run began: that may have been this very removal.

@@ -232,3 +232,15 @@ fn a_second_root_is_told_though_it_was_there_at_the_first_look() {
     let toor = Difference { what: What::new(DriftKind::UidZero, "toor", ""), ..foreign("uid 0") };
     assert_eq!(host.see(&[foreign("1"), toor]), ["toor uid 0 reported since 1001 round 0"]);
 }
+
+#[test]
+fn what_stands_against_our_files_is_told_at_the_first_look_and_until_it_has_gone() {
+    let mut host = Host::settled(HostMode::Enforce);
+    host.memory = Memory::default();
+    let what = What::new(DriftKind::EffectDiffers, "ana", "sudo");
+    let effect = Difference { what, ..foreign("taken away") };
+    let first = host.see(&[foreign("1"), effect.clone()]);
+    assert_eq!(first, ["ana taken away reported since 1001 round 0"]);
+    assert_eq!(host.see(&[foreign("1"), effect]), [""; 0]);
+    assert_eq!(host.see(&[foreign("1")]), ["ana taken away gone since 1001 round 0"]);
+}

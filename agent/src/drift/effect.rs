@@ -1,0 +1,239 @@
+//! What the system makes of Muster's files where these are as they should be. Pure: the host asks sshd,
+//! cvtsudoers and the sources of accounts, and what they say is judged here. What differs is somebody
+//! else's doing, a file of theirs that is read before ours or after it, so it is told and left as it is.
+//! How many programs are asked in one look is fixed, whatever the number of accounts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_proto::{
+    desired::DesiredState,
+    drift::{DriftKind, Severity},
+    name::{Login, ObjectName},
+    statement::LoginMethod,
+    sudo::SudoRule,
+};
+
+use super::{Difference, What};
+use crate::{
+    format::{
+        Entry,
+        cvtsudoers::weigh::{Otherwise, Person},
+        group, passwd, ssh, sshd,
+    },
+    observed::{DropIn, ObservedState},
+    ownership::Ownership,
+    plan::{Action, Plan},
+};
+
+/// The place of what sshd does otherwise.
+pub const SSHD: &str = "sshd";
+/// The place of what sudo does otherwise.
+pub const SUDO: &str = "sudo";
+/// The place of what other sources of accounts say.
+pub const NAMES: &str = "names";
+
+/// So many things are named of one account.
+const NAMED: usize = 3;
+
+/// The sudo rules of a host, by role, each with its users.
+pub type Rules = BTreeMap<ObjectName, BTreeMap<SudoRule, BTreeSet<Login>>>;
+
+/// What Muster's files come to where they are as they should be.
+#[derive(Clone, Debug, Default)]
+pub struct Expected<'a> {
+    /// An account of each kind that our drop-in for sshd knows; none where it is not in place.
+    pub sshd: BTreeMap<Passwords, &'a Login>,
+    /// The rules; nothing where our files are not in place.
+    pub sudo: Option<&'a Rules>,
+    /// The accounts that have a line in passwd.
+    pub accounts: BTreeSet<&'a Login>,
+}
+
+/// Whether an account may log in by a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Passwords {
+    /// It may not.
+    Refused,
+    /// It may.
+    Taken,
+}
+
+/// Whether what was said before may be taken for what is said now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asking {
+    /// Each is asked anew.
+    Anew,
+    /// As long as the files are the same, so is the answer.
+    IfChanged,
+}
+
+/// Returns what is to be expected, as far as the plan leaves nothing to do for it.
+pub fn expected<'a>(
+    desired: &'a DesiredState,
+    observed: &ObservedState,
+    ownership: &Ownership,
+    plan: &Plan,
+) -> Expected<'a> {
+    let is_planned =
+        |fits: fn(&Action) -> bool| plan.actions.iter().any(|planned| fits(&planned.action));
+    let mut expected = Expected::default();
+    let marker = observed.group.get(ssh::MARKER);
+    let marked: BTreeSet<&str> = marker.into_iter().flat_map(group::members).collect();
+    let has_drop_in = matches!(observed.drop_in, DropIn::Present(_))
+        && !is_planned(|action| matches!(action, Action::DropIn(_)));
+    for (login, account) in &desired.accounts {
+        let uid = observed.passwd.get(login.as_str()).and_then(|entry| entry.number(passwd::UID));
+        let own = ownership.accounts.get(login);
+        if own.is_none_or(|own| Some(own.uid.get()) != uid) {
+            continue;
+        }
+        expected.accounts.insert(login);
+        if has_drop_in && marked.contains(login.as_str()) {
+            let by_password = account.methods.contains(&LoginMethod::Password);
+            let kind = if by_password { Passwords::Taken } else { Passwords::Refused };
+            expected.sshd.entry(kind).or_insert(login);
+        }
+    }
+    let has_sudo =
+        observed.sudo.is_some() && !is_planned(|action| matches!(action, Action::Sudo(_)));
+    expected.sudo = has_sudo.then_some(&desired.sudo);
+    expected
+}
+
+/// What sshd does otherwise than our drop-in says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BySshd {
+    severity: Severity,
+    /// The keyword and what it is.
+    found: String,
+}
+
+/// Reads what `sshd -T -C` says of an account of ours.
+pub fn by_sshd(said: &str, passwords: Passwords) -> BTreeSet<BySshd> {
+    let keys = format!("{}/%u", ssh::KEYS_DIRECTORY);
+    let by_password = match passwords {
+        Passwords::Refused => "no",
+        Passwords::Taken => "yes",
+    };
+    let ours = [
+        ("authorizedkeysfile", keys.as_str()),
+        ("authorizedkeyscommand", "none"),
+        ("trustedusercakeys", "none"),
+        ("passwordauthentication", by_password),
+        ("kbdinteractiveauthentication", by_password),
+        ("hostbasedauthentication", "no"),
+        ("gssapiauthentication", "no"),
+    ];
+    let mut others = BTreeSet::new();
+    for (keyword, wanted) in ours {
+        // What this sshd was built without it does not name.
+        let Some(found) = sshd::value(said, keyword).filter(|found| *found != wanted) else {
+            continue;
+        };
+        let shuts = wanted == "yes" || found == "none";
+        let severity = if shuts { Severity::Medium } else { Severity::High };
+        let shown: String = found.chars().filter(|c| !c.is_control()).take(200).collect();
+        others.insert(BySshd { severity, found: format!("{keyword} {shown}") });
+    }
+    others
+}
+
+/// Returns what sshd does otherwise as one difference. Whoever gets in as somebody who becomes root
+/// becomes root.
+pub fn sshd_difference(others: &BTreeSet<BySshd>, rules: Option<&Rules>) -> Option<Difference> {
+    let gravest = others.iter().map(|other| other.severity).max()?;
+    let mut rules = rules.into_iter().flat_map(BTreeMap::values).flat_map(BTreeMap::keys);
+    let becomes_root =
+        rules.any(|rule| matches!(rule.run_as.user.to_string().as_str(), "root" | "ALL"));
+    let opens = gravest >= Severity::High;
+    let found: Vec<&str> = others.iter().map(|other| other.found.as_str()).collect();
+    Some(Difference {
+        what: What::new(DriftKind::EffectDiffers, ssh::MARKER, SSHD),
+        expected: format!("what {} says", ssh::DROP_IN),
+        found: found.join(", "),
+        severity: if opens && becomes_root { Severity::Critical } else { gravest },
+    })
+}
+
+/// Returns whom the rules are of, with the Unix groups that they are in.
+pub fn people<'a>(
+    observed: &'a ObservedState,
+    expected: &Expected<'a>,
+) -> BTreeMap<&'a Login, Person<'a>> {
+    let mut people: BTreeMap<&Login, Person<'_>> = BTreeMap::new();
+    for (rule, logins) in expected.sudo.into_iter().flat_map(BTreeMap::values).flatten() {
+        for login in logins.iter().filter(|login| expected.accounts.contains(login)) {
+            let entry = observed.passwd.get(login.as_str());
+            let uid = entry.and_then(|entry| entry.number(passwd::UID));
+            people.entry(login).or_insert_with(|| Person::new(uid)).rules.push(rule);
+        }
+    }
+    for entry in observed.group.entries() {
+        let (Some(name), Some(gid)) = (entry.text(0), entry.number(group::GID)) else { continue };
+        for member in group::members(entry) {
+            let own = Login::parse(member).ok();
+            if let Some(person) = own.as_ref().and_then(|login| people.get_mut(login)) {
+                person.unix_groups.insert(name, gid);
+            }
+        }
+    }
+    people
+}
+
+/// Returns what sudo does otherwise, for each of them.
+pub fn sudo_differences(others: &BTreeMap<&Login, Vec<Otherwise>>) -> Vec<Difference> {
+    let difference = |(login, others): (&&Login, &Vec<Otherwise>)| {
+        let severity = others.iter().map(Otherwise::severity).max()?;
+        let (named, rest) = others.split_at(others.len().min(NAMED));
+        let mut words: Vec<String> = named.iter().map(ToString::to_string).collect();
+        if !rest.is_empty() {
+            words.push(format!("{} more", rest.len()));
+        }
+        Some(Difference {
+            what: What::new(DriftKind::EffectDiffers, login.as_str(), SUDO),
+            expected: "what our rules give".to_owned(),
+            found: words.join("; "),
+            severity,
+        })
+    };
+    others.iter().filter_map(difference).collect()
+}
+
+/// Returns how the account that the system finds differs from the line in passwd; nothing in `answer`
+/// if it finds none.
+pub fn by_names(login: &Login, own: Entry<'_>, answer: Option<&str>) -> Option<Difference> {
+    let text = |field| own.text(field).unwrap_or_default().to_owned();
+    let fields = [
+        ("uid", passwd::UID, Severity::High),
+        ("gid", passwd::GID, Severity::High),
+        ("home", passwd::HOME, Severity::Medium),
+        ("shell", passwd::SHELL, Severity::Medium),
+    ];
+    let (mut wanted, mut found, mut severity) = (Vec::new(), Vec::new(), Severity::Medium);
+    if let Some(answer) = answer {
+        let theirs: Vec<&str> = answer.split(':').collect();
+        for (word, field, grave) in fields {
+            let (ours, theirs) = (text(field), theirs.get(field).copied().unwrap_or_default());
+            if ours == theirs {
+                continue;
+            }
+            let is_root = (word, theirs) == ("uid", "0");
+            severity = severity.max(if is_root { Severity::Critical } else { grave });
+            let shown: String = theirs.chars().filter(|c| !c.is_control()).take(200).collect();
+            wanted.push(format!("{word} {ours}"));
+            found.push(format!("{word} {shown}"));
+        }
+    } else {
+        wanted.push(format!("uid {}", text(passwd::UID)));
+        found.push("no such account".to_owned());
+    }
+    (!found.is_empty()).then(|| Difference {
+        what: What::new(DriftKind::EffectDiffers, login.as_str(), NAMES),
+        expected: wanted.join(", "),
+        found: found.join(", "),
+        severity,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Asks the system what it makes of Muster's files: sshd once for each kind of account that our drop-in
+//! knows, cvtsudoers once, and, where there are other sources of accounts than the files, those once.
+//! Whoever does not answer is taken to say what he said before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_proto::{crypto::sha256, id::Digest, name::Login};
+
+use crate::{
+    drift::{
+        Difference,
+        effect::{self, Asking, BySshd, Expected},
+    },
+    observed::{DropIn, ObservedState},
+};
+
+use super::{
+    files::Dir,
+    inventory::{self, Learnt},
+    names,
+    program::Programs,
+};
+
+/// So many accounts are asked for in one look, in turn.
+const MOST_NAMES: usize = 16;
+
+/// What was said the last time.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    sshd: Option<(Digest, BTreeSet<BySshd>)>,
+    names: BTreeMap<Login, Difference>,
+    /// Of which sources and accounts that is.
+    named: Option<Digest>,
+    /// The last account that was asked for.
+    turn: Option<Login>,
+}
+
+impl Effects {
+    /// Returns what differs.
+    pub(super) fn ask(
+        &mut self,
+        (root, programs): (&Dir, Programs),
+        learnt: &mut Learnt,
+        observed: &ObservedState,
+        (expected, asking): (&Expected<'_>, Asking),
+    ) -> Vec<Difference> {
+        let others = self.sshd((root, programs), observed, (expected, asking));
+        let mut found: Vec<Difference> =
+            effect::sshd_difference(&others, expected.sudo).into_iter().collect();
+        found.extend(learnt.weigh(programs, observed, expected));
+        self.names((root, programs), observed, (expected, asking));
+        found.extend(self.names.values().cloned());
+        found
+    }
+
+    fn sshd(
+        &mut self,
+        (root, programs): (&Dir, Programs),
+        observed: &ObservedState,
+        (expected, asking): (&Expected<'_>, Asking),
+    ) -> BTreeSet<BySshd> {
+        let DropIn::Present(ours) = &observed.drop_in else { return BTreeSet::new() };
+        if expected.sshd.is_empty() {
+            self.sshd = None;
+            return BTreeSet::new();
+        }
+        let before = self.sshd.as_ref().map(|(_, others)| others.clone()).unwrap_or_default();
+        // What cannot be read here sshd cannot be known to have read.
+        let Ok(texts) = inventory::sshd_texts(root) else { return before };
+        let texts: Vec<Digest> =
+            texts.iter().chain([&ours.text]).map(|text| sha256(&[text])).collect();
+        let state = sha256(&[format!("{texts:?} {:?}", expected.sshd).as_bytes()]);
+        if asking == Asking::IfChanged && self.sshd.as_ref().is_some_and(|(s, _)| *s == state) {
+            return before;
+        }
+        let mut others = BTreeSet::new();
+        for (passwords, login) in &expected.sshd {
+            let who = format!("user={login},host=localhost,addr=127.0.0.1");
+            match programs.status("sshd", &["-T", "-C", &who]) {
+                None => {}
+                Some(Ok((0, said))) => others.extend(effect::by_sshd(&said, *passwords)),
+                Some(Ok(_) | Err(_)) => return before,
+            }
+        }
+        self.sshd = Some((state, others.clone()));
+        others
+    }
+
+    /// Asks for some of the accounts, those after the ones that were asked for before.
+    fn names(
+        &mut self,
+        (root, programs): (&Dir, Programs),
+        observed: &ObservedState,
+        (expected, asking): (&Expected<'_>, Asking),
+    ) {
+        self.names.retain(|login, _| expected.accounts.contains(login));
+        let Ok(text) = names::configuration(root) else { return };
+        let sources = names::sources_in(&text);
+        let named = sha256(&[&text, b"\0", format!("{:?}", expected.accounts).as_bytes()]);
+        if asking == Asking::IfChanged && self.named == Some(named) {
+            return;
+        }
+        self.named = Some(named);
+        let asked = in_turn(&expected.accounts, self.turn.as_ref());
+        match names::answers(root, programs, &sources, &asked) {
+            Ok(None) => self.names.clear(),
+            Ok(Some(answer)) => {
+                let lines: BTreeMap<&str, &str> = answer
+                    .lines()
+                    .filter_map(|line| Some((line.split_once(':')?.0, line)))
+                    .collect();
+                for login in &asked {
+                    let Some(own) = observed.passwd.get(login.as_str()) else { continue };
+                    match effect::by_names(login, own, lines.get(login.as_str()).copied()) {
+                        Some(found) => self.names.insert((*login).clone(), found),
+                        None => self.names.remove(*login),
+                    };
+                }
+                self.turn = asked.last().map(|login| (*login).clone());
+            }
+            Err(reason) => tracing::debug!(reason, "the sources of accounts do not answer"),
+        }
+    }
+}
+
+/// Returns whose turn it is after somebody, from the beginning again after the last.
+fn in_turn<'a>(all: &BTreeSet<&'a Login>, after: Option<&Login>) -> Vec<&'a Login> {
+    let (later, earlier): (Vec<&Login>, Vec<&Login>) =
+        all.iter().partition(|login| after.is_none_or(|after| **login > after));
+    later.into_iter().chain(earlier).take(MOST_NAMES).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bounded_number_of_accounts_is_asked_for_and_each_comes_in_its_turn() {
+        let logins: Vec<Login> = (0..=2 * MOST_NAMES)
+            .map(|number| Login::parse(&format!("a{number:02}")).unwrap())
+            .collect();
+        let all: BTreeSet<&Login> = logins.iter().collect();
+        let first = in_turn(&all, None);
+        assert_eq!(first, logins.iter().take(MOST_NAMES).collect::<Vec<_>>());
+        let second = in_turn(&all, first.last().copied());
+        assert_eq!(second, logins.iter().skip(MOST_NAMES).take(MOST_NAMES).collect::<Vec<_>>());
+        let third = in_turn(&all, second.last().copied());
+        assert_eq!(third.first(), logins.last().as_ref());
+        assert_eq!(third.len(), MOST_NAMES);
+        let few: BTreeSet<&Login> = logins.iter().take(MOST_NAMES).collect();
+        assert_eq!(in_turn(&few, Some(&logins[3])).len(), MOST_NAMES, "all of so many");
+    }
+}

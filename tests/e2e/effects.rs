@@ -1,0 +1,61 @@
+//! What the system makes of Muster's files on real hosts: where a file of somebody else's stands against
+//! one of ours that is as it should be, that is told, and left as it is.
+
+use muster_tests::{Host, wait};
+
+use crate::{
+    SOON,
+    drifting::{await_told, word},
+    fleet,
+    kept::Kept,
+    on, sudo,
+};
+
+/// A sudo file of somebody else's, which goes however a test ends.
+struct Foreign<'a>(&'a Host);
+
+const FOREIGN: &str = "/etc/sudoers.d/90-effects";
+
+impl Drop for Foreign<'_> {
+    fn drop(&mut self) {
+        // The first failure is the one to tell.
+        let _ = self.0.run(&["rm", "-f", FOREIGN]);
+    }
+}
+
+#[test]
+fn a_file_of_somebody_elses_that_stands_against_ours_is_told_until_it_has_gone() {
+    let fleet = fleet();
+    let host = fleet.host("db1");
+    let person = fleet.person("effa").unwrap();
+    fleet.apply_ok(&on("db1", "effa", std::slice::from_ref(&person))).unwrap();
+    let ours = ["/etc/ssh/sshd_config.d/00-muster.conf", "/etc/sudoers.d/50-muster-effa"];
+    let before = ours.map(|path| host.read(path).unwrap());
+
+    // Our drop-in is as it was, and nobody reads it.
+    let config = Kept::of(host, "/etc/ssh/sshd_config");
+    config.replace(&config.text().replace("\nInclude ", "\n#Include "));
+    let told = await_told(&fleet, "effect-differs", "muster-accounts", "sshd", "reported");
+    assert!(word(&told, "found").contains("authorizedkeysfile .ssh/authorized_keys"), "{told}");
+    assert_eq!(word(&told, "expected"), "what 00-muster.conf says");
+    assert_eq!(word(&told, "severity"), "critical", "some of them become root: {told}");
+    let console = host.run(&["muster-agent", "drift"]).unwrap();
+    assert!(console.stdout.contains("effect-differs"), "{console}");
+    drop(config);
+    await_told(&fleet, "effect-differs", "muster-accounts", "sshd", "gone");
+
+    assert!(sudo(&fleet, "db1", &person, "/usr/bin/id").success());
+    let foreign = Foreign(host);
+    host.write(FOREIGN, b"effa ALL=(ALL) !/usr/bin/id\n", 0o440).unwrap();
+    let told = await_told(&fleet, "effect-differs", "effa", "sudo", "reported");
+    assert_eq!(word(&told, "found"), "/usr/bin/id as root: a later rule takes it away");
+    assert_eq!(word(&told, "severity"), "medium", "{told}");
+    assert!(!sudo(&fleet, "db1", &person, "/usr/bin/id").success());
+    drop(foreign);
+    await_told(&fleet, "effect-differs", "effa", "sudo", "gone");
+    wait::until(SOON, "her rule to count", || {
+        sudo(&fleet, "db1", &person, "/usr/bin/id").success().then_some(())
+    })
+    .unwrap();
+    assert_eq!(ours.map(|path| host.read(path).unwrap()), before, "nothing of ours was touched");
+}

@@ -25,6 +25,7 @@ mod leaving;
 mod locking;
 mod odd;
 mod passwords;
+mod power;
 mod purging;
 mod spool;
 mod world;

@@ -28,4 +28,5 @@ mod passwords;
 mod power;
 mod purging;
 mod spool;
+mod stored;
 mod world;

@@ -172,3 +172,45 @@ fn a_full_spool_keeps_nobody_in_and_jobs_are_set_aside_once_there_is_room() {
     })
     .unwrap();
 }
+
+#[test]
+fn a_full_home_is_told_leaves_no_half_of_a_home_and_is_made_up_for() {
+    let fleet = fleet();
+    let host = fleet.host(HOST);
+    let [hanno, hulda, hiram] =
+        ["hanno", "hulda", "hiram"].map(|login| fleet.person(login).unwrap());
+    fleet.apply_ok(&each_on(HOST, &[&hanno])).unwrap();
+    let disk = SmallDisk::new(&fleet, host, "/home");
+    let homes = || host.run_ok(&["ls", "-A", "/home"]).unwrap();
+    let before = homes();
+
+    // What a home begins with is three files, each of a page.
+    for (person, room) in [(&hulda, Room::None), (&hiram, Room::Pages(2))] {
+        let login = &person.login;
+        disk.leave(room);
+        apply_in_vain(&fleet, &each_on(HOST, &[person]));
+        let created = format!("home-created {login}");
+        wait_until_told(&fleet, &[&created, "FAILED", "No space left on device"]);
+        // Each try begins beside the homes, under a name that goes again.
+        wait::until(RETRIED, "no home and no half of one", || (homes() == before).then_some(()))
+            .unwrap();
+        // What needs no room there is theirs already.
+        assert_let_in(&fleet, HOST, person);
+    }
+    disk.leave(Room::None);
+    fleet.muster(&["offboard", "hanno", "--yes", "--timeout", "20"]).unwrap();
+    assert_kept_out(&fleet, HOST, &hanno);
+    assert!(host.run_ok(&["getent", "shadow", "hanno"]).unwrap().starts_with("hanno:!"));
+
+    disk.leave(Room::Plenty);
+    for login in [&hulda.login, &hiram.login] {
+        let home = format!("/home/{login}");
+        wait::until(RETRIED, "a home", || is_there(host, &home).then_some(())).unwrap();
+        // It has its name only when it is whole.
+        host.run_ok(&["diff", "--recursive", "/etc/skel", &home]).unwrap();
+        let looks = host.run_ok(&["stat", "--format", "%U %a", &home]).unwrap();
+        assert_eq!(looks.trim(), format!("{login} 700"));
+    }
+    let now = homes();
+    assert!(!now.contains(".muster-new"), "{now}");
+}

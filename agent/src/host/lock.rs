@@ -145,14 +145,17 @@ fn is_present(linked: &Result<(), FileError>) -> bool {
     matches!(linked, Err(FileError::System { source: Errno::EEXIST, .. }))
 }
 
-/// A lock of a dead process may be taken over, as shadow-utils does; one of our own number is from
-/// an earlier life, since nobody else holds the lock of `lckpwdf` now.
+/// A lock of a dead process may be taken over, as shadow-utils does, and so may one from before the
+/// machine was started, whatever it names: after a power cut another process has that number. One of
+/// our own number is from an earlier life, since nobody else holds the lock of `lckpwdf` now.
 fn may_take_over(etc: &Dir, name: &str, own: u32, booted: Option<i64>) -> Result<bool, LockError> {
     let Some((text, found)) = etc.read(name)? else { return Ok(true) };
+    if booted.is_some_and(|booted| found.st_mtime < booted) {
+        return Ok(true);
+    }
     match named(&text) {
         Some(pid) if u32::try_from(pid) == Ok(own) => Ok(true),
         Some(pid) => Ok(kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)),
-        None if booted.is_some_and(|booted| found.st_mtime < booted) => Ok(true),
         None => Err(LockError::Nameless(etc.show(name))),
     }
 }
@@ -309,6 +312,20 @@ mod tests {
         assert_eq!(looks(1), (1, None));
         assert_eq!(looks(LOOKS - 1), (LOOKS - 1, None));
         assert_eq!(looks(LOOKS), (LOOKS - 1, Some(WholeHolder::Unnamed)));
+    }
+
+    #[test]
+    fn a_lock_from_before_the_start_is_taken_over_though_a_process_has_its_number_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let etc = Dir::open(folder.path(), Arc::new(Faults::none())).unwrap();
+        let looks = Looks { uid: 0, gid: 0, mode: 0o600 };
+        etc.write_new("passwd.lock".as_ref(), looks, b"1").expect("this test needs root");
+        let made = etc.stat("passwd.lock").unwrap().unwrap().st_mtime;
+        let lock = |booted| try_lock(&etc, &["passwd"], booted);
+        assert!(matches!(lock(None), Err(LockError::Held(_))));
+        assert!(matches!(lock(Some(made)), Err(LockError::Held(_))));
+        lock(Some(made + 1)).unwrap().release();
+        assert!(etc.stat("passwd.lock").unwrap().is_none());
     }
 
     #[test]

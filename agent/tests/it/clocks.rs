@@ -50,7 +50,7 @@ const KEPT_EVERY: u64 = 3_600;
 const HOST: &str = "db1";
 
 /// The machine, which outlives each keeper.
-struct Machine(Rc<RefCell<Fake>>);
+pub struct Machine(Rc<RefCell<Fake>>);
 
 impl Host for Machine {
     fn clocks(&self) -> Clocks {
@@ -129,7 +129,7 @@ fn somebody(number: u32, login: &str, dates: [Option<u64>; 2]) -> [(String, Cont
     [(login.to_owned(), person), (named, assigned)]
 }
 
-fn open(directory: &Path, machine: &Rc<RefCell<Fake>>, more: &str) -> Keeper<Machine> {
+pub fn open(directory: &Path, machine: &Rc<RefCell<Fake>>, more: &str) -> Keeper<Machine> {
     let text = config::initial(HostMode::Enforce, &["eve".to_owned()]) + more;
     let config = Config::parse(&text, Path::new(config::PATH)).unwrap();
     Keeper::open(config, directory, Machine(Rc::clone(machine))).unwrap()

@@ -1,9 +1,12 @@
 //! A stop before and after every step that changes a name: whatever was done by then, the account
 //! files are whole, and the next start finishes the work.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fmt::Display,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use muster_agent::{
@@ -15,7 +18,7 @@ use muster_agent::{
 
 use crate::world::{Desired, Root, converge, look, need_root};
 
-fn first() -> Desired {
+pub fn first() -> Desired {
     Desired::default()
         .user("ana", 2_001)
         .password("ana", 12)
@@ -25,13 +28,13 @@ fn first() -> Desired {
         .sudo("ops", "ALL", &["ana", "ben"])
 }
 
-fn second() -> Desired {
+pub fn second() -> Desired {
     Desired::default().user("ana", 2_001).user("cas", 2_003).sudo("ops", "ALL", &["ana"])
 }
 
 /// Everybody in passwd has a shadow line, a primary Unix group and no empty password, and every
 /// member of a Unix group is somebody: what pwck and grpck look at.
-fn check(root: &Root, point: usize) {
+fn check(root: &Root, point: impl Display) {
     let table = |name: &str| Table::parse(root.read(name).into_bytes()).unwrap();
     let (passwd, shadow) = (table("etc/passwd"), table("etc/shadow"));
     let (group, gshadow) = (table("etc/group"), table("etc/gshadow"));
@@ -67,16 +70,21 @@ fn stop_at(point: usize, from: Option<&Desired>, to: &Desired) -> bool {
         let before = std::mem::replace(&mut saved, plan.ownership_after.clone());
         apply(&plan, Reach::Everything, &before, &mut host);
     }
-    check(&root, point);
+    assert_finished(&root, to, &mut saved, point);
+    passed.load(Ordering::Relaxed) > point
+}
+
+/// Fails if what a stop has left is not sound, or the next start does not finish it.
+pub fn assert_finished(root: &Root, to: &Desired, saved: &mut Ownership, point: impl Display) {
+    check(root, &point);
     let mut host = root.host();
-    converge(&mut host, to, &mut saved);
-    let (_, plan) = look(&mut host, to, &saved);
+    converge(&mut host, to, saved);
+    let (_, plan) = look(&mut host, to, saved);
     assert!(plan.is_empty(), "at {point}: {:#?}", plan.actions);
     assert!(plan.findings.is_empty(), "at {point}: {:#?}", plan.findings);
-    check(&root, point);
+    check(root, &point);
     assert_eq!(root.leftovers(), Vec::<String>::new(), "at {point}");
     assert!(!root.path("etc/passwd.lock").exists(), "at {point}");
-    passed.load(Ordering::Relaxed) > point
 }
 
 #[test]

@@ -25,6 +25,8 @@ mod leaving;
 mod locking;
 mod odd;
 mod passwords;
+mod power;
 mod purging;
 mod spool;
+mod stored;
 mod world;

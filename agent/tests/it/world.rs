@@ -211,7 +211,12 @@ pub struct Root {
 
 impl Root {
     pub fn new() -> Self {
-        let root = Self { dir: tempdir() };
+        Self::lay(tempdir())
+    }
+
+    /// Lays it out in a directory.
+    pub fn lay(dir: tempfile::TempDir) -> Self {
+        let root = Self { dir };
         for directory in [
             "etc/sudoers.d",
             "etc/ssh/sshd_config.d",

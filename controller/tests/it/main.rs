@@ -39,6 +39,7 @@ mod sessions;
 mod signing;
 mod socket;
 mod store;
+mod stored;
 mod strangers;
 mod tls;
 mod witness;

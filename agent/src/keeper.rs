@@ -106,8 +106,7 @@ pub struct Keeper<H> {
     /// Receipts in the spool that are receipts no more.
     damaged: BTreeSet<u64>,
     courier: Option<Courier>,
-    /// What the courier has yet to be handed of the spool: all after this number.
-    handing_over: Option<u64>,
+    handed: Handed,
     convergence: Convergence,
     refusals: Allowance,
     /// A ledger that could not be written, so that its file is behind: what it ends is ended all the
@@ -131,6 +130,18 @@ pub struct Keeper<H> {
     unwatched: Vec<(String, String)>,
     /// Since the last look nothing is known to have changed.
     rest: Option<Rest>,
+}
+
+/// What the courier has been handed of the spool. Receipts go in their order: a new one waits in the
+/// spool until those before it have gone, or the controller would find a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handed {
+    /// There is none, or it has not asked yet.
+    Nothing,
+    /// All up to this number; the others are due.
+    Until(u64),
+    /// All there are: what is new follows at once.
+    All,
 }
 
 /// Reads the ledger, or says that this host has none.
@@ -170,7 +181,7 @@ impl<H: Host> Keeper<H> {
             failed: Vec::new(),
             damaged: BTreeSet::new(),
             courier: None,
-            handing_over: None,
+            handed: Handed::Nothing,
             convergence: Convergence::Done,
             refusals: Allowance::new(clocks.boot),
             unwritten: None,
@@ -218,7 +229,7 @@ impl<H: Host> Keeper<H> {
             match work {
                 Work::Event(Event::Came(courier)) => {
                     self.courier = Some(courier);
-                    self.handing_over = None;
+                    self.handed = Handed::Nothing;
                 }
                 Work::Event(Event::Watch(after)) => self.turn(|turn| turn.welcome(after))?,
                 Work::Event(Event::Deliver(bytes)) => self.turn(|turn| turn.deliver(&bytes))?,
@@ -263,8 +274,12 @@ impl<H: Host> Keeper<H> {
         if !just_looked && self.watch.as_ref().is_some_and(Watch::is_touched) {
             return Ok(Some(Work::Event(Event::Changed)));
         }
-        if wait == 0 || self.handing_over.is_some() {
-            return Ok(match (events.try_recv(), self.handing_over) {
+        let waiting = match self.handed {
+            Handed::Until(number) => Some(number),
+            Handed::Nothing | Handed::All => None,
+        };
+        if wait == 0 || waiting.is_some() {
+            return Ok(match (events.try_recv(), waiting) {
                 (Ok(event), _) => Some(Work::Event(event)),
                 (Err(TryRecvError::Disconnected), _) => None,
                 (Err(TryRecvError::Empty), Some(after)) if wait > 0 => Some(Work::HandOver(after)),
@@ -328,7 +343,7 @@ impl<H: Host> Keeper<H> {
             && courier.send(message).is_err()
         {
             self.courier = None;
-            self.handing_over = None;
+            self.handed = Handed::Nothing;
         }
     }
 }

@@ -11,7 +11,7 @@ use muster_proto::{
     time::Timestamp,
 };
 
-use super::{portions, turn::Turn};
+use super::{Handed, portions, turn::Turn};
 use crate::{
     channel,
     host::{
@@ -123,7 +123,9 @@ impl<H: Host> Turn<'_, H> {
             if let Some(inventory) = &receipt.inventory {
                 self.keeper.counted.told(inventory, clocks::read().boot);
             }
-            self.tell_receipt(number, &envelope);
+            if self.keeper.handed == Handed::All {
+                self.tell_receipt(number, &envelope);
+            }
             return Vec::new();
         }
         self.ledger.unreported.extend(receipt.revocations);

@@ -108,8 +108,7 @@ pub struct Keeper<H> {
     /// Receipts in the spool that are receipts no more.
     damaged: BTreeSet<u64>,
     courier: Option<Courier>,
-    /// What the courier has yet to be handed of the spool: all after this number.
-    handing_over: Option<u64>,
+    handed: Handed,
     convergence: Convergence,
     refusals: Allowance,
     /// A ledger that could not be written, so that its file is behind: what it ends is ended all the
@@ -135,6 +134,18 @@ pub struct Keeper<H> {
     unwatched: Vec<(String, String)>,
     /// Since the last look nothing is known to have changed.
     rest: Option<Rest>,
+}
+
+/// What the courier has been handed of the spool. Receipts go in their order: a new one waits in the
+/// spool until those before it have gone, or the controller would find a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handed {
+    /// There is none, or it has not asked yet.
+    Nothing,
+    /// All up to this number; the others are due.
+    Until(u64),
+    /// All there are: what is new follows at once.
+    All,
 }
 
 /// Reads the ledger, or says that this host has none.
@@ -175,7 +186,7 @@ impl<H: Host> Keeper<H> {
             failed: Vec::new(),
             damaged: BTreeSet::new(),
             courier: None,
-            handing_over: None,
+            handed: Handed::Nothing,
             convergence: Convergence::Done,
             refusals: Allowance::new(clocks.boot),
             unwritten: None,
@@ -250,7 +261,7 @@ impl<H: Host> Keeper<H> {
         match event {
             Event::Came(courier) => {
                 self.courier = Some(courier);
-                self.handing_over = None;
+                self.handed = Handed::Nothing;
                 Ok(())
             }
             Event::Watch(after) => self.turn(|turn| turn.welcome(after)),
@@ -292,8 +303,12 @@ impl<H: Host> Keeper<H> {
         if !just_looked && self.watch.as_ref().is_some_and(Watch::is_touched) {
             return Ok(Some(Work::Event(Event::Changed)));
         }
-        if wait == 0 || self.handing_over.is_some() {
-            return Ok(match (events.try_recv(), self.handing_over) {
+        let waiting = match self.handed {
+            Handed::Until(number) => Some(number),
+            Handed::Nothing | Handed::All => None,
+        };
+        if wait == 0 || waiting.is_some() {
+            return Ok(match (events.try_recv(), waiting) {
                 (Ok(event), _) => Some(Work::Event(event)),
                 (Err(TryRecvError::Disconnected), _) => None,
                 (Err(TryRecvError::Empty), Some(after)) if wait > 0 => Some(Work::HandOver(after)),
@@ -374,7 +389,7 @@ impl<H: Host> Keeper<H> {
             && courier.send(message).is_err()
         {
             self.courier = None;
-            self.handing_over = None;
+            self.handed = Handed::Nothing;
         }
     }
 }

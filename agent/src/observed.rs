@@ -174,7 +174,7 @@ pub enum Elsewhere {
 pub struct Running {
     /// How many.
     pub processes: u32,
-    /// The Unix groups that any of them holds.
+    /// The Unix groups that any of them holds that is nobody else's as well.
     pub unix_groups: BTreeSet<u32>,
 }
 

@@ -1,7 +1,7 @@
 //! A day's edits by hand in little: in calm, while the controller is away and while the agent is
-//! down. `tests/long drift` makes some hundreds of them.
+//! down. `tests/long drift` makes a thousand of them.
 
-use muster_tests::edits::{Deed, Edits};
+use muster_tests::edits::{Away, Cast, Edits};
 
 use crate::fleet;
 
@@ -11,33 +11,21 @@ fn whatever_is_edited_by_hand_is_told_once_though_controller_or_agent_was_away()
     let seed = u64::from(std::process::id());
     eprintln!("seed {seed}");
     let people = ["editb", "editc"].map(str::to_owned);
-    let mut edits = Edits::begin(&fleet, "muster/hostname=db1", &people, "edita").unwrap();
-    let all = Edits::shuffled(&["db1"], &people, seed);
+    let leavers = ["editd", "edite", "editf", "editg"].map(str::to_owned);
+    let cast = Cast { hosts: &["db1"], people: &people, leavers: &leavers, editor: "edita" };
+    let mut edits = Edits::begin(&fleet, "muster/hostname=db1", cast, seed).unwrap();
+    let all = edits.shuffled();
     let (calm, rest) = all.split_at(all.len() / 3);
     let (away, down) = rest.split_at(rest.len() / 2);
-    for edit in calm {
-        let line = edits.make(edit).unwrap();
-        let (told, _) = edits.await_told(&line).unwrap();
-        let is_known = told.get("by").is_some_and(|by| by.get("program").is_some());
-        assert!(is_known || edit.deed == Deed::Stranger, "{edit:?}: {told}");
-    }
-    let mut waiting = Vec::new();
-    fleet.controller().run_ok(&["systemctl", "stop", "muster"]).unwrap();
-    for edit in away {
-        waiting.push(edits.make(edit).unwrap());
-    }
-    fleet.host("db1").run_ok(&["systemctl", "stop", "muster-agent"]).unwrap();
-    for edit in down {
-        waiting.push(edits.make(edit).unwrap());
-    }
-    fleet.settle().unwrap();
-    for line in waiting {
-        edits.await_told(&line).unwrap();
-    }
-    for edit in &all {
-        if let Some(line) = edits.undo(edit).unwrap() {
-            edits.await_told(&line).unwrap();
-        }
-    }
-    edits.check(&people).unwrap();
+    edits.make(calm, Away::Nobody).unwrap();
+    edits.make(away, Away::Controller).unwrap();
+    edits.make(down, Away::Agent).unwrap();
+    let undoing = edits.undoing(&all);
+    let (calm, rest) = undoing.split_at(undoing.len() / 3);
+    let (away, down) = rest.split_at(rest.len() / 2);
+    edits.make(calm, Away::Nobody).unwrap();
+    edits.make(away, Away::Controller).unwrap();
+    edits.make(down, Away::Agent).unwrap();
+    assert_eq!(edits.expected(), 51);
+    edits.check().unwrap();
 }

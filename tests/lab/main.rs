@@ -176,6 +176,16 @@ fn two_labs_share_a_machine_and_not_a_name() {
 }
 
 #[test]
+fn a_lab_brings_the_room_that_the_agents_of_its_hosts_need_for_watching() {
+    let number = |path| fs::read_to_string(path).unwrap().trim().parse::<usize>().unwrap();
+    let lab = Lab::start("watching", &["db1", "web1"]).unwrap();
+    let before = number("/run/muster-lab/fanotify-groups");
+    let now = number("/proc/sys/fs/fanotify/max_user_groups");
+    assert!(now >= before + 2 * 12, "{now}, {before} before the first lab");
+    drop(lab);
+}
+
+#[test]
 fn the_end_of_a_lab_leaves_nothing_behind() {
     let lab = Lab::start("traces", &["db1", "web1"]).unwrap();
     let network = format!("{}/24", lab.controller_address()).replace(".1/24", ".0/24");

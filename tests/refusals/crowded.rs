@@ -80,6 +80,9 @@ fn a_long_spool_is_handed_over_whole_and_in_order() {
     let world = fleet();
     let mut db1 = Victim::join(&lab, "db1", &world, None);
     db1.take(&world.bundle(&db1.twin));
+    // What is done before a courier has asked comes after what was done before.
+    let foreign = ["install", "--mode", "0440", "/dev/null", "/etc/sudoers.d/foreign"];
+    assert_eq!(db1.ask_only_after(&foreign), [1, 2, 3]);
     // More than one turn hands over.
     let numbers = db1.lengthen_the_spool(1_000);
     assert_eq!(numbers.len(), 1_000);

@@ -22,7 +22,7 @@ use muster_proto::{
     trust,
     wire::{self, FromKeeper, ToKeeper, from_keeper, to_keeper},
 };
-use muster_tests::{Host, Lab};
+use muster_tests::{Host, Lab, wait};
 use prost::Message;
 
 use crate::{
@@ -265,6 +265,20 @@ impl Victim {
             }
         }
         numbers
+    }
+
+    /// Comes as another courier, and asks for the whole spool only after a command was run on the host
+    /// of which there is something to tell. Returns the numbers of all receipts, in the order in which
+    /// they come.
+    pub fn ask_only_after(&mut self, command: &[&str]) -> Vec<u64> {
+        let (newest, _) = self.newest.unwrap();
+        self.courier = self.machine.connect(SOCKET).unwrap();
+        self.courier.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.machine.run_ok(command).unwrap();
+        let next = format!("{STATE}/keeper/spool/{:020}", newest + 1);
+        wait::until(PATIENCE, "it to be in the spool", || self.machine.look(&next).unwrap())
+            .unwrap();
+        self.ask_for_the_spool(usize::try_from(newest + 1).unwrap())
     }
 
     fn bring(&mut self, bytes: &[u8]) -> Answer {

@@ -5,9 +5,10 @@
 //! processes; see [`Host::run_unit`].
 
 use std::fs;
+use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -108,6 +109,22 @@ impl Host {
             .with_context(|| format!("on `{}`", self.name))
     }
 
+    /// Reads a file of the host without any process there; nothing if it is missing.
+    pub fn look(&self, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        match fs::read(self.outside(path)?) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => {
+                Err(error).with_context(|| format!("cannot read `{path}` on `{}`", self.name))
+            }
+        }
+    }
+
+    /// Tells whether there is a directory of the host, without any process there.
+    pub fn is_directory(&self, path: &str) -> anyhow::Result<bool> {
+        Ok(self.outside(path)?.is_dir())
+    }
+
     /// Writes a file of the host in place, as root and with the mode `mode`: an existing file
     /// stays the same inode, with its owner.
     pub fn write(&self, path: &str, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
@@ -130,9 +147,7 @@ impl Host {
 
     /// Connects to a Unix socket of the host. Whoever listens there sees root.
     pub fn connect(&self, path: &str) -> anyhow::Result<UnixStream> {
-        let leader = self.leader().with_context(|| format!("the host `{}` is down", self.name))?;
-        // The kernel looks the rest of the path up in the host's own mounts (proc(5)).
-        UnixStream::connect(format!("/proc/{leader}/root{path}"))
+        UnixStream::connect(self.outside(path)?)
             .with_context(|| format!("cannot connect to `{path}` on `{}`", self.name))
     }
 
@@ -215,6 +230,13 @@ impl Host {
             self.run_ok(&["systemctl", "list-units", "--failed", "--plain", "--no-legend"])?;
         let unit = |line: &str| line.split_whitespace().next().map(str::to_owned);
         Ok(Boot::Degraded(list.lines().filter_map(unit).collect()))
+    }
+
+    /// Returns where a path of the host is found from outside.
+    fn outside(&self, path: &str) -> anyhow::Result<PathBuf> {
+        let leader = self.leader().with_context(|| format!("the host `{}` is down", self.name))?;
+        // The kernel looks the rest of the path up in the host's own mounts (proc(5)).
+        Ok(PathBuf::from(format!("/proc/{leader}/root{path}")))
     }
 
     /// Returns the host's first process by its number outside.

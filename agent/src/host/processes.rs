@@ -85,7 +85,10 @@ impl Owners {
             for owner in owners {
                 let running = seen.running.entry(owner).or_default();
                 running.processes += 1;
-                running.unix_groups.extend(&status.unix_groups);
+                // sudo has root's Unix groups a moment before it is root and nobody else any more.
+                if is_inside || status.uids.len() == 1 {
+                    running.unix_groups.extend(&status.unix_groups);
+                }
             }
         }
         seen.inside.retain(|number| !outside.contains(number));
@@ -198,5 +201,28 @@ mod tests {
         owners.add(UID, &[]);
         let found = running(&root, &owners).unwrap();
         assert_eq!(found.get(&UID).map(|running| running.processes), Some(2));
+    }
+
+    #[test]
+    #[allow(clippy::unwrap_used, reason = "it is a test")]
+    fn what_becomes_root_has_the_unix_groups_of_no_session() {
+        let place = tempfile::tempdir().unwrap();
+        let write = |pid: &str, uids: [u32; 4], unix_group: u32| {
+            let directory = place.path().join("proc").join(pid);
+            std::fs::create_dir_all(&directory).unwrap();
+            let [real, effective, saved, files] = uids;
+            let text = format!(
+                "State:\tS\nUid:\t{real}\t{effective}\t{saved}\t{files}\nGroups:\t{unix_group}\n"
+            );
+            std::fs::write(directory.join("status"), text).unwrap();
+        };
+        // A shell; and sudo, that has let go of all of its user but the real uid.
+        write("101", [UID; 4], 27);
+        write("102", [UID, 0, 0, 0], 0);
+        let root = Dir::open(place.path(), Arc::new(Faults::none())).unwrap();
+        let mut owners = Owners::default();
+        owners.add(UID, &[]);
+        let found = running(&root, &owners).unwrap();
+        assert_eq!(found.get(&UID), Some(&Running { processes: 2, unix_groups: [27].into() }));
     }
 }

@@ -11,7 +11,7 @@ use muster_proto::{
     time::Timestamp,
 };
 
-use super::{portions, turn::Turn};
+use super::{Handed, portions, turn::Turn};
 use crate::{
     channel,
     host::{
@@ -121,7 +121,9 @@ impl<H: Host> Turn<'_, H> {
             if let Some(inventory) = &receipt.inventory {
                 self.keeper.counted.told(inventory, self.keeper.host.clocks().boot);
             }
-            self.tell_receipt(number, &envelope);
+            if self.keeper.handed == Handed::All {
+                self.tell_receipt(number, &envelope);
+            }
             return Vec::new();
         }
         self.ledger.unreported.extend(receipt.revocations);

@@ -11,7 +11,9 @@ use muster_proto::{
     receipt::{Convergence, HostMode, Outcome, Trigger},
 };
 
-use super::{Agenda, Keeper, KeeperError, Rest, TIME_KEPT_SECONDS, load_ledger, look::Look};
+use super::{
+    Agenda, Handed, Keeper, KeeperError, Rest, TIME_KEPT_SECONDS, load_ledger, look::Look,
+};
 use crate::{
     apply::{self, Reach},
     drift::{
@@ -66,15 +68,17 @@ impl<'a, H: Host> Turn<'a, H> {
     /// own, since there may be thousands.
     pub(super) fn hand_over(&mut self, after: u64) -> Result<(), KeeperError> {
         let mut waiting = self.keeper.spool.numbers()?.into_iter().filter(|n| *n > after);
-        self.keeper.handing_over = None;
+        self.keeper.handed = Handed::Until(after);
         for number in waiting.by_ref().take(HANDED_OVER) {
             if let Some(envelope) = self.keeper.spool.read(number)? {
                 self.tell_receipt(number, &envelope);
             }
-            self.keeper.handing_over = Some(number);
+            self.keeper.handed = Handed::Until(number);
         }
-        if waiting.next().is_none() || self.keeper.courier.is_none() {
-            self.keeper.handing_over = None;
+        if self.keeper.courier.is_none() {
+            self.keeper.handed = Handed::Nothing;
+        } else if waiting.next().is_none() {
+            self.keeper.handed = Handed::All;
         }
         Ok(())
     }

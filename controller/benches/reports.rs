@@ -107,7 +107,7 @@ async fn stored(store: &Store, host: HostId) -> u64 {
             limit: 1_000,
             ..DriftQuery::default()
         };
-        let page = store.drift(&query).await.unwrap();
+        let page = store.drift(&query, NOW).await.unwrap();
         let Some(last) = page.found.last() else { return found };
         after = last.place;
         found += u64::try_from(page.found.len()).unwrap();

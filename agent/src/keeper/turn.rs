@@ -46,6 +46,7 @@ impl<'a, H: Host> Turn<'a, H> {
     /// Writes down what is not written down yet, and remembers what cannot be.
     pub(super) fn end(mut self) {
         self.keeper.rounds = std::mem::take(&mut self.ledger.drift.rounds);
+        self.keeper.tell_time();
         if (self.unsaved || self.is_time_old()) && self.save().is_err() {
             self.keeper.unwritten = Some(self.ledger);
         }

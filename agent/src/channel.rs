@@ -22,6 +22,9 @@ pub const SOCKET: &str = "/run/muster-agent/keeper.sock";
 /// Where the keeper writes, for whoever looks, when the newest checkpoint was made that it has had.
 pub const HEARD: &str = "/run/muster-agent/heard";
 
+/// Where the keeper writes, for the courier and whoever looks, what times were signed.
+pub const TIME: &str = "/run/muster-agent/time";
+
 /// What the courier tells the keeper.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ToKeeper {

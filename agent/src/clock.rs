@@ -6,10 +6,14 @@
 //! A step forward is not sure at once: what only it would end is bounded (`ends`) until a
 //! checkpoint confirms it or an hour of uptime has passed.
 
+mod told;
+
 use muster_proto::{
     link::CHECKPOINT_VALIDITY,
     time::{Now, Timestamp},
 };
+
+pub use self::told::Told;
 
 /// Seconds by which a checkpoint may be ahead of what this host knows.
 pub const MAX_AHEAD: u64 = 24 * 3_600;
@@ -143,7 +147,7 @@ impl Clock {
     /// bounds nothing; what is heard then is a step forward.
     pub fn hear(&mut self, time: Timestamp, clocks: Clocks) -> Heard {
         let sworn = self.sworn.carried(clocks);
-        let dead = clocks.wall.plus(DRIFT) < sworn;
+        let dead = is_dead(clocks, sworn);
         let far = time > clocks.wall.max(sworn).plus(MAX_AHEAD);
         if far && !dead {
             return Heard::TooFarAhead;
@@ -166,6 +170,12 @@ impl Clock {
     /// Forgets what checkpoints said: their key was rotated, and what the old one moved goes with it.
     pub fn forget_said(&mut self) {
         self.said = Point::default();
+    }
+
+    /// Returns what others on this host may know of signed time; nothing where no quorum swore any.
+    pub fn told(&self, clocks: Clocks) -> Option<Told> {
+        let Remembered { sworn, said } = self.remembered(clocks);
+        (sworn != Timestamp::default()).then_some(Told { sworn, said, boot: clocks.boot })
     }
 
     fn signed(&self, clocks: Clocks) -> Timestamp {
@@ -192,6 +202,11 @@ impl Wall {
             *self = Self { offset, stepped: None };
         }
     }
+}
+
+/// Says whether the wall clock is behind what a quorum swore, which no clock that is right is.
+fn is_dead(clocks: Clocks, sworn: Timestamp) -> bool {
+    clocks.wall.plus(DRIFT) < sworn
 }
 
 fn offset(clocks: Clocks) -> i128 {

@@ -1,5 +1,7 @@
 //! The host's own configuration: what no bundle lifts. Read whole; every fault is told at once.
 
+mod written;
+
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -14,6 +16,7 @@ use muster_proto::{
 };
 use serde::Deserialize;
 
+use self::written::Written;
 use crate::{
     accepted_keys::AcceptedKeys,
     guard::{BadLimit, Limit},
@@ -74,7 +77,7 @@ pub enum BadConfig {
         #[source]
         cause: io::Error,
     },
-    /// It is not TOML, or has keys that do not exist.
+    /// It is not TOML.
     #[error("cannot understand `{path}`")]
     Toml {
         /// Where.
@@ -83,7 +86,7 @@ pub enum BadConfig {
         #[source]
         cause: toml::de::Error,
     },
-    /// Values that cannot be; all of them.
+    /// Keys that do not exist and values that cannot be; all of them.
     #[error("`{path}` cannot be used:\n  {}", .faults.join("\n  "))]
     Values {
         /// Where.
@@ -121,13 +124,13 @@ impl Config {
     /// Reads the file's text.
     pub fn parse(text: &str, path: &Path) -> Result<Self, BadConfig> {
         let path = path.to_owned();
-        let raw: RawConfig =
-            toml::from_str(text).map_err(|cause| BadConfig::Toml { path: path.clone(), cause })?;
-        Self::check(raw).map_err(|faults| BadConfig::Values { path, faults })
+        let written =
+            written::read(text).map_err(|cause| BadConfig::Toml { path: path.clone(), cause })?;
+        Self::check(written).map_err(|faults| BadConfig::Values { path, faults })
     }
 
-    fn check(raw: RawConfig) -> Result<Self, Vec<String>> {
-        let mut faults = Vec::new();
+    fn check(written: Written<RawConfig>) -> Result<Self, Vec<String>> {
+        let Written { said: raw, mut faults } = written;
         let limit = raw.limit();
         let mode = match raw.mode.as_deref() {
             None | Some("observe") => HostMode::Observe,
@@ -297,11 +300,31 @@ mod tests {
         let line = Config::parse(text, path).unwrap_err().in_one_line();
         assert!(line.contains("scan_seconds") && line.contains("home_mode"), "{line}");
         assert!(!line.contains('\n'), "{line}");
-        for text in ["moode = 'observe'", "mode =", "mode = ["] {
+        for text in ["mode =", "mode = ["] {
             let line = Config::parse(text, path).unwrap_err().in_one_line();
             assert!(line.starts_with("cannot understand `agent.toml`: "), "{line}");
             assert!(!line.contains('\n'), "{line}");
         }
+    }
+
+    #[test]
+    fn keys_that_do_not_exist_wrong_types_and_bad_values_are_all_told_at_once() {
+        let text = "moode = 'enforce'\nscan_seconds = 1\n\n# Twice wrong.\nprotected = [\n  'ops',\n  \
+                    5,\n]\nhome_mode = '0777'\nuid_ranges = [[1000]]\nmode = 7\n[brake_glass]\nx = 1\n";
+        let found = faults(text);
+        let [moode, protected, uid_ranges, mode, brake_glass, home_mode, scan_seconds] = &found[..]
+        else {
+            panic!("{found:?}")
+        };
+        assert_eq!(moode, "moode: there is no such key (line 1)");
+        assert!(protected.starts_with("protected: invalid type: integer `5`"), "{protected}");
+        assert!(protected.ends_with("(line 5)"), "{protected}");
+        assert!(uid_ranges.starts_with("uid_ranges: invalid length 1"), "{uid_ranges}");
+        assert!(uid_ranges.ends_with("(line 10)"), "{uid_ranges}");
+        assert_eq!(mode, "mode: invalid type: integer `7`, expected a string (line 11)");
+        assert_eq!(brake_glass, "brake_glass: there is no such key (line 12)");
+        assert!(home_mode.starts_with("home_mode: "), "{home_mode}");
+        assert_eq!(scan_seconds, "scan_seconds: from 10 to 86400");
     }
 
     #[test]

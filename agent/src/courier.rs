@@ -5,6 +5,7 @@
 mod back_off;
 mod dial;
 mod identity;
+mod time;
 mod upward;
 
 use std::{
@@ -33,6 +34,7 @@ use self::{back_off::BackOff, upward::Upward};
 pub use self::{
     dial::dial,
     identity::{Identity, Void, certificate_request, join_identity},
+    time::HostTime,
 };
 use crate::{
     channel::{self, BadMessage},
@@ -108,13 +110,13 @@ impl From<tonic::Status> for CourierError {
 }
 
 /// Carries between controller and keeper for ever; waits a little longer after each failure.
-pub async fn run(directory: &Path, socket: &Path) -> Result<(), CourierError> {
+pub async fn run(directory: &Path, socket: &Path, time: &HostTime) -> Result<(), CourierError> {
     let random = SystemRandom::new();
     let mut back_off = BackOff::default();
     loop {
         let identity = Identity::load(directory)?;
         let mut established = false;
-        let Err(error) = session(identity, socket, &mut established).await;
+        let Err(error) = session(identity, socket, time, &mut established).await;
         if established {
             back_off.reset();
         }
@@ -143,11 +145,12 @@ fn chance(random: &SystemRandom) -> u8 {
 async fn session(
     identity: Identity,
     socket: &Path,
+    time: &HostTime,
     established: &mut bool,
 ) -> Result<std::convert::Infallible, CourierError> {
     let keeper = UnixStream::connect(socket).await.map_err(CourierError::Keeper)?;
     let (from_keeper, mut to_keeper) = keeper.into_split();
-    let mut client = AgentsClient::new(dial(&identity.address, identity.tls()?).await?)
+    let mut client = AgentsClient::new(dial(&identity.address, identity.tls(time)?).await?)
         .max_decoding_message_size(MAX_ENCODED_PART)
         .max_encoding_message_size(MAX_ENCODED_PART);
     if renew_if_due(&identity, &mut client).await? {

@@ -12,6 +12,7 @@ mod look;
 mod portions;
 mod record;
 mod rest;
+mod told;
 mod turn;
 
 use std::{
@@ -25,10 +26,11 @@ use muster_proto::{
     crypto::{BadMachineKey, MachineKey},
     drift::Drift,
     receipt::{Convergence, Finding, FindingKind, Outcome, Trigger},
-    time::Timestamp,
 };
 
-use self::{agenda::Agenda, allowance::Allowance, count::Counted, rest::Rest, turn::Turn};
+use self::{
+    agenda::Agenda, allowance::Allowance, count::Counted, rest::Rest, told::Notes, turn::Turn,
+};
 use crate::{
     clock::{Clock, Clocks, Remembered},
     config::{BadConfig, Config},
@@ -120,10 +122,8 @@ pub struct Keeper<H> {
     untold: Vec<Outcome>,
     /// Drift of which that is so.
     untold_drift: Vec<Drift>,
-    /// When the newest checkpoint was made that this keeper has had.
-    heard: Timestamp,
-    /// The file that says so.
-    heard_in: Option<PathBuf>,
+    /// What others on this host can read.
+    notes: Notes,
     /// What was told of the accounts here.
     counted: Counted,
     /// Repairs that may have to be made again.
@@ -192,8 +192,7 @@ impl<H: Host> Keeper<H> {
             unwritten: None,
             unwritable: None,
             untold: Vec::new(),
-            heard: Timestamp::default(),
-            heard_in: None,
+            notes: Notes::default(),
             untold_drift: Vec::new(),
             counted: Counted::default(),
             rounds: BTreeMap::new(),
@@ -211,12 +210,6 @@ impl<H: Host> Keeper<H> {
     /// Says in each report why changes are found only by the scan now and then.
     pub fn cannot_watch(&mut self, reason: String) {
         self.unwatched = vec![("/".to_owned(), reason)];
-    }
-
-    /// Has it written in this file when the controller was heard: who asks why nothing comes can see
-    /// since when.
-    pub fn tell_heard_in(&mut self, path: &Path) {
-        self.heard_in = Some(path.to_owned());
     }
 
     /// Works until the door closes for good. The manager hears before and after each piece of work

@@ -11,7 +11,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use muster_agent::{
-    channel, config, courier, doctor, door,
+    channel, config,
+    courier::{self, HostTime},
+    doctor, door,
     drift::standing::Standing,
     host::{
         self, Linux, capability, clocks,
@@ -365,6 +367,8 @@ fn keep(cli: &Cli) -> Result<()> {
     let host = Linux::open(config.policy.home_base.as_str())?;
     let mut keeper = Keeper::open(config, &cli.state.join("keeper"), host)?;
     keeper.tell_heard_in(Path::new(channel::HEARD));
+    // Before the courier, which comes after this one, dials anybody.
+    keeper.tell_time_in(Path::new(channel::TIME));
     // Nothing piles up in memory: a courier that brings more than is taken has to wait.
     let (sender, receiver) = mpsc::sync_channel(1);
     let (waker, configurer, watcher) = (sender.clone(), sender.clone(), sender.clone());
@@ -407,8 +411,9 @@ fn carry(cli: &Cli) -> Result<()> {
     manager.ready();
     runtime.block_on(async {
         let directory = cli.state.join("courier");
+        let time = HostTime::new(Path::new(channel::TIME), clocks::read);
         tokio::select! {
-            end = courier::run(&directory, Path::new(channel::SOCKET)) => end,
+            end = courier::run(&directory, Path::new(channel::SOCKET), &time) => end,
             never = pulse(&mut manager) => match never {},
         }
     })?;

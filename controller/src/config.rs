@@ -1,6 +1,8 @@
 //! The server's configuration: the file as written, and as meant. Everything that is wrong with it
 //! is said at once, before anything is opened.
 
+mod written;
+
 use std::{
     fmt,
     net::SocketAddr,
@@ -10,6 +12,8 @@ use std::{
 
 use muster_proto::link::{CHECKPOINT_INTERVAL, CHECKPOINT_VALIDITY};
 use serde::Deserialize;
+
+use self::written::Written;
 
 /// Where the packages put it.
 pub const DEFAULT_PATH: &str = "/etc/muster/muster.toml";
@@ -92,10 +96,10 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
-    /// It is not TOML, or has a key that nobody knows.
+    /// It is not TOML.
     #[error("cannot read the configuration")]
     Syntax(#[from] toml::de::Error),
-    /// Values that cannot be.
+    /// Keys that nobody knows and values that cannot be.
     #[error("the configuration is wrong: {0}")]
     Values(Faults),
 }
@@ -119,8 +123,7 @@ impl Config {
 
     /// Reads a text; an empty one means the defaults.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let raw: RawConfig = toml::from_str(text)?;
-        let mut faults = Vec::new();
+        let Written::<RawConfig> { said: raw, mut faults } = written::read(text)?;
         let listener = raw.agent_listener.as_deref().unwrap_or(DEFAULT_AGENT_LISTENER);
         let agent_listener = listener.parse::<SocketAddr>();
         if agent_listener.is_err() {
@@ -211,6 +214,25 @@ mod tests {
             assert!(error.contains(key), "{key}: {error}");
         }
         assert!(Config::parse("data_dirr = '/x'").is_err());
+        assert!(matches!(Config::parse("data_dir ="), Err(ConfigError::Syntax(_))));
+    }
+
+    #[test]
+    fn keys_that_nobody_knows_wrong_types_and_bad_values_are_all_said_at_once() {
+        let text = "data_dirr = '/x'\nlog_level = 'all'\n\nagent_address = 7420\n\
+                    checkpoint_seconds = 900\n[agents]\nlistener = 'here'\n";
+        let error = Config::parse(text).unwrap_err();
+        let ConfigError::Values(Faults(found)) = error else { panic!("{error}") };
+        let [data_dirr, agent_address, agents, checkpoint_seconds, log_level] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert_eq!(data_dirr, "`data_dirr`: there is no such key (line 1)");
+        let wrong_type =
+            "`agent_address`: invalid type: integer `7420`, expected a string (line 4)";
+        assert_eq!(agent_address, wrong_type);
+        assert_eq!(agents, "`agents`: there is no such key (line 6)");
+        assert!(checkpoint_seconds.starts_with("`checkpoint_seconds` is 900"), "{found:?}");
+        assert!(log_level.starts_with("`log_level` is `all`"), "{found:?}");
     }
 
     /// The configuration as packaged, in which every key stands.

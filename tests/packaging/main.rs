@@ -94,6 +94,61 @@ fn every_unit_is_valid_and_exposed_no_more_than_it_has_to_be() {
     }
 }
 
+/// What a unit's section of the service says of what is run, as whom, and where it keeps what. All else
+/// there is a wall.
+const PLAIN: [&str; 11] = [
+    "Type",
+    "ExecStart",
+    "ExecReload",
+    "User",
+    "Group",
+    "Restart",
+    "RestartSec",
+    "RuntimeDirectory",
+    "RuntimeDirectoryMode",
+    "StateDirectory",
+    "StateDirectoryMode",
+];
+
+/// How many walls may stand under one reason.
+const MOST_FOR_ONE_REASON: usize = 3;
+
+/// Returns the walls in a unit that have no reason: none above them, or one that is for too many.
+fn without_reason(unit: &str) -> Vec<&str> {
+    let service = unit.split_once("[Service]\n").unwrap().1.split_once("\n[").unwrap().0;
+    let mut found = Vec::new();
+    // How many stand under the last reason; none is there at the beginning and after an empty line.
+    let mut under = None;
+    for line in service.lines() {
+        match line.split_once('=') {
+            _ if line.is_empty() => under = None,
+            _ if line.starts_with('#') => under = Some(0),
+            Some((key, _)) if PLAIN.contains(&key) => {}
+            _ => {
+                under = under.map(|walls| walls + 1);
+                if under.is_none_or(|walls| walls > MOST_FOR_ONE_REASON) {
+                    found.push(line);
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_wall_of_a_unit_has_its_reason_beside_it() {
+    let planted = "[Unit]\nWants=x\n[Service]\nA=1\n# Why.\nB=1\nC=1\nD=\nE=1\nType=notify\n\nF=1\n\
+                   # Why.\n\nG=1\n# Why.\nType=notify\nH=1\n\n[Install]\nWantedBy=y\n";
+    assert_eq!(without_reason(planted), ["A=1", "E=1", "F=1", "G=1"]);
+    for (unit, _) in LIMITS {
+        let path = format!("{}/../packaging/systemd/{unit}", env!("CARGO_MANIFEST_DIR"));
+        let text = fs::read_to_string(path).unwrap();
+        let walls = text.matches("\nProtect").count();
+        assert!(walls > 5, "{unit} has no walls");
+        assert_eq!(without_reason(&text), [""; 0], "{unit}");
+    }
+}
+
 #[test]
 fn every_unit_says_how_it_is_and_reads_its_configuration_anew_if_it_has_one() {
     for (lab, release) in labs().iter().zip(RELEASES) {

@@ -2,13 +2,16 @@
 
 mod validity;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, crypto::ring as provider};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 pub use self::validity::Void;
-use super::CourierError;
+use super::{CourierError, HostTime};
 use crate::host::state;
 
 /// What `join` left for the courier.
@@ -38,12 +41,15 @@ impl Identity {
         })
     }
 
-    /// Returns how the controller is dialled: it is known by the CA that `join` pinned and no other.
-    pub fn tls(&self) -> Result<ClientConfig, CourierError> {
+    /// Returns how the controller is dialled: it is known by the CA that `join` pinned and no other, and
+    /// its certificate has to hold at this time.
+    pub fn tls(&self, time: &HostTime) -> Result<ClientConfig, CourierError> {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.clone())?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));
-        let mut config = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
+        let crypto = Arc::new(provider::default_provider());
+        let mut config = ClientConfig::builder_with_details(crypto, Arc::new(time.clone()))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_root_certificates(roots)
             .with_client_auth_cert(vec![self.certificate.clone()], key)?;
         config.alpn_protocols = vec![b"h2".to_vec()];

@@ -127,7 +127,8 @@ pub fn read_system(path: &Path) -> Result<Option<String>, StateError> {
     }
 }
 
-/// Replaces a file: written beside it, synced, renamed, the directory synced.
+/// Replaces a file: written beside it, synced, renamed, the directory synced. It has this mode, whatever
+/// the umask.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StateError> {
     replace_for(path, bytes, mode, None)
 }
@@ -154,6 +155,8 @@ pub fn replace_for(
             .mode(mode)
             .custom_flags(nix::libc::O_NOFOLLOW)
             .open(&beside)?;
+        // What a process may not give to others unless it says so, it says here.
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(bytes)?;
         if let Some((uid, gid)) = owner {
             fchown(&file, Some(uid), Some(gid))?;

@@ -74,7 +74,7 @@ impl<H: Host> Turn<'_, H> {
         if let Some(checkpoint) = &bundle.checkpoint {
             too_far = self.keeper.clock.hear(checkpoint.time, clocks) == Heard::TooFarAhead;
             if !too_far {
-                self.heard(checkpoint.time);
+                self.keeper.tell_heard(checkpoint.time);
             }
         }
         if too_far {

@@ -8,7 +8,6 @@ use muster_proto::{
     drift::Drift,
     id::Id,
     receipt::{Convergence, Finding, Outcome, Receipt, Standing, Trigger},
-    time::Timestamp,
 };
 
 use super::{Handed, portions, turn::Turn};
@@ -74,18 +73,6 @@ impl<H: Host> Turn<'_, H> {
         let left = self.tell(trigger, revocations, last, convergence, findings, drift);
         self.keeper.counted.untold = self.keeper.counted.untold.take().or(later);
         self.keeper.untold = [untold, left].concat();
-    }
-
-    /// Writes down when a checkpoint was made.
-    pub(super) fn heard(&mut self, time: Timestamp) {
-        if time <= self.keeper.heard {
-            return;
-        }
-        self.keeper.heard = time;
-        let Some(path) = &self.keeper.heard_in else { return };
-        if let Err(error) = state::replace(path, time.0.to_string().as_bytes(), 0o600) {
-            tracing::warn!(error = %chain(&error), "cannot say when the controller was heard");
-        }
     }
 
     /// Tells one receipt, and returns the outcomes that could not be told.

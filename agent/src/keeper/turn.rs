@@ -50,6 +50,7 @@ impl<'a, H: Host> Turn<'a, H> {
     /// Writes down what is not written down yet, and remembers what cannot be.
     pub(super) fn end(mut self) {
         self.keeper.rounds = std::mem::take(&mut self.ledger.drift.rounds);
+        self.keeper.tell_time();
         let kept_for = self.keeper.time_kept_for(self.keeper.host.clocks());
         let is_due = self.unsaved || kept_for >= TIME_KEPT_SECONDS;
         if is_due && self.save().is_err() {

@@ -5,7 +5,7 @@
 use std::{cell::RefCell, collections::BTreeSet, path::Path, rc::Rc};
 
 use muster_agent::{
-    clock::{Clocks, MAX_AHEAD, SETTLES_AFTER},
+    clock::{Clocks, MAX_AHEAD, SETTLES_AFTER, Told},
     config::{self, Config},
     door::Event,
     drift::{
@@ -48,6 +48,8 @@ const DAY: u64 = 24 * 3_600;
 /// Seconds after which the ledger's file has the time again.
 const KEPT_EVERY: u64 = 3_600;
 const HOST: &str = "db1";
+/// The file in which others can read signed time.
+const TOLD: &str = "told";
 
 /// The machine, which outlives each keeper.
 pub struct Machine(Rc<RefCell<Fake>>);
@@ -132,7 +134,9 @@ fn somebody(number: u32, login: &str, dates: [Option<u64>; 2]) -> [(String, Cont
 pub fn open(directory: &Path, machine: &Rc<RefCell<Fake>>, more: &str) -> Keeper<Machine> {
     let text = config::initial(HostMode::Enforce, &["eve".to_owned()]) + more;
     let config = Config::parse(&text, Path::new(config::PATH)).unwrap();
-    Keeper::open(config, directory, Machine(Rc::clone(machine))).unwrap()
+    let mut keeper = Keeper::open(config, directory, Machine(Rc::clone(machine))).unwrap();
+    keeper.tell_time_in(&directory.join(TOLD));
+    keeper
 }
 
 impl Life {
@@ -263,6 +267,8 @@ impl Life {
         self.now += off;
         (self.booted, self.wall) = (self.now, wall);
         self.tick();
+        // It lies where nothing outlives a reboot.
+        state::remove(&self.directory.path().join(TOLD)).unwrap();
         self.keeper = open(self.directory.path(), &self.machine, self.more);
         self.keeper.begin().unwrap();
         self.settle();
@@ -272,6 +278,14 @@ impl Life {
     fn ledger(&self) -> Ledger {
         let bytes = state::read(&self.directory.path().join("ledger")).unwrap();
         Ledger::decode(&bytes.unwrap()).unwrap()
+    }
+
+    /// Returns what time it is by what the keeper has told others; nothing before it has told any.
+    fn told(&self) -> Option<u64> {
+        let bytes = state::read(&self.directory.path().join(TOLD)).unwrap()?;
+        let told = Told::parse(&String::from_utf8(bytes).unwrap()).unwrap();
+        let told = told.carried(self.machine.borrow().clocks);
+        Some(told.sworn.max(told.said).0)
     }
 
     /// Whose ends wait for a clock to be sure, by the newest receipt.
@@ -417,6 +431,53 @@ fn a_reboot_forgets_no_end_and_what_ended_meanwhile_is_ended_at_once() {
     // Signed time goes on from where the file has it, which is the last end before: cleo's start
     // needs both clocks, and her end comes by the wall's.
     life.assert_seen(&[(0, "ana ben"), (100, "ben"), (4_000, ""), (6_900, "cleo"), (8_000, "")]);
+}
+
+#[test]
+fn signed_time_is_told_from_the_first_moment_after_a_reboot_and_with_every_newer_word() {
+    let mut life = Life::of(&[("ana", [None, None])]);
+    // What a quorum signed, and then what the controller says.
+    assert_eq!(life.told(), Some(BORN));
+    life.hear(5);
+    assert_eq!(life.told(), Some(BORN + 5));
+    life.until(3 * KEPT_EVERY + 10);
+    assert_eq!(life.told(), Some(life.now + 5));
+    life.reboot(1_000, DEAD);
+    let behind = life.now - life.told().unwrap();
+    assert!((995..=995 + KEPT_EVERY).contains(&behind), "{behind}");
+    life.until(5 * KEPT_EVERY);
+    assert_eq!(life.told(), Some(life.now - behind));
+    life.hear(0);
+    assert_eq!(life.told(), Some(life.now));
+    // A day ahead of everything is the most that is believed, and so the most that is told.
+    life.set_wall(0);
+    life.hear(MAX_AHEAD + 1);
+    assert_eq!(life.told(), Some(life.now));
+    life.hear(MAX_AHEAD);
+    assert_eq!(life.told(), Some(life.now + MAX_AHEAD));
+    // With the controller's key goes what it said.
+    let next = machine("next online").public();
+    let trust_roots = vec![life.fleet.rotate(|root| root.machine_keys = [next].into())];
+    life.bring(&Bundle { trust_roots, ..Bundle::empty(life.twin.id) });
+    assert_eq!(life.told(), Some(life.now - behind - 5));
+}
+
+#[test]
+fn signed_time_is_told_to_whoever_is_not_root_and_none_is_where_nothing_was_signed() {
+    use std::os::unix::fs::MetadataExt;
+
+    let life = Life::of(&[("ana", [None, None])]);
+    let found = life.directory.path().join(TOLD).metadata().unwrap();
+    assert_eq!(found.mode() & 0o777, 0o644);
+    let unborn = tempdir();
+    let twin = Twin::new(&life.fleet, HOST);
+    let ledger =
+        Ledger::begin(twin.id, life.fleet.lineage(), life.fleet.trust_roots.clone(), None).unwrap();
+    for (name, bytes) in [("ledger", ledger.encode()), ("key.der", machine_pkcs8(HOST))] {
+        state::replace(&unborn.path().join(name), &bytes, 0o600).unwrap();
+    }
+    open(unborn.path(), &life.machine).begin().unwrap();
+    assert_eq!(state::read(&unborn.path().join(TOLD)).unwrap(), None);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a user, a key and a role can say besides who may log in, as sshd and PAM take it.
 
+mod bound;
+
 use std::time::Duration;
 
 use muster_tests::{Fleet, Person, wait};
@@ -19,30 +21,6 @@ fn declaration(login: &str, user: &str, role: &str) -> String {
 /// Quotes a line for YAML.
 fn quoted(line: &str) -> String {
     format!("'{line}'")
-}
-
-#[test]
-fn a_key_does_what_it_is_bound_to_and_nothing_else() {
-    let fleet = fleet();
-    let [bo, bo_far] = ["bo", "bo-far"].map(|login| fleet.person(login).unwrap());
-    let bound = format!("restrict,command=\"/usr/bin/id --user --name\" {}", bo.key.public);
-    // A network that nobody here is in.
-    let far = format!("from=\"192.0.2.0/24\" {}", bo_far.key.public);
-    let keys = format!("keys: [{}, {}], home_mode: '0750'", quoted(&bound), quoted(&far));
-    fleet.apply_ok(&declaration("bo", &keys, "")).unwrap();
-
-    let said = fleet.ssh("web1", &bo).command("cat /etc/hostname").run().unwrap();
-    assert_eq!((said.status, said.stdout.as_str()), (0, "bo\n"), "{said}");
-    let from_here = fleet.lab().ssh("web1", "bo", &bo_far.key.private).command("true").run();
-    assert!(is_refused(&from_here.unwrap()));
-    let mode = fleet.host("web1").run_ok(&["stat", "--format=%a", "/home/bo"]).unwrap();
-    assert_eq!(mode, "750\n");
-
-    // Without what bound it.
-    let keys = format!("keys: [{}], home_mode: '0750'", quoted(&bo.key.public));
-    fleet.apply_ok(&declaration("bo", &keys, "")).unwrap();
-    let said = fleet.ssh("web1", &bo).command("cat /etc/hostname").run_ok().unwrap();
-    assert_eq!(said, "web1\n");
 }
 
 /// Returns the moment this many seconds from now, as a declaration says it.

@@ -25,6 +25,9 @@ use crate::{
 const EXPIRES_SOON: u64 = 60 * 86_400;
 /// Seconds by which the newest change may be ahead of this clock.
 const SKEW: u64 = 300;
+/// What can be done about a trust root that ends.
+const NEXT_TRUST_ROOT: &str = "its signers sign the next one with a coming version of `muster`: \
+                               no command of this one does that";
 /// The least room, in hundredths.
 const ROOM: u64 = 5;
 /// How long this machine's own listener may take.
@@ -144,10 +147,10 @@ fn standing(contents: &Contents, now: Timestamp) -> Vec<Finding> {
     let TrustRoot { version, expires, .. } = &contents.trust;
     if now >= *expires {
         let fault = format!("trust root {version} has expired: nothing new is granted");
-        found.push(finding("trust root", fault, "have its signers sign the next one"));
+        found.push(finding("trust root", fault, NEXT_TRUST_ROOT));
     } else if expires.since(now) < EXPIRES_SOON {
         let fault = format!("trust root {version} grants nothing new from {expires} on");
-        found.push(finding("trust root", fault, "have its signers sign the next one before"));
+        found.push(finding("trust root", fault, NEXT_TRUST_ROOT));
     }
     if let Some(time) = contents.time
         && time.since(now) > SKEW

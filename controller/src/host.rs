@@ -15,6 +15,9 @@ use muster_proto::{
 
 pub use decision::{Decision, Measure, Unfit, Verdict};
 
+/// The most receipts of a host that are sent at once.
+pub const MAX_RECEIPTS: u32 = 1_000;
+
 /// A host that has joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {

@@ -1,6 +1,7 @@
 //! A larger fleet: hosts join in parallel, everybody is given access, a fifth is moved, a fifth is
-//! offboarded, and every host's receipts are verified by the operator's own tool. Needs root and the
-//! programs as they are shipped: `tests/long hosts-50` builds and runs it.
+//! offboarded. After each, every receipt that any host has made is verified by the operator's own tool,
+//! and a few people log in where they may and where they may not. Needs root and the programs as they
+//! are shipped: `tests/long hosts-50` builds and runs it.
 //!
 //! It says how long each step took, which is until every host that it concerns has confirmed: the
 //! operator's tool counts no receipt that it has not verified. Hosts are in two halves; whoever is
@@ -21,9 +22,13 @@ use std::{
 
 use anyhow::{Context, ensure};
 use muster_tests::{Fleet, Member, Mode, Person, Programs};
+use serde_json::Value;
 
 /// How long one command may take that concerns every host.
 const LIMIT: Duration = Duration::from_mins(10);
+
+/// How many people log in at each look, at most.
+const SAMPLE: usize = 10;
 
 const HALVES: [&str; 2] = ["left", "right"];
 const LABELS: [&[&str]; 2] = [&["half=left"], &["half=right"]];
@@ -77,7 +82,7 @@ fn main() -> anyhow::Result<()> {
         said("the slowest", *last);
     }
     verify_all(&fleet, &names, &everybody)?;
-    println!("every host has whom it should, and every receipt asked for is verified");
+    println!("every host has whom it should, and every receipt of every host is verified");
     Ok(())
 }
 
@@ -105,29 +110,51 @@ fn apply(fleet: &Fleet, everybody: &[Placed]) -> anyhow::Result<Duration> {
     Ok(took)
 }
 
-/// Looks at every host.
+/// Looks at every host, and lets a few people log in to one that is theirs and to one that is not.
 fn verify_all(fleet: &Fleet, names: &[String], everybody: &[Placed]) -> anyhow::Result<()> {
     let start = Instant::now();
+    let mut receipts = 0;
     for (number, name) in names.iter().enumerate() {
         let here = everybody.iter().filter(|placed| placed.half == number % HALVES.len());
-        verify(fleet, name, &here.map(|placed| placed.person.login.as_str()).collect())?;
+        receipts +=
+            verify(fleet, name, &here.map(|placed| placed.person.login.as_str()).collect())?;
     }
-    said("  every host's receipts verified", start.elapsed());
+    said(&format!("  all {receipts} receipts verified"), start.elapsed());
+
+    let start = Instant::now();
+    // An odd step meets both halves.
+    let sample = everybody.iter().step_by((everybody.len() / SAMPLE) | 1).take(SAMPLE);
+    let mut tried = 0;
+    for (number, Placed { person, half }) in sample.enumerate() {
+        for (which, expected) in [(*half, true), (1 - *half, false)] {
+            let hosts: Vec<&String> = names.iter().skip(which).step_by(HALVES.len()).collect();
+            let host = hosts.get(number % hosts.len().max(1)).context("a half without hosts")?;
+            let output = fleet.ssh(host, person).command("true").run()?;
+            let refused = output.status == 255 && output.stderr.contains("Permission denied");
+            ensure!(output.success() == expected && refused != expected, "{host}: {output}");
+            tried += 1;
+        }
+    }
+    said(&format!("  {tried} logins tried"), start.elapsed());
     Ok(())
 }
 
-/// Fails unless a host has exactly these people, and its newest receipts are what its key signed and
-/// say that all was done.
-fn verify(fleet: &Fleet, host: &str, expected: &BTreeSet<&str>) -> anyhow::Result<()> {
+/// Fails unless a host has exactly these people, and its receipts, from the first to the newest, are
+/// what its key signed and say that all was done. Returns how many there are.
+fn verify(fleet: &Fleet, host: &str, expected: &BTreeSet<&str>) -> anyhow::Result<u64> {
     const OPEN: &str = r"awk -F: '/^user/ && $2 !~ /^!/ { print $1 }' /etc/shadow";
     let open = fleet.host(host).run_ok(&["sh", "-c", OPEN])?;
     let open: BTreeSet<&str> = open.lines().collect();
     ensure!(open == *expected, "{host} has {open:?} and not {expected:?}");
-    let shown = fleet.ask(&["host", "show", host])?;
+    let shown = fleet.ask(&["host", "show", host, "--receipts", "1000"])?;
     let receipts = shown.get("receipts").and_then(|list| list.as_array());
     let receipts = receipts.context("no receipts")?;
     let verified = receipts.iter().all(|one| one.get("verified") == Some(&true.into()));
     ensure!(!receipts.is_empty() && verified, "receipts of {host}: {shown}");
+    let numbers = receipts.iter().map(|one| one.get("number").and_then(Value::as_u64));
+    let numbers: Vec<u64> = numbers.collect::<Option<_>>().context("receipts without numbers")?;
+    let count = u64::try_from(numbers.len())?;
+    ensure!(numbers.iter().rev().copied().eq(1..=count), "receipts of {host}: {numbers:?}");
     ensure!(!shown.to_string().contains("FAILED"), "receipts of {host}: {shown}");
-    Ok(())
+    Ok(count)
 }

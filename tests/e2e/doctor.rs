@@ -108,6 +108,13 @@ fn units(host: &Host) {
         &format!("{shared}; {again}"),
         &format!("rm -r {keeper}; {again}"),
     );
+    // One that systemd does not find, and one that it cannot use.
+    let file = format!("/usr/lib/systemd/system/{COURIER}.service");
+    let away = format!("mv {file} /root/away; {reload}");
+    let again = format!("mv /root/away {file}; {reload}; systemctl restart {COURIER}");
+    one(host, ("unit", "systemd knows no"), &away, &again);
+    let spoil = format!("mkdir -p {drop_in}; printf '[Service]\\nExecStart=\\n' >{drop_in}/x.conf");
+    one(host, ("unit", "bad-setting"), &format!("{spoil}; {reload}"), &remove);
 
     // A program that cannot run: both units of it, and what nobody opens.
     let cannot = "systemctl stop muster-agent; mv /usr/bin/muster-agent /usr/bin/aside; \
@@ -133,6 +140,11 @@ fn files(host: &Host) {
     );
     let aside = format!("mv {socket} {socket}.x");
     one(host, ("keeper's socket", "is not there"), &aside, &format!("mv {socket}.x {socket}"));
+    let directory = "/run/muster-agent";
+    for (mode, words) in [("777", "pose as the keeper"), ("700", "is not let into")] {
+        let make = format!("chmod {mode} {directory}");
+        one(host, ("keeper's socket", words), &make, &format!("chmod 755 {directory}"));
+    }
     let (open, close) =
         (format!("chmod 640 {state}/keeper/ledger"), format!("chmod 600 {state}/keeper/ledger"));
     one(host, ("state directory", "others than root"), &open, &close);
@@ -187,6 +199,10 @@ fn sshd_and_sudo(host: &Host) {
     let before = "Match Group muster-accounts\\n    AuthorizedKeysFile /x\\nMatch all\\n";
     let before = format!("{keep}; {{ printf '{before}'; cat {config}.x; }} >{config}");
     one(host, ("sshd", "the keys of `"), &before, &back);
+    let program = "Match Group muster-accounts\\n    AuthorizedKeysCommand /bin/true\\n    \
+                   AuthorizedKeysCommandUser nobody\\nMatch all\\n";
+    let program = format!("{keep}; {{ printf '{program}'; cat {config}.x; }} >{config}");
+    one(host, ("sshd", "a key that a program names"), &program, &back);
 
     let without = "cp -p /etc/sudoers /etc/sudoers.x; sed -i '/includedir/d' /etc/sudoers";
     let back = "mv /etc/sudoers.x /etc/sudoers";
@@ -218,6 +234,16 @@ fn ground(host: &Host) {
     one(host, ("homes", "writable for others"), "chmod 777 /home", "chmod 755 /home");
     let read_only = "mount --bind /home /home; mount -o remount,bind,ro /home";
     one(host, ("room", "`/home` is read-only"), read_only, "umount /home");
+    // To the block and the file below the bound: 5 of 100 are free, and then fewer.
+    let small = |options: &str| format!("mount -t tmpfs -o mode=755,{options} small /home");
+    let fill = |blocks: u32| format!("head --bytes={}K /dev/zero >/home/full", 4 * blocks);
+    let full = format!("{}; {}", small("nr_blocks=100"), fill(96));
+    one(host, ("room", "less than 5 % of the disk of `/home`"), &full, "umount /home");
+    host.run_ok(&["sh", "-euc", &format!("{}; {}", small("nr_blocks=100"), fill(95))]).unwrap();
+    assert_well(host);
+    host.run_ok(&["umount", "/home"]).unwrap();
+    let files = format!("{}; touch /home/$(seq --separator ' /home/' 96)", small("nr_inodes=100"));
+    one(host, ("room", "less than 5 % of the files that `/home`"), &files, "umount /home");
     let source = "cp -p /etc/nsswitch.conf /etc/nsswitch.x; \
                   sed -i 's/^passwd:.*/passwd: files ldap/' /etc/nsswitch.conf";
     let back = "mv /etc/nsswitch.x /etc/nsswitch.conf";
@@ -229,16 +255,26 @@ fn ground(host: &Host) {
     let lock = "touch -d '2 minutes ago' /etc/group.lock";
     one(host, ("lock", "`/etc/group.lock` names no process"), lock, "rm /etc/group.lock");
 
-    let mut holder = host.spawn(&["perl", "-e", HOLD]).unwrap();
+    let fault = while_held(host, HOLD);
+    assert!(fault.contains("`/etc/.pwd.lock` is held by process"), "{fault}");
+    assert!(fault.contains("(`perl`)"), "{fault}");
+    // A lock of an open file and no process (`F_OFD_SETLK`), of which the kernel names none.
+    let nameless = HOLD.replace("fcntl($lock, 6,", "fcntl($lock, 37,");
+    let fault = while_held(host, &nameless);
+    assert!(fault.contains("`/etc/.pwd.lock` is held by some process"), "{fault}");
+}
+
+/// Returns what is found about a lock while a program holds it, which is all that is found.
+fn while_held(host: &Host, program: &str) -> String {
+    let mut holder = host.spawn(&["perl", "-e", program]).unwrap();
     holder.wait_for_line(SOON, "held").unwrap();
     let all = found(host);
     holder.close_stdin();
     holder.finish(SOON).unwrap();
     let [(about, fault)] = all.as_slice() else { panic!("{all:?}") };
     assert_eq!(about, "lock");
-    assert!(fault.contains("`/etc/.pwd.lock` is held by process"), "{fault}");
-    assert!(fault.contains("(`perl`)"), "{fault}");
     assert_well(host);
+    fault.clone()
 }
 
 #[test]

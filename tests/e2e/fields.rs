@@ -1,10 +1,14 @@
 //! What a user, a key and a role can say besides who may log in, as sshd and PAM take it.
 
+mod bound;
+
 use std::time::Duration;
 
 use muster_tests::{Fleet, Person, wait};
 
-use crate::{SOON, assert_kept_out, assert_let_in, fleet, is_refused, open_session};
+use crate::{
+    SOON, assert_kept_out, assert_let_in, fleet, is_locked, is_refused, is_there, open_session,
+};
 
 const KEEPER: &str = "muster-agent.service";
 
@@ -19,30 +23,6 @@ fn declaration(login: &str, user: &str, role: &str) -> String {
 /// Quotes a line for YAML.
 fn quoted(line: &str) -> String {
     format!("'{line}'")
-}
-
-#[test]
-fn a_key_does_what_it_is_bound_to_and_nothing_else() {
-    let fleet = fleet();
-    let [bo, bo_far] = ["bo", "bo-far"].map(|login| fleet.person(login).unwrap());
-    let bound = format!("restrict,command=\"/usr/bin/id --user --name\" {}", bo.key.public);
-    // A network that nobody here is in.
-    let far = format!("from=\"192.0.2.0/24\" {}", bo_far.key.public);
-    let keys = format!("keys: [{}, {}], home_mode: '0750'", quoted(&bound), quoted(&far));
-    fleet.apply_ok(&declaration("bo", &keys, "")).unwrap();
-
-    let said = fleet.ssh("web1", &bo).command("cat /etc/hostname").run().unwrap();
-    assert_eq!((said.status, said.stdout.as_str()), (0, "bo\n"), "{said}");
-    let from_here = fleet.lab().ssh("web1", "bo", &bo_far.key.private).command("true").run();
-    assert!(is_refused(&from_here.unwrap()));
-    let mode = fleet.host("web1").run_ok(&["stat", "--format=%a", "/home/bo"]).unwrap();
-    assert_eq!(mode, "750\n");
-
-    // Without what bound it.
-    let keys = format!("keys: [{}], home_mode: '0750'", quoted(&bo.key.public));
-    fleet.apply_ok(&declaration("bo", &keys, "")).unwrap();
-    let said = fleet.ssh("web1", &bo).command("cat /etc/hostname").run_ok().unwrap();
-    assert_eq!(said, "web1\n");
 }
 
 /// Returns the moment this many seconds from now, as a declaration says it.
@@ -70,12 +50,19 @@ fn an_end_comes_though_controller_and_agent_are_dead() {
     let day = day.trim().parse::<u64>().unwrap() / 86_400;
     let shadow = web1.run_ok(&["getent", "shadow", "ted"]).unwrap();
     assert_eq!(shadow.trim_end().split(':').nth(7), Some(day.to_string().as_str()), "{shadow}");
-    let out = || is_refused(&fleet.ssh("web1", &ted).command("true").run().unwrap());
+    // Each login is told in the second in which it was asked for: to the last one before, and from
+    // the first one after.
+    let date = moment(&fleet, &ends);
     wait::until(Duration::from_secs(30), "sshd itself to take the key no longer", || {
-        out().then_some(())
+        let asked = now(&fleet);
+        let said = fleet.ssh("web1", &ted).command("true").run().unwrap();
+        let told = now(&fleet);
+        let out = is_refused(&said);
+        assert!(out || said.success(), "{said}");
+        assert!(if out { told >= date } else { asked < date }, "{asked} to {told}: {said}");
+        out.then_some(())
     })
     .unwrap();
-    assert!(at(&fleet, 0) >= ends, "not a second too early");
 
     // And the keeper does its part when it is back.
     web1.run_ok(&["systemctl", "start", KEEPER]).unwrap();
@@ -87,45 +74,75 @@ fn an_end_comes_though_controller_and_agent_are_dead() {
     assert_kept_out(&fleet, "web1", &ted);
 }
 
-/// Returns what time it is on a host, in seconds since 1970.
+/// Returns what time it is on a host, in nanoseconds since 1970.
 fn now(fleet: &Fleet) -> u64 {
-    fleet.host("web1").run_ok(&["date", "+%s"]).unwrap().trim().parse().unwrap()
+    fleet.host("web1").run_ok(&["date", "+%s%N"]).unwrap().trim().parse().unwrap()
+}
+
+/// Returns a date in nanoseconds since 1970.
+fn moment(fleet: &Fleet, date: &str) -> u64 {
+    let date = format!("--date={date}");
+    fleet.host("web1").run_ok(&["date", &date, "+%s%N"]).unwrap().trim().parse().unwrap()
+}
+
+/// Returns when a file became what it is, in nanoseconds since 1970, by the host's own file system.
+fn changed(fleet: &Fleet, path: &str) -> u64 {
+    let said = fleet.host("web1").run_ok(&["stat", "--format=%.9Z", path]).unwrap();
+    said.trim().replace('.', "").parse().unwrap()
+}
+
+#[track_caller]
+fn assert_within_its_second(found: u64, date: u64, what: &str) {
+    let second = date..date + 1_000_000_000;
+    assert!(second.contains(&found), "{what}: {found}, and not {date}");
 }
 
 #[test]
 fn a_start_and_an_end_come_in_time_though_the_controller_is_dead() {
-    const LATE: u64 = 2;
     let fleet = fleet();
     let web1 = fleet.host("web1");
-    let fee = fleet.person("fee").unwrap();
-    let (start, end) = (now(&fleet) + 12, now(&fleet) + 20);
-    let moment = |seconds: u64| {
-        let date = ["date", "--utc", &format!("--date=@{seconds}"), "+%Y-%m-%dT%H:%M:%SZ"];
-        web1.run_ok(&date).unwrap().trim().to_owned()
-    };
-    let until = format!("hosts: muster/hostname=web1, from: {}, until: ", moment(start));
-    let user = format!("keys: [{}]", quoted(&fee.key.public));
-    let declared = declaration("fee", &user, "sudo: [{commands: [/usr/bin/id]}]");
-    let declared = declared.replace("hosts: muster/hostname=web1", &(until + &moment(end)));
+    // The dates of one are her assignment's, those of the other his own.
+    let people = ["fee", "fitz"].map(|login| fleet.person(login).unwrap());
+    let [fee, fitz] = &people;
+    let (start, end) = (at(&fleet, 14), at(&fleet, 22));
+    let role = "sudo: [{commands: [/usr/bin/id]}]";
+    let [hers, his] = [fee, fitz].map(|person| format!("keys: [{}]", quoted(&person.key.public)));
+    let declared = format!(
+        "users:\n  fee: {{{hers}}}\n  fitz: {{{his}, starts: {start}, ends: {end}}}\n\
+         roles:\n  fee: {{{role}}}\n  fitz: {{{role}}}\nassignments:\n  \
+         fee: {{user: fee, role: fee, hosts: muster/hostname=web1, from: {start}, until: {end}}}\n  \
+         fitz: {{user: fitz, role: fitz, hosts: muster/hostname=web1}}\n"
+    );
     fleet.apply_ok(&declared).unwrap();
     fleet.controller().run_ok(&["systemctl", "stop", "muster"]).unwrap();
-    assert!(!web1.run(&["getent", "passwd", "fee"]).unwrap().success());
+    let [start, end] = [start, end].map(|date| moment(&fleet, &date));
+    for Person { login, .. } in &people {
+        assert!(!web1.run(&["getent", "passwd", login]).unwrap().success());
+    }
     assert!(now(&fleet) < start, "the test was too slow to see the start");
 
-    // Her rule is what is given last.
-    let rule = || web1.run(&["test", "-e", "/etc/sudoers.d/50-muster-fee"]).unwrap().success();
-    wait::until(Duration::from_secs(30), "the start", || rule().then_some(())).unwrap();
-    let began = now(&fleet);
-    assert!((start..=start + LATE).contains(&began), "{began}, and not {start}");
-    let mut session = open_session(&fleet, "web1", &fee);
+    // Their rules are what is given last.
+    let rules = people.each_ref().map(|one| format!("/etc/sudoers.d/50-muster-{}", one.login));
+    let given = || rules.iter().filter(|rule| is_there(web1, rule)).count();
+    wait::until(Duration::from_secs(30), "the start", || (given() == 2).then_some(())).unwrap();
+    for rule in &rules {
+        assert_within_its_second(changed(&fleet, rule), start, rule);
+    }
+    let sessions = people.each_ref().map(|person| open_session(&fleet, "web1", person));
 
-    let ended = session.finish(Duration::from_secs(30)).unwrap();
-    assert_eq!(ended.status, 255, "{ended}");
-    let ended = now(&fleet);
-    assert!((end..=end + LATE).contains(&ended), "{ended}, and not {end}");
-    assert!(!rule());
-    assert!(web1.run_ok(&["getent", "shadow", "fee"]).unwrap().starts_with("fee:!"));
-    assert_kept_out(&fleet, "web1", &fee);
+    for mut session in sessions {
+        let ended = session.finish(Duration::from_secs(30)).unwrap();
+        assert_eq!(ended.status, 255, "{ended}");
+    }
+    // When the account files are made the last of the keys is gone and the lock is there.
+    for path in ["/etc/sudoers.d", "/etc/ssh/muster-keys", "/etc/shadow"] {
+        assert_within_its_second(changed(&fleet, path), end, path);
+    }
+    assert_eq!(given(), 0);
+    for person in &people {
+        assert!(is_locked(web1, &person.login));
+        assert_kept_out(&fleet, "web1", person);
+    }
     fleet.controller().run_ok(&["systemctl", "start", "muster"]).unwrap();
 }
 

@@ -156,6 +156,10 @@ impl Memory {
     }
 }
 
+/// What can be done about a trust root that ends.
+const NEXT_TRUST_ROOT: &str = "its signers sign the next one with a coming version of `muster`: \
+                               no command of this one does that";
+
 /// How a host that has joined gets what `join` gives the courier.
 const ANEW: &str =
     "`muster-agent leave`, then `muster-agent join` with a new token; what it knows stays";
@@ -204,13 +208,12 @@ impl Known {
     fn findings(&self, heard: Option<Timestamp>, now: Timestamp) -> Vec<Finding> {
         let mut found = Vec::new();
         let (version, expires) = self.trust_root;
-        let next = "have its signers sign the next one";
         if now >= expires {
             let fault = format!("trust root {version} has expired: nothing new is granted");
-            found.push(finding("trust root", fault, next));
+            found.push(finding("trust root", fault, NEXT_TRUST_ROOT));
         } else if expires.since(now) < EXPIRES_SOON {
             let fault = format!("trust root {version} grants nothing new from {expires} on");
-            found.push(finding("trust root", fault, format!("{next} before")));
+            found.push(finding("trust root", fault, NEXT_TRUST_ROOT));
         }
         if let Some(changed) = self.changed
             && now.since(changed) >= self.stale_after

@@ -226,8 +226,8 @@ fn what_runs_out_is_told_from_its_bound_on() {
             facts.memory.standing = known(|known| known.trust_root.1 = NOW.plus(left));
         }
     };
-    one(trust(0), "trust root", "trust root 1 has expired", "sign the next one");
-    one(trust(EXPIRES_SOON - 1), "trust root", "grants nothing new from", "before");
+    one(trust(0), "trust root", "trust root 1 has expired", "a coming version");
+    one(trust(EXPIRES_SOON - 1), "trust root", "grants nothing new from", "a coming version");
     let age = |age: u64| {
         move |facts: &mut Facts| {
             facts.memory.standing = known(|known| known.changed = Some(Timestamp(NOW.0 - age)));

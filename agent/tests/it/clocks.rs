@@ -2,7 +2,12 @@
 //! whatever is done to the clocks. It is the keeper that runs on every host, with the ledger in its
 //! file and bundles that are signed; only the accounts are in memory, and nobody waits.
 
-use std::{cell::RefCell, collections::BTreeSet, path::Path, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use muster_agent::{
     clock::{Clocks, MAX_AHEAD, SETTLES_AFTER, Told},
@@ -43,7 +48,7 @@ use crate::{
 };
 
 /// When every life begins, by a clock that nobody touches.
-const BORN: u64 = START.0;
+pub const BORN: u64 = START.0;
 const DAY: u64 = 24 * 3_600;
 /// Seconds after which the ledger's file has the time again.
 const KEPT_EVERY: u64 = 3_600;
@@ -102,7 +107,7 @@ impl Host for Machine {
 }
 
 /// A host that has joined, and its clocks, which a test may push about.
-struct Life {
+pub struct Life {
     /// The time that it is.
     now: u64,
     booted: u64,
@@ -131,6 +136,19 @@ fn somebody(number: u32, login: &str, dates: [Option<u64>; 2]) -> [(String, Cont
     [(login.to_owned(), person), (named, assigned)]
 }
 
+/// Says that somebody is there between her own dates, and may log in whenever she is.
+fn somebody_with_dates(
+    number: u32,
+    login: &str,
+    dates: [Option<u64>; 2],
+) -> [(String, Content); 2] {
+    let [(login, mut person), assigned] = somebody(number, login, [None, None]);
+    let Content::User(user) = &mut person else { panic!("no user") };
+    let [starts, ends] = dates.map(|date| date.map(|seconds| Timestamp(BORN + seconds)));
+    (user.starts, user.ends) = (starts, ends);
+    [(login, person), assigned]
+}
+
 pub fn open(directory: &Path, machine: &Rc<RefCell<Fake>>, more: &str) -> Keeper<Machine> {
     let text = config::initial(HostMode::Enforce, &["eve".to_owned()]) + more;
     let config = Config::parse(&text, Path::new(config::PATH)).unwrap();
@@ -141,16 +159,21 @@ pub fn open(directory: &Path, machine: &Rc<RefCell<Fake>>, more: &str) -> Keeper
 
 impl Life {
     /// Begins with people of these logins and dates, in seconds from now, and with clocks that agree.
-    fn of(people: &[(&str, [Option<u64>; 2])]) -> Self {
-        Self::with(people, "")
+    pub fn of(people: &[(&str, [Option<u64>; 2])]) -> Self {
+        Self::configured(people, "")
     }
 
     /// Does the same with more in the configuration.
-    fn with(people: &[(&str, [Option<u64>; 2])], more: &'static str) -> Self {
-        let mut fleet = World::new(Shape::One);
-        fleet.time = Timestamp(BORN - 60);
+    fn configured(people: &[(&str, [Option<u64>; 2])], more: &'static str) -> Self {
         let numbered = (0..).zip(people);
         let said = numbered.flat_map(|(number, (login, dates))| somebody(number, login, *dates));
+        Self::with(said, more)
+    }
+
+    /// Begins with what is said here of people.
+    fn with(said: impl Iterator<Item = (String, Content)>, more: &'static str) -> Self {
+        let mut fleet = World::new(Shape::One);
+        fleet.time = Timestamp(BORN - 60);
         let said = said.chain([("guest".to_owned(), role("guest", &[]))]);
         fleet.publish(said.map(|(name, content)| (id(&name), content)).collect());
         let twin = Twin::new(&fleet, HOST);
@@ -274,9 +297,14 @@ impl Life {
         self.settle();
     }
 
+    /// Returns where a file of the keeper's is.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
     /// Returns the ledger as it lies on disk.
     fn ledger(&self) -> Ledger {
-        let bytes = state::read(&self.directory.path().join("ledger")).unwrap();
+        let bytes = state::read(&self.file("ledger")).unwrap();
         Ledger::decode(&bytes.unwrap()).unwrap()
     }
 
@@ -324,6 +352,37 @@ fn what_begins_and_ends_does_so_in_its_second() {
         (901, "ben cleo"),
         (2_000, "cleo"),
     ]);
+}
+
+#[test]
+fn a_user_begins_and_ends_in_her_second_and_is_in_only_while_an_assignment_of_hers_is() {
+    let ana = somebody_with_dates(0, "ana", [None, Some(100)]);
+    let ben = somebody_with_dates(1, "ben", [Some(50), Some(2_000)]);
+    let cleo = somebody_with_dates(2, "cleo", [Some(901), None]);
+    // Of her own dates and those of her assignment the later start and the earlier end count.
+    let both = |number, login: &str, own, assigned| {
+        let [person, _] = somebody_with_dates(number, login, own);
+        let [_, assigned] = somebody(number, login, assigned);
+        [person, assigned]
+    };
+    let dora = both(3, "dora", [Some(300), Some(700)], [Some(400), Some(800)]);
+    let emil = both(4, "emil", [Some(400), Some(800)], [Some(300), Some(700)]);
+    let mut life = Life::with([ana, ben, cleo, dora, emil].into_iter().flatten(), "");
+    life.until(1_000);
+    let seen = [
+        (0, "ana"),
+        (50, "ana ben"),
+        (100, "ben"),
+        (400, "ben dora emil"),
+        (700, "ben"),
+        (901, "ben cleo"),
+    ];
+    life.assert_seen(&seen);
+    // What has ended does not revive, whatever the clock says when the machine is back.
+    life.reboot(0, DEAD);
+    life.set_wall(0);
+    life.until(5_000);
+    life.assert_seen(&[&seen[..], &[(2_000, "cleo")]].concat());
 }
 
 #[test]
@@ -476,7 +535,7 @@ fn signed_time_is_told_to_whoever_is_not_root_and_none_is_where_nothing_was_sign
     for (name, bytes) in [("ledger", ledger.encode()), ("key.der", machine_pkcs8(HOST))] {
         state::replace(&unborn.path().join(name), &bytes, 0o600).unwrap();
     }
-    open(unborn.path(), &life.machine).begin().unwrap();
+    open(unborn.path(), &life.machine, "").begin().unwrap();
     assert_eq!(state::read(&unborn.path().join(TOLD)).unwrap(), None);
 }
 
@@ -550,7 +609,7 @@ fn the_time_in_the_file_is_no_older_though_scans_are_rare_or_end_early_and_nobod
     for (more, still) in
         [("scan_seconds = 86400\n", Still::Changed), ("scan_seconds = 700\n", Still::AsItWas)]
     {
-        let mut life = Life::with(&[("ana", [None, None])], more);
+        let mut life = Life::configured(&[("ana", [None, None])], more);
         life.machine.borrow_mut().still = still;
         for hour in 1..30 {
             life.until(hour * KEPT_EVERY);

@@ -16,7 +16,7 @@ use muster_proto::time::Timestamp;
 use crate::world::{NOW, Root, need_root};
 
 /// A host on which all is well but that it has not joined a fleet.
-fn host() -> Root {
+pub fn host() -> Root {
     need_root();
     let root = Root::new();
     for directory in ["etc/muster/labels.d", "state/keeper", "state/courier", "bin", "root"] {
@@ -39,7 +39,7 @@ fn host() -> Root {
     root
 }
 
-fn found_at(root: &Root, now: Timestamp) -> Vec<Finding> {
+pub fn found_at(root: &Root, now: Timestamp) -> Vec<Finding> {
     let places = Places {
         root: root.dir.path(),
         state: &root.path("state"),
@@ -87,7 +87,7 @@ fn without(root: &Root, name: &str, subject: &str, words: &str) {
     one(root, subject, words, make, undo);
 }
 
-fn allow(path: &Path, mode: u32) {
+pub fn allow(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 

@@ -17,6 +17,7 @@ mod contract;
 mod crash;
 mod dial;
 mod doctor;
+mod doctor_joined;
 mod fake;
 mod fixed_point;
 mod fleet;

@@ -26,6 +26,10 @@ use std::{
 use muster_agent::{
     apply::{Reach, apply},
     clock::Clocks,
+    drift::{
+        Difference,
+        effect::{Asking, Expected},
+    },
     host::{Host, Linux, ObserveError, Report, files::Faults, rest::Still, state},
     inventory::{Other, Sources},
     observed::{ObservedState, Scope},
@@ -292,6 +296,15 @@ impl Host for Reporting<'_> {
 
     fn sources(&mut self, observed: &ObservedState, others: &[Other]) -> Sources {
         self.host.sources(observed, others)
+    }
+
+    fn effects(
+        &mut self,
+        observed: &ObservedState,
+        expected: &Expected<'_>,
+        asking: Asking,
+    ) -> Vec<Difference> {
+        self.host.effects(observed, expected, asking)
     }
 
     fn remember(&mut self) {

@@ -24,6 +24,7 @@ use crate::{
     audit::Beginning,
     current::PublishedLink,
     fleet::{self, Goal, Order, PublishError, RevokeError},
+    host::MAX_RECEIPTS,
     signer,
     store::Token,
     told::told,
@@ -33,8 +34,6 @@ use crate::{
 const PAGE: u32 = 64;
 /// The longest that a join token is taken, in seconds: a week.
 const MAX_TOKEN: u64 = 7 * 86_400;
-/// The most receipts that are sent at once.
-const MAX_RECEIPTS: u32 = 1_000;
 /// The most hosts and revocations that are followed at once.
 const MAX_FOLLOWED: usize = 100_000;
 

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     client::Host,
     declare::dates,
-    host::{Measure, Verdict},
+    host::{MAX_RECEIPTS, Measure, Verdict},
 };
 
 /// What to do with hosts.
@@ -36,6 +36,10 @@ pub enum HostVerb {
     Show {
         /// Its name or id.
         host: String,
+        /// How many receipts, at most.
+        #[arg(long, value_name = "N", default_value = "10")]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_RECEIPTS)))]
+        receipts: u32,
     },
     /// Propose which accounts that a host has already are whose.
     Adopt(AdoptArgs),
@@ -136,9 +140,9 @@ pub async fn run(common: &Globals, verb: &HostVerb) -> Result<End> {
         HostVerb::Evict(args) => decide::run(common, &mut session, Measure::Evict, args).await,
         HostVerb::Ban(args) => decide::run(common, &mut session, Measure::Ban, args).await,
         HostVerb::Purge(args) => decide::run(common, &mut session, Measure::Purge, args).await,
-        HostVerb::Show { host } => {
+        HostVerb::Show { host, receipts } => {
             let host = find(&mut session, host).await?;
-            let envelopes = session.client.receipts(host.labels.id, 10).await?;
+            let envelopes = session.client.receipts(host.labels.id, *receipts).await?;
             let receipts = envelopes.iter().map(|envelope| {
                 match verify_by_host::<Receipt>(envelope, host.keeper_key) {
                     Ok(receipt) => receipt_line(&receipt),
@@ -284,6 +288,7 @@ fn receipt_line(receipt: &Receipt) -> ReceiptLine {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
     use muster_proto::{crypto::MachineKey, id::Digest, selector::Labels, time::Timestamp};
 
     use super::*;
@@ -308,6 +313,29 @@ mod tests {
             notes: Vec::new(),
             behind: false,
             decision: None,
+        }
+    }
+
+    #[derive(Debug, Parser)]
+    struct Typed {
+        #[command(subcommand)]
+        verb: HostVerb,
+    }
+
+    #[test]
+    fn as_many_receipts_are_shown_as_are_sent_at_once_and_ten_unless_asked_for() {
+        let typed = |more: &[&str]| {
+            let words = [&["muster", "show", "db1"], more].concat();
+            Typed::try_parse_from(words).ok().map(|typed| match typed.verb {
+                HostVerb::Show { receipts, .. } => receipts,
+                other => panic!("{other:?}"),
+            })
+        };
+        assert_eq!(typed(&[]), Some(10));
+        for (number, expected) in
+            [("0", None), ("1", Some(1)), ("1000", Some(MAX_RECEIPTS)), ("1001", None)]
+        {
+            assert_eq!(typed(&["--receipts", number]), expected, "{number}");
         }
     }
 

@@ -148,6 +148,8 @@ fn main() -> anyhow::Result<()> {
             .with_context(|| format!("kill {number} ({change:?}, {moment:?})"))?;
     }
     println!("{} of {kills} before the keeper had told that it was done", tally.within);
+    // Else they show little of what a kill in the middle of it does.
+    ensure!(tally.within * 2 > kills, "most kills came too late: {} of {kills}", tally.within);
     tally.tell(kills);
     let mut aimed = Tally::default();
     for file in FILES.iter().take(FILES.len() - 1) {

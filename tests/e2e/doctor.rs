@@ -202,7 +202,7 @@ fn sshd_and_sudo(host: &Host) {
     let program = "Match Group muster-accounts\\n    AuthorizedKeysCommand /bin/true\\n    \
                    AuthorizedKeysCommandUser nobody\\nMatch all\\n";
     let program = format!("{keep}; {{ printf '{program}'; cat {config}.x; }} >{config}");
-    one(host, ("sshd", "a key that a program names"), &program, &back);
+    one(host, ("sshd", "keys that a program names"), &program, &back);
 
     let without = "cp -p /etc/sudoers /etc/sudoers.x; sed -i '/includedir/d' /etc/sudoers";
     let back = "mv /etc/sudoers.x /etc/sudoers";

@@ -100,7 +100,7 @@ fn a_certificate_lets_in_only_where_the_host_says_so_and_nobody_who_is_locked() 
     })
     .unwrap();
     let found = doctor::found(web1);
-    assert!(found.iter().any(|(_, fault)| fault.starts_with("a certificate of an")), "{found:?}");
+    assert!(found.iter().any(|(_, fault)| fault.starts_with("certificates of an")), "{found:?}");
     let other = ["/usr/sbin/sshd", "-D", "-p", "2222", "-o", "UsePAM=no", "-o", "PidFile=none"];
     let _other = web1.spawn(&other).unwrap();
     wait::until(SOON, "an sshd without PAM", || without_pam(&fleet, &her).success().then_some(()))

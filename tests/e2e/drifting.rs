@@ -33,10 +33,20 @@ pub(crate) fn await_told(
     place: &str,
     response: &str,
 ) -> Value {
-    let what = format!("{kind} {subject} {place} {response}");
+    await_narrowed(fleet, &["--kind", kind, "--subject", subject], place, response)
+}
+
+/// Waits until something is told that these options leave.
+pub(crate) fn await_narrowed(
+    fleet: &Fleet,
+    options: &[&str],
+    place: &str,
+    response: &str,
+) -> Value {
+    let what = format!("{options:?} {place} {response}");
     let mut last = Vec::new();
     wait::until(AT_ONCE, &what, || {
-        last = told(fleet, &["--kind", kind, "--subject", subject]);
+        last = told(fleet, options);
         let fits = |one: &&Value| word(one, "place") == place && word(one, "response") == response;
         last.iter().find(fits).cloned()
     })

@@ -5,7 +5,7 @@ use muster_tests::{Host, wait};
 
 use crate::{
     SOON,
-    drifting::{await_told, word},
+    drifting::{await_narrowed, await_told, word},
     fleet,
     kept::Kept,
     on, sudo,
@@ -35,14 +35,15 @@ fn a_file_of_somebody_elses_that_stands_against_ours_is_told_until_it_has_gone()
     // Our drop-in is as it was, and nobody reads it.
     let config = Kept::of(host, "/etc/ssh/sshd_config");
     config.replace(&config.text().replace("\nInclude ", "\n#Include "));
-    let told = await_told(&fleet, "effect-differs", "muster-accounts", "sshd", "reported");
+    let of_sshd = ["--host", "db1", "--kind", "effect-differs", "--subject", "muster-accounts"];
+    let told = await_narrowed(&fleet, &of_sshd, "sshd", "reported");
     assert!(word(&told, "found").contains("authorizedkeysfile .ssh/authorized_keys"), "{told}");
     assert_eq!(word(&told, "expected"), "what 00-muster.conf says");
     assert_eq!(word(&told, "severity"), "critical", "some of them become root: {told}");
     let console = host.run(&["muster-agent", "drift"]).unwrap();
     assert!(console.stdout.contains("effect-differs"), "{console}");
     drop(config);
-    await_told(&fleet, "effect-differs", "muster-accounts", "sshd", "gone");
+    await_narrowed(&fleet, &of_sshd, "sshd", "gone");
 
     assert!(sudo(&fleet, "db1", &person, "/usr/bin/id").success());
     let foreign = Foreign(host);

@@ -92,7 +92,10 @@ fn a_controller_restored_on_another_machine_takes_no_host_back_and_is_given_back
     let listed = fleet.muster_ok(&["host", "list"]).unwrap();
     assert!(listed.contains("4 (ahead)"), "{listed}");
     let status = fleet.muster_ok(&["status"]).unwrap();
-    assert!(status.contains("ahead        web1: the controller and your own store"), "{status}");
+    assert!(
+        status.contains("ahead        web1, by what they say of themselves: if that is so"),
+        "{status}"
+    );
     let web1 = fleet.host("web1");
     for again in [false, true] {
         if again {

@@ -16,12 +16,12 @@ use rcgen::{
 };
 
 use crate::{
-    clocks::{BORN, Life},
     doctor::{allow, found_at, host},
     fleet::{
         keys::machine_pkcs8,
         world::{Shape, World},
     },
+    life::{BORN, Life},
     world::Root,
 };
 

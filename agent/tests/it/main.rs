@@ -23,6 +23,7 @@ mod fixed_point;
 mod fleet;
 mod keys;
 mod leaving;
+mod life;
 mod locking;
 mod odd;
 mod passwords;

@@ -41,7 +41,6 @@ use muster_proto::{
 };
 
 use crate::{
-    clocks::open,
     fake::Fake,
     fleet::{
         contents::{assignment, group, key, role, unix_group, user},
@@ -49,6 +48,7 @@ use crate::{
         keys::{machine, machine_pkcs8},
         world::{START, Shape, World, id},
     },
+    life::open,
     world::{login, tempdir},
 };
 

@@ -33,6 +33,7 @@ mod publish;
 mod receipts;
 mod returning;
 mod revocations;
+mod root;
 mod schema;
 mod server;
 mod sessions;

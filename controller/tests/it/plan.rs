@@ -1,6 +1,4 @@
-//! What a plan shows before anybody signs: every line of the text, and who can become root.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! What a plan shows before anybody signs: every line of the text.
 
 use expect_test::{Expect, expect};
 use muster_controller::{
@@ -14,29 +12,26 @@ use muster_controller::{
         resolve,
         resolve::{Ground, Named},
     },
-    preview::{Effect, HostLabels, preview, reaches_root},
+    preview::{Effect, HostLabels, preview},
 };
 use muster_proto::{
     crypto::sha256,
-    desired::{Entitlement, UnixGroupGrant},
     envelope::Verified,
     id::{Id, Kind},
     key::SshPublicKey,
     link::{Revocation, Target},
-    name::{Gid, Login, UnixGroupName},
+    name::Login,
     selector::Labels,
-    statement::{LoginMethod, MemberList},
-    sudo::{RunAs, RunAsUser, SudoCommand, SudoPassword, SudoRule},
     time::Now,
 };
 
-use crate::world::{World, id, name};
+use crate::world::{World, id};
 
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g ana@desk";
 
 /// What the fleet begins with.
-fn people() -> String {
+pub(crate) fn people() -> String {
     format!(
         "users:\n  ana: {{name: Ana Example, groups: [dba], keys: [\"{KEY}\"]}}\n\
          groups: {{dba: {{}}}}\n\
@@ -56,7 +51,7 @@ fn hosts() -> Vec<HostLabels> {
     vec![host("db1", "db"), host("web1", "web")]
 }
 
-fn resolved(world: &World, yaml: &str, reinstate: &[&str]) -> Resolved {
+pub(crate) fn resolved(world: &World, yaml: &str, reinstate: &[&str]) -> Resolved {
     let mut made = 0_u32;
     let mut new_id = || {
         made += 1;
@@ -75,7 +70,7 @@ fn resolved(world: &World, yaml: &str, reinstate: &[&str]) -> Resolved {
     resolve(&parse(yaml, "x.yaml".as_ref()).unwrap(), &mut ground).unwrap()
 }
 
-fn effects(world: &World, resolved: &Resolved) -> Vec<Effect> {
+pub(crate) fn effects(world: &World, resolved: &Resolved) -> Vec<Effect> {
     let (chain, mut after) = (&world.chain, world.chain.statements().clone());
     after.extend(resolved.statements.iter().map(|s| (s.id, s.clone())));
     let both = (chain.revocations(), chain.revocations());
@@ -475,62 +470,4 @@ fn a_plan_shows_what_was_revoked_meanwhile_whose_it_is_and_who_revoked_it() {
     let removed = resolved(&world, "absent: {users: [ben], assignments: [bens]}\n", &[]);
     let removed = text(&world, &removed, &kept);
     assert!(!removed.contains("- user ben") && removed.contains("- user ana"), "{removed}");
-}
-
-fn rule(user: &str, group: Option<&str>, command: &str) -> Entitlement {
-    let run_as = RunAs {
-        user: RunAsUser::parse(user).unwrap(),
-        group: group.map(|group| UnixGroupName::parse(group).unwrap()),
-    };
-    let commands = vec![SudoCommand::parse(command).unwrap()];
-    let password = SudoPassword::Required;
-    let rule = SudoRule { run_as, commands, password, noexec: false, directory: None };
-    Entitlement::Sudo(name("r"), rule)
-}
-
-#[test]
-fn root_is_reached_by_all_as_root_and_by_every_unix_group_that_is_as_good() {
-    let host = |group: &str| Entitlement::HostUnixGroup(UnixGroupName::parse(group).unwrap());
-    let own = |group: &str| {
-        let name = UnixGroupName::parse(group).unwrap();
-        let (gid, members) = (Gid::parse(30_000).unwrap(), MemberList::AtLeast);
-        Entitlement::UnixGroup(UnixGroupGrant { name, gid, members })
-    };
-    for (entitlement, reaches) in [
-        (rule("root", None, "ALL"), true),
-        (rule("ALL", None, "ALL"), true),
-        (rule("postgres", Some("docker"), "ALL"), true),
-        (rule("postgres", Some("postgres"), "ALL"), false),
-        (rule("postgres", None, "ALL"), false),
-        (rule("root", None, "/usr/bin/id"), false),
-        (host("docker"), true),
-        (host("incus-admin"), true),
-        (host("kmem"), true),
-        (host("postgres"), false),
-        (own("podman"), true),
-        (own("dbdata"), false),
-        (Entitlement::Login(LoginMethod::Password), false),
-    ] {
-        assert_eq!(reaches_root(&entitlement), reaches, "{entitlement:?}");
-    }
-}
-
-#[test]
-fn an_effect_names_who_gains_and_who_loses_root_on_the_hosts_where_it_is_so() {
-    let mut world = World::new();
-    let first = resolved(&world, &people(), &[]);
-    world.publish(first.statements);
-    let root = resolved(&world, "roles:\n  dba: {sudo: [{commands: [ALL]}]}\n", &[]);
-    let ana = || BTreeSet::from([Login::parse("ana").unwrap()]);
-    let [effect] = &effects(&world, &root)[..] else { panic!("one host is concerned") };
-    assert_eq!(effect.hostname, "db1");
-    assert_eq!((&effect.gained, &effect.lost), (&BTreeSet::new(), &BTreeSet::new()));
-    assert_eq!((&effect.gains_root, &effect.loses_root), (&ana(), &BTreeSet::new()));
-    world.publish(root.statements);
-    let away = resolved(&world, "absent: {assignments: [dbas]}\n", &[]);
-    let [effect] = &effects(&world, &away)[..] else { panic!("one host is concerned") };
-    assert_eq!((&effect.gains_root, &effect.loses_root), (&BTreeSet::new(), &ana()));
-    assert_eq!((&effect.lost, &effect.changed), (&ana(), &BTreeMap::new()));
-    world.publish(away.statements);
-    assert_eq!(effects(&world, &resolved(&world, "groups: {other: {}}\n", &[])), []);
 }

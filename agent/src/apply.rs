@@ -21,6 +21,8 @@ pub struct Applied {
     pub ownership: Ownership,
     /// Whether something has to be tried again.
     pub convergence: Convergence,
+    /// Whether somebody else was at the same files, so that another look at them is worth while.
+    pub outrun: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,8 +53,12 @@ pub fn apply(plan: &Plan, reach: Reach, before: &Ownership, host: &mut dyn Host)
         Reach::Everything => (&plan.ownership_after, [Phase::Take, Phase::Give].as_slice()),
         Reach::TakingAway => (before, [Phase::Take].as_slice()),
     };
-    let mut run =
-        Run { outcomes: Vec::new(), ownership: ownership.clone(), failed: BTreeSet::new() };
+    let mut run = Run {
+        outcomes: Vec::new(),
+        ownership: ownership.clone(),
+        failed: BTreeSet::new(),
+        outrun: false,
+    };
     for &phase in phases {
         let actions: Vec<&Planned> = plan.actions.iter().filter(|a| a.phase == phase).collect();
         if actions.is_empty() {
@@ -70,13 +76,15 @@ pub fn apply(plan: &Plan, reach: Reach, before: &Ownership, host: &mut dyn Host)
     }
     let retrying = run.outcomes.iter().any(|outcome| outcome.failure.is_some());
     let convergence = if retrying { Convergence::Retrying } else { Convergence::Done };
-    Applied { outcomes: run.outcomes, ownership: run.ownership, convergence }
+    let Run { outcomes, ownership, outrun, .. } = run;
+    Applied { outcomes, ownership, convergence, outrun }
 }
 
 struct Run {
     outcomes: Vec<Outcome>,
     ownership: Ownership,
     failed: BTreeSet<(Phase, Area)>,
+    outrun: bool,
 }
 
 impl Run {
@@ -95,6 +103,7 @@ impl Run {
 
     fn record(&mut self, planned: &Planned, report: &Report, before: &Ownership) {
         let area = area(&planned.action);
+        self.outrun |= report.outrun;
         if report.whole.is_some() {
             self.failed.insert((planned.phase, area));
             // Nothing was renamed, so nothing that was only intended is ours.

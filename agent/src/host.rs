@@ -106,6 +106,9 @@ pub struct Report {
     pub whole: Option<String>,
     /// Whether in that case the host is as it was.
     pub untouched: bool,
+    /// Whether somebody else was at the same files meanwhile, so that it can be done once they have
+    /// been looked at again.
+    pub outrun: bool,
     /// Why something could not be done, by subject.
     pub failures: BTreeMap<String, String>,
     /// What exactly was done, by subject, where the plan could not know.

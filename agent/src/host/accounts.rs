@@ -47,7 +47,10 @@ pub(super) fn rewrite(root: &Dir, edits: &AccountEdits) -> Report {
     let mut renamed = false;
     match try_rewrite(root, edits, &mut renamed) {
         Ok(()) => Report::default(),
-        Err(error) => Report { untouched: !renamed, ..Report::failed(chain(&error)) },
+        Err(error) => {
+            let outrun = matches!(error, RewriteError::Misfit(..) | RewriteError::Raced(_));
+            Report { untouched: !renamed, outrun, ..Report::failed(chain(&error)) }
+        }
     }
 }
 

@@ -15,7 +15,8 @@ use super::{
     Agenda, Handed, Keeper, KeeperError, Rest, TIME_KEPT_SECONDS, load_ledger, look::Look,
 };
 use crate::{
-    apply::{self, Reach},
+    apply::{self, Applied, Reach},
+    clock::Time,
     drift::{
         self, Difference, Touch,
         effect::{self, Asking},
@@ -25,6 +26,9 @@ use crate::{
     host::Host,
     ledger::Ledger,
 };
+
+/// So often a plan is made anew in one turn because somebody else was at the same files.
+const MOST_OUTRUN: u32 = 3;
 
 /// How many receipts are handed over in one turn.
 const HANDED_OVER: usize = 256;
@@ -116,11 +120,7 @@ impl<'a, H: Host> Turn<'a, H> {
             if self.ledger.drift.is_contested(&looked.before, &at) {
                 convergence = Convergence::Retrying;
             } else if self.keeper.config.policy.mode == HostMode::Enforce {
-                (outcomes, convergence) = self.apply(&look);
-                look = self.look(&time)?;
-                if !look.plan.is_empty() {
-                    convergence = Convergence::Retrying;
-                }
+                (look, outcomes, convergence) = self.make_so(look, &time, &mut looked.before)?;
             }
         }
         looked.after = std::mem::take(&mut look.differences);
@@ -171,6 +171,40 @@ impl<'a, H: Host> Turn<'a, H> {
         Ok(())
     }
 
+    /// Does the plan of a look and looks again. Where somebody else was at the same files meanwhile
+    /// nothing has failed yet: what he did is looked at and the plan for it done, some times over.
+    fn make_so(
+        &mut self,
+        mut look: Look,
+        time: &Time,
+        before: &mut Vec<Difference>,
+    ) -> Result<(Look, Vec<Outcome>, Convergence), KeeperError> {
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        let mut tries = 1;
+        loop {
+            let applied = self.apply(&look);
+            outcomes.extend(applied.outcomes);
+            look = self.look(time)?;
+            if !applied.outrun {
+                let is_done = look.plan.is_empty();
+                let convergence = if is_done { applied.convergence } else { Convergence::Retrying };
+                return Ok((look, outcomes, convergence));
+            }
+            if look.plan.is_empty() {
+                outcomes.retain(|outcome| outcome.failure.is_none());
+                return Ok((look, outcomes, Convergence::Done));
+            }
+            if tries == MOST_OUTRUN {
+                return Ok((look, outcomes, Convergence::Retrying));
+            }
+            tries += 1;
+            outcomes.retain(|outcome| outcome.failure.is_none());
+            let is_new = |found: &&Difference| before.iter().all(|known| known.what != found.what);
+            let new: Vec<Difference> = look.differences.iter().filter(is_new).cloned().collect();
+            before.extend(new);
+        }
+    }
+
     /// Asks what the system makes of our files.
     pub(super) fn effects(&mut self, look: &Look, asking: Asking) -> Vec<Difference> {
         let Look { desired, observed, plan, .. } = look;
@@ -194,7 +228,7 @@ impl<'a, H: Host> Turn<'a, H> {
     /// leaves nothing that is taken for somebody else's; what it came to own is saved with the
     /// receipt. If it cannot be saved, access is taken away and none is given: whoever can fill a
     /// disk must not be able to stay.
-    fn apply(&mut self, look: &Look) -> (Vec<Outcome>, Convergence) {
+    fn apply(&mut self, look: &Look) -> Applied {
         let before = self.ledger.ownership.clone();
         let pins_before = self.ledger.pins.clone();
         let pins = look.desired.accounts.iter();
@@ -208,9 +242,9 @@ impl<'a, H: Host> Turn<'a, H> {
             Reach::TakingAway
         };
         let applied = apply::apply(&look.plan, reach, &before, &mut self.keeper.host);
-        self.ledger.ownership = applied.ownership;
+        self.ledger.ownership.clone_from(&applied.ownership);
         self.unsaved = true;
-        (applied.outcomes, applied.convergence)
+        applied
     }
 }
 

@@ -1,7 +1,7 @@
 //! A host in memory: what `Linux` does to files, done to an observed state. It fails only where it
 //! is told to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use muster_agent::{
     clock::Clocks,
@@ -10,7 +10,7 @@ use muster_agent::{
         effect::{Asking, Expected},
     },
     format::{
-        Table,
+        Edit, Table, Value, passwd,
         pwquality::{Check, Settings},
     },
     host::{Host, ObserveError, Report, rest::Still},
@@ -36,6 +36,9 @@ pub struct Fake {
     pub running: BTreeMap<u32, Running>,
     /// Actions that fail, by their `Debug` name.
     pub failing: Vec<&'static str>,
+    /// Whose shell somebody else changes while the account files are rewritten, each time anew: that
+    /// stops the rewrite.
+    pub outrun: VecDeque<&'static str>,
     pub done: Vec<String>,
     pub clocks: Clocks,
     /// What is said to whether all is as it was.
@@ -66,6 +69,7 @@ impl Fake {
             elsewhere: BTreeMap::new(),
             running: BTreeMap::new(),
             failing: Vec::new(),
+            outrun: VecDeque::new(),
             done: Vec::new(),
             clocks: Clocks { wall: NOW, boot: 0 },
             still: Still::Changed,
@@ -74,6 +78,13 @@ impl Fake {
 
     pub fn passwd(&self) -> String {
         String::from_utf8(self.passwd.text().to_vec()).unwrap()
+    }
+
+    /// Gives somebody another shell, as `usermod` does.
+    pub fn change_shell(&mut self, login: &str) {
+        let value = Value::Text("/bin/dash".to_owned());
+        let edit = Edit::Set { name: login.to_owned(), field: passwd::SHELL, value };
+        self.passwd = Table::parse(self.passwd.splice(&[edit]).unwrap()).unwrap();
     }
 
     /// Who can log in with a key of Muster's.
@@ -145,6 +156,13 @@ impl Host for Fake {
         self.done.push(name.clone());
         if self.failing.contains(&name.as_str()) {
             return Report { untouched: true, ..Report::failed("told to fail") };
+        }
+        if name == "Accounts"
+            && let Some(login) = self.outrun.pop_front()
+        {
+            self.change_shell(login);
+            let failed = Report::failed("somebody else was faster");
+            return Report { untouched: true, outrun: true, ..failed };
         }
         match action {
             Action::Sudo(files) => put(&mut self.sudo, files),

@@ -26,6 +26,7 @@ mod leaving;
 mod life;
 mod locking;
 mod odd;
+mod outrun;
 mod passwords;
 mod power;
 mod purging;

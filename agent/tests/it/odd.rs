@@ -190,6 +190,7 @@ fn an_account_file_that_somebody_replaces_meanwhile_is_not_overwritten() {
         applied.outcomes.iter().filter_map(|outcome| outcome.failure.as_deref()).collect();
     let told = "`/etc/gshadow` was changed by somebody else while its successor was written";
     assert!(failures.contains(&told), "{failures:?}");
+    assert!(applied.outrun, "another look is worth while");
     assert_eq!(root.read("etc/passwd"), PASSWD);
     assert_eq!(root.leftovers(), [""; 0]);
 

@@ -151,3 +151,18 @@ fn whoever_never_comes_to_rest_is_looked_at_at_a_pace() {
     }
     assert_eq!(pace.patience(later), paced);
 }
+
+#[test]
+fn whoever_is_in_the_middle_of_a_change_of_accounts_is_let_finish() {
+    let root = root();
+    fs::write(root.directory.path().join("etc/passwd.lock"), "1").unwrap();
+    let begun = clocks::monotonic();
+    root.shell("echo x >> etc/passwd");
+    root.woken.recv_timeout(Duration::from_secs(10)).expect("it wakes, also past a crashed writer");
+    assert!(clocks::monotonic().saturating_sub(begun) >= PATIENCE, "it waited for the lock");
+
+    root.shell("echo x >> etc/passwd; sleep 0.1; echo x >> etc/shadow; rm etc/passwd.lock");
+    let touched = root.touched();
+    let is_whole = |name: &str| touched.iter().any(|(_, touched, _)| touched == name);
+    assert!(is_whole("passwd") && is_whole("shadow"), "{touched:?}");
+}

@@ -254,9 +254,26 @@ impl<'a> Edits<'a> {
                 .iter()
                 .filter(|(line, count)| self.expected.get(*line) != Some(count))
                 .collect();
-            bail!("missing: {missing:?}; told besides or not once: {other:?}");
+            let details: Vec<String> =
+                other.iter().map(|(line, _)| self.details(line)).collect::<anyhow::Result<_>>()?;
+            let details = details.join("\n");
+            bail!("missing: {missing:?}; told besides or not once: {other:?}\n{details}");
         }
         Ok(())
+    }
+
+    /// Returns all that was told of one thing, and what its host's agent could not do.
+    fn details(&self, [host, kind, subject, ..]: &Line) -> anyhow::Result<String> {
+        let words = ["drift", "list", "--all", "--output", "json"];
+        let about = ["--host", host, "--kind", kind, "--subject", subject];
+        let told = self.fleet.muster(&[&words[..], &about].concat())?.stdout;
+        let journal = ["journalctl", "--quiet", "--no-pager", "--unit", "muster-agent*"];
+        let journal = self.fleet.host(host).run_ok(&journal)?;
+        let faults: Vec<&str> = journal
+            .lines()
+            .filter(|line| line.contains("ERROR") || line.contains("WARN"))
+            .collect();
+        Ok(format!("{told}\nthe agent of {host}:\n{}", faults.join("\n")))
     }
 
     /// Returns who does what is done with sudo.

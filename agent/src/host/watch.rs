@@ -4,19 +4,21 @@
 //!
 //! A group that tells which process it was can be made only with `CAP_SYS_ADMIN`, so all are made at
 //! the start and the capability is given up right after. Marks need none.
+#![expect(clippy::disallowed_methods, reason = "waiting for another thread that has work to do")]
 
 use std::{
     collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
     time::Duration,
 };
 
+use muster_proto::drift::Culprit;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -86,6 +88,9 @@ const BURST: u32 = 20;
 /// 25 ms of a processor, so that is a tenth of one, and less than whoever touches things spends.
 const PACE: Duration = Duration::from_millis(250);
 
+/// Milliseconds at most until what the kernel has told already is read.
+const LATEST: u32 = 10;
+
 /// Bytes of stack for the thread that waits.
 const STACK: usize = 256 << 10;
 
@@ -100,6 +105,8 @@ pub struct Watch {
     touches: Arc<Mutex<VecDeque<Touch>>>,
     /// Whether the thread that reads has ended.
     is_blind: Arc<AtomicBool>,
+    /// Whether it has read something that is not noted yet.
+    is_reading: Arc<AtomicBool>,
 }
 
 impl Watch {
@@ -112,7 +119,8 @@ impl Watch {
         };
         let groups = PLACES.iter().map(group).collect::<io::Result<_>>()?;
         let touches = Arc::new(Mutex::new(VecDeque::new()));
-        Ok(Self { root, groups: Arc::new(groups), touches, is_blind: Arc::default() })
+        let (is_blind, is_reading) = (Arc::default(), Arc::default());
+        Ok(Self { root, groups: Arc::new(groups), touches, is_blind, is_reading })
     }
 
     /// Begins to wait; `wake` is called when somebody has been at something and has come to rest, and
@@ -120,12 +128,19 @@ impl Watch {
     pub fn start(&self, mut wake: impl FnMut() -> bool + Send + 'static) -> io::Result<()> {
         let (groups, touches) = (Arc::clone(&self.groups), Arc::clone(&self.touches));
         let (root, is_blind) = (self.root.clone(), Arc::clone(&self.is_blind));
+        let is_reading = Arc::clone(&self.is_reading);
         thread::Builder::new().name("watch".to_owned()).stack_size(STACK).spawn(move || {
             let mut known = culprit::Known::default();
             let mut pace = Pace::default();
+            let mut take = || {
+                is_reading.store(true, Ordering::SeqCst);
+                let any = take(&groups, &touches, &mut known);
+                is_reading.store(false, Ordering::SeqCst);
+                any
+            };
             while wait(&groups, None) {
                 let begun = clocks::monotonic();
-                if !take(&groups, &touches, &mut known) {
+                if !take() {
                     continue;
                 }
                 let patience = pace.patience(begun);
@@ -135,7 +150,7 @@ impl Watch {
                         break;
                     }
                     if wait(&groups, Some(QUIET)) {
-                        take(&groups, &touches, &mut known);
+                        take();
                     } else if waited >= patience.least && !is_locked(&root) {
                         break;
                     }
@@ -173,13 +188,35 @@ impl Watch {
 
     /// Says whether anybody has been at anything since the last time.
     pub fn is_touched(&self) -> bool {
-        !self.touches.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.noted().is_empty()
     }
 
     /// Returns who has been at what since the last time.
     pub fn touches(&self) -> Vec<Touch> {
-        let mut touches = self.touches.lock().unwrap_or_else(PoisonError::into_inner);
-        touches.drain(..).collect()
+        self.noted().drain(..).collect()
+    }
+
+    /// Returns who has been at what since then, also what the kernel has told and nobody has read yet.
+    /// The next look will know of it as well.
+    pub fn late(&self) -> Vec<Touch> {
+        for _ in 0..LATEST {
+            if !wait(&self.groups, Some(Duration::ZERO)) && !self.is_reading.load(Ordering::SeqCst)
+            {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.noted().iter().cloned().collect()
+    }
+
+    /// Forgets what is told of by now.
+    pub fn forget(&self, told: &[&Culprit]) {
+        let is_told = |touch: &Touch| touch.culprit.as_ref().is_some_and(|who| told.contains(&who));
+        self.noted().retain(|touch| !is_told(touch));
+    }
+
+    fn noted(&self) -> MutexGuard<'_, VecDeque<Touch>> {
+        self.touches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use muster_proto::{
     crypto::sha256,
     desired::{Account, DesiredState},
+    drift::Culprit,
     id::Digest,
     receipt::{Convergence, HostMode, Outcome, Trigger},
 };
@@ -101,8 +102,9 @@ impl<'a, H: Host> Turn<'a, H> {
         let clocks = self.keeper.host.clocks();
         let time = self.keeper.clock.read(clocks);
         self.keeper.rest = None;
-        let touches = self.touches();
+        let mut touches = self.touches();
         let mut look = self.look(&time)?;
+        touches.extend(self.late_touches(&look, &touches));
         let at = drift::memory::Circumstances {
             wanted: self.wanted(&look.desired),
             mode: self.keeper.config.policy.mode,
@@ -134,6 +136,10 @@ impl<'a, H: Host> Turn<'a, H> {
         self.count(&look.observed, clocks.wall.0 / 86_400);
         let memory = self.ledger.drift.clone();
         let drift = self.ledger.drift.take(&looked, &at);
+        if let Some(watch) = &self.keeper.watch {
+            let named: Vec<&Culprit> = drift.iter().filter_map(|d| d.culprit.as_ref()).collect();
+            watch.forget(&named);
+        }
         self.unsaved |= self.ledger.drift != memory;
         // Counted from the end: what takes long must leave time for others.
         self.keeper.agenda = Agenda { looked: self.keeper.host.clocks().boot, dates, unsure };
@@ -217,6 +223,17 @@ impl<'a, H: Host> Turn<'a, H> {
         let Some(watch) = &self.keeper.watch else { return Vec::new() };
         self.keeper.unwatched = watch.mark(self.keeper.config.policy.home_base.as_str());
         watch.touches()
+    }
+
+    /// Returns who was at it where a look has seen more than was told of before.
+    fn late_touches(&self, look: &Look, touches: &[Touch]) -> Vec<Touch> {
+        let is_unknown = |found: &Difference| found.what.culprit(touches).is_none();
+        match &self.keeper.watch {
+            Some(watch) if look.differences.iter().chain(&look.ungranted).any(is_unknown) => {
+                watch.late()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Returns what is wanted here in one digest: while it stays the same, what differs is drift.

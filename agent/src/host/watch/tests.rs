@@ -166,3 +166,16 @@ fn whoever_is_in_the_middle_of_a_change_of_accounts_is_let_finish() {
     let is_whole = |name: &str| touched.iter().any(|(_, touched, _)| touched == name);
     assert!(is_whole("passwd") && is_whole("shadow"), "{touched:?}");
 }
+
+#[test]
+fn what_the_kernel_has_told_is_known_at_once_and_once_it_is_told_no_more() {
+    let root = root();
+    let pid = root.shell("echo x >> etc/passwd");
+    let late = root.watch.late();
+    let culprit = late.first().and_then(|touch| touch.culprit.as_ref()).expect("it is known");
+    assert_eq!((culprit.pid, late[0].name.as_str()), (pid, "passwd"));
+    assert_eq!(root.watch.late(), late, "the next look knows it too");
+    root.woken.recv_timeout(Duration::from_secs(10)).expect("and is taken");
+    root.watch.forget(&[culprit]);
+    assert_eq!(root.watch.touches(), []);
+}

@@ -43,14 +43,16 @@ impl Known {
     }
 }
 
+/// Reads all there is before anything is made of it: it is there no longer than the process is.
 fn look(pid: u32) -> Culprit {
-    let program = proc(pid, "comm").trim_end().to_owned();
+    let [cgroup, loginuid, comm, cmdline] =
+        ["cgroup", "loginuid", "comm", "cmdline"].map(|file| proc(pid, file));
     Culprit {
         pid,
-        program,
-        command: command(&proc(pid, "cmdline")),
-        login: proc(pid, "loginuid").trim().parse().ok().map(login).unwrap_or_default(),
-        unit: unit(&proc(pid, "cgroup")),
+        program: comm.trim_end().to_owned(),
+        command: command(&cmdline),
+        login: loginuid.trim().parse().ok().map(login).unwrap_or_default(),
+        unit: unit(&cgroup),
     }
 }
 

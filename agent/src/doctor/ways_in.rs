@@ -10,7 +10,7 @@ use crate::format::{
     shadow::Password,
     ssh,
     sshd::{self, value},
-    sudoers,
+    sudoers::{self, included::Included},
 };
 
 /// How people get in.
@@ -238,13 +238,9 @@ fn includes(config: Option<&str>) -> bool {
     false
 }
 
-/// Says whether sudo's main file includes our directory (`sudoers(5)`); the old form looks like a
-/// comment.
+/// Says whether sudo's main file includes our directory.
 fn includes_rules(text: &str) -> bool {
-    text.lines().any(|line| {
-        let mut words = line.split_whitespace();
-        let directive = matches!(words.next(), Some("@includedir" | "#includedir"));
-        let place = words.next().unwrap_or_default().trim_matches('"').trim_end_matches('/');
-        directive && place == sudoers::DIRECTORY
-    })
+    let is_ours = |path: &String| path.trim_end_matches('/') == sudoers::DIRECTORY;
+    let all = sudoers::included::included(text.as_bytes());
+    all.iter().any(|one| matches!(one, Included::Directory(path) if is_ours(path)))
 }

@@ -3,6 +3,8 @@
 //! across files too: where a role is stricter than one whose file is read before, it repeats the
 //! laxer rule at its end.
 
+pub mod included;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,

@@ -18,7 +18,7 @@ use super::{
     names,
     processes::{self, Owners},
     program::Programs,
-    purge, quality,
+    purge, quality, sudo_files,
 };
 
 /// Looks at a host, which is asked through `root`, and for what changes all the time through `plain`.
@@ -54,7 +54,7 @@ pub(super) fn observe(
         homes: homes(root, scope, &passwd),
         keys: root_files(root, ssh::KEYS_DIRECTORY, "", 0o644)?.unwrap_or_default(),
         sudo: root_files(root, sudoers::DIRECTORY, sudoers::PREFIX, 0o440)?,
-        foreign_sudo: foreign_sudo(root, &etc)?,
+        foreign_sudo: sudo_files::foreign(root)?,
         root_keys: root_keys(root)?,
         drop_in: drop_in(root)?,
         password_policy: root_files(root, pwquality::DIRECTORY, pwquality::FILE, 0o644)?
@@ -185,28 +185,9 @@ fn root_keys(root: &Dir) -> Result<BTreeMap<String, Content>, FileError> {
     Ok(found)
 }
 
-/// What sudo reads besides our files, by path below `/etc`: it skips names with a dot or a `~` at their
-/// end. sudo-rs has a file of its own, which goes first.
-fn foreign_sudo(root: &Dir, etc: &Dir) -> Result<BTreeMap<String, Content>, FileError> {
-    let mut found = BTreeMap::new();
-    for name in ["sudoers", "sudoers-rs"] {
-        found.extend(content(etc, name, |_| true)?.map(|content| (name.to_owned(), content)));
-    }
-    if let Some(dir) = root.walk(sudoers::DIRECTORY)? {
-        let is_read = |name: &String| {
-            !name.starts_with(sudoers::PREFIX) && !name.contains('.') && !name.ends_with('~')
-        };
-        for name in dir.names()?.into_iter().filter(is_read) {
-            let content = content(&dir, &name, |_| true)?;
-            found.extend(content.map(|content| (format!("sudoers.d/{name}"), content)));
-        }
-    }
-    Ok(found)
-}
-
 /// The digest of a file's text, if that matters; of a link, which its readers follow and root here does
 /// not, of where it leads.
-fn content(
+pub(super) fn content(
     dir: &Dir,
     name: &str,
     matters: impl FnOnce(&[u8]) -> bool,

@@ -35,6 +35,7 @@ mod ssh;
 pub mod state;
 mod still_in;
 mod sudo;
+mod sudo_files;
 pub mod timer;
 pub mod units;
 pub mod watch;

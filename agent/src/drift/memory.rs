@@ -245,11 +245,11 @@ impl Open {
 }
 
 /// One difference in one digest. Another content is another difference, but not another number of
-/// processes, nor what the owner of an account that is not Muster's does with it.
+/// processes.
 fn identity(found: &Difference) -> Digest {
     let What { kind, subject, place } = &found.what;
     let content = match kind {
-        DriftKind::AccountNew | DriftKind::JobsBack | DriftKind::Running => "",
+        DriftKind::JobsBack | DriftKind::Running => "",
         _ => found.found.as_str(),
     };
     sha256(&[

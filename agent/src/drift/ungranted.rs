@@ -2,6 +2,8 @@
 //! others with uid 0, members of Unix groups that are as good as root, sudo files of others,
 //! root's own keys. Muster owns none of it and so only tells it.
 
+pub mod ways;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
@@ -106,7 +108,7 @@ fn account(observed: &ObservedState, login: &str, entry: Entry<'_>) -> Differenc
     let text = |field| String::from_utf8_lossy(entry.field(field)).into_owned();
     Difference {
         what: What::new(DriftKind::AccountNew, login, ""),
-        expected: "no such account".to_owned(),
+        expected: "no such account, or as it was".to_owned(),
         found: format!("uid {}, {}, {password}", text(passwd::UID), text(passwd::SHELL)),
         severity: Severity::High,
     }
@@ -115,12 +117,7 @@ fn account(observed: &ObservedState, login: &str, entry: Entry<'_>) -> Differenc
 /// Whoever is in a Unix group that is as good as root without Muster having put him there. What
 /// Muster owns is put right by the plan, and told with it.
 fn members(observed: &ObservedState, ownership: &Ownership) -> Vec<Difference> {
-    let mut by_gid: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
-    for entry in observed.passwd.entries() {
-        if let (Some(login), Some(gid)) = (entry.text(0), entry.number(passwd::GID)) {
-            by_gid.entry(gid).or_default().push(login);
-        }
-    }
+    let by_gid = primaries(observed);
     // Another name for the number of such a Unix group is one as well.
     let numbered = observed
         .group
@@ -149,6 +146,17 @@ fn members(observed: &ObservedState, ownership: &Ownership) -> Vec<Difference> {
         }
     }
     found
+}
+
+/// Returns who is in a Unix group by the number in passwd.
+fn primaries(observed: &ObservedState) -> BTreeMap<u32, Vec<&str>> {
+    let mut by_gid: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
+    for entry in observed.passwd.entries() {
+        if let (Some(login), Some(gid)) = (entry.text(0), entry.number(passwd::GID)) {
+            by_gid.entry(gid).or_default().push(login);
+        }
+    }
+    by_gid
 }
 
 fn is_given(ownership: &Ownership, login: &str, unix_group: &str) -> bool {

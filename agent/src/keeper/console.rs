@@ -50,7 +50,7 @@ pub fn drift<H: Host>(
         boot: clocks.boot,
     };
     let mut ungranted = look.ungranted.clone();
-    ungranted.extend(turn.effects(&look, Asking::Anew));
+    ungranted.extend(turn.beyond(&look, Asking::Anew).0);
     let (before, after) = (look.differences.clone(), look.differences);
     let found = Looked { before, after, ungranted };
     Ok(standing(&turn.ledger.drift, &found, &at))

@@ -49,15 +49,13 @@ impl Counted {
 
 impl<H: Host> Turn<'_, H> {
     /// Counts the accounts anew if anything has changed from which they are counted.
-    pub(super) fn count(&mut self, observed: &ObservedState, today: u64) {
+    pub(super) fn count(&mut self, observed: &ObservedState, sources: &Sources, today: u64) {
         let ownership = &self.ledger.ownership;
-        let others = inventory::others(observed, ownership);
-        let sources = self.keeper.host.sources(observed, &others);
-        let from = basis(observed, &sources, &format!("{today} {:?}", ownership.accounts.keys()));
+        let from = basis(observed, sources, &format!("{today} {:?}", ownership.accounts.keys()));
         if self.keeper.counted.from == Some(from) {
             return;
         }
-        let found = inventory::inventory(observed, ownership, &sources, today);
+        let found = inventory::inventory(observed, ownership, sources, today);
         self.keeper.counted.count(portions::inventory(found));
         self.keeper.counted.from = Some(from);
     }

@@ -22,9 +22,11 @@ use crate::{
         self, Difference, Touch,
         effect::{self, Asking},
         memory::Looked,
+        ungranted::ways::by_ways,
     },
     ends::NextDates,
     host::Host,
+    inventory::{self, Sources},
     ledger::Ledger,
 };
 
@@ -132,8 +134,9 @@ impl<'a, H: Host> Turn<'a, H> {
             Trigger::Scan | Trigger::Start => Asking::Anew,
             Trigger::Bundle | Trigger::Time | Trigger::Change => Asking::IfChanged,
         };
-        looked.ungranted.extend(self.effects(&look, asking));
-        self.count(&look.observed, clocks.wall.0 / 86_400);
+        let (beyond, sources) = self.beyond(&look, asking);
+        looked.ungranted.extend(beyond);
+        self.count(&look.observed, &sources, clocks.wall.0 / 86_400);
         let memory = self.ledger.drift.clone();
         let drift = self.ledger.drift.take(&looked, &at);
         if let Some(watch) = &self.keeper.watch {
@@ -211,11 +214,17 @@ impl<'a, H: Host> Turn<'a, H> {
         }
     }
 
-    /// Asks what the system makes of our files.
-    pub(super) fn effects(&mut self, look: &Look, asking: Asking) -> Vec<Difference> {
+    /// Asks what the system makes of our files, and what else it goes by that no file of accounts
+    /// shows.
+    pub(super) fn beyond(&mut self, look: &Look, asking: Asking) -> (Vec<Difference>, Sources) {
         let Look { desired, observed, plan, .. } = look;
-        let expected = effect::expected(desired, observed, &self.ledger.ownership, plan);
-        self.keeper.host.effects(observed, &expected, asking)
+        let ownership = &self.ledger.ownership;
+        let expected = effect::expected(desired, observed, ownership, plan);
+        let mut found = self.keeper.host.effects(observed, &expected, asking);
+        let others = inventory::others(observed, ownership);
+        let sources = self.keeper.host.sources(observed, &others);
+        found.extend(by_ways(observed, ownership, &sources));
+        (found, sources)
     }
 
     /// Watches what is there by now, and returns who has been at what since the last time.

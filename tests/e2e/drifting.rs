@@ -102,9 +102,11 @@ struct ByHand<'a>(&'a Host);
 
 impl Drop for ByHand<'_> {
     fn drop(&mut self) {
-        let undo = "rm -f /etc/sudoers.d/byhand /etc/sudoers.d/byhande
+        let undo =
+            "rm -rf /etc/sudoers.d/byhand /etc/sudoers.d/byhande /etc/byhand.rules /home/byhanda
             sed --in-place /^toora:/d /etc/passwd /etc/shadow
-            ! getent passwd byhanda || userdel byhanda";
+            ! getent passwd byhanda || userdel byhanda
+            ! getent group byhandg || groupdel byhandg";
         // The first failure is the one to tell.
         let _ = self.0.run(&["sh", "-c", undo]);
     }
@@ -118,8 +120,20 @@ fn what_nobody_granted_is_told_and_left_as_it_is_until_it_has_gone() {
     db1.run_ok(&["useradd", "--uid", "1900", "--shell", "/bin/bash", "byhanda"]).unwrap();
     let account = await_told(&fleet, "account-new", "byhanda", "", "reported");
     assert_eq!(word(account.get("by").unwrap(), "program"), "useradd", "{account}");
-    db1.write("/etc/sudoers.d/byhand", b"byhanda ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440).unwrap();
+    // Keys, and a member, of whom neither the account files nor any of ours say that they count.
+    let key = &fleet.person("byhandk").unwrap().key.public;
+    let give = format!(
+        "groupadd byhandg; gpasswd --add byhanda byhandg; mkdir --parents /home/byhanda/.ssh
+        echo '{key}' > /home/byhanda/.ssh/authorized_keys"
+    );
+    db1.run_ok(&["sh", "-ec", &give]).unwrap();
+    db1.write("/etc/byhand.rules", b"%byhandg ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440).unwrap();
+    db1.write("/etc/sudoers.d/byhand", b"@include /etc/byhand.rules\n", 0o440).unwrap();
     await_told(&fleet, "sudo-foreign", "sudoers.d/byhand", "", "reported");
+    await_told(&fleet, "sudo-foreign", "byhand.rules", "", "reported");
+    let member = await_told(&fleet, "member-ungranted", "byhanda", "byhandg", "reported");
+    assert_eq!(word(&member, "severity"), "critical");
+    await_told(&fleet, "keys-ungranted", "byhanda", "", "reported");
     let toor = ["--non-unique", "--uid", "0", "--gid", "100", "--no-create-home", "toora"];
     db1.run_ok(&[&["useradd"], toor.as_slice()].concat()).unwrap();
     let toor = await_told(&fleet, "uid-zero", "toora", "", "reported");
@@ -134,10 +148,15 @@ fn what_nobody_granted_is_told_and_left_as_it_is_until_it_has_gone() {
     assert!(db1.run(&["id", "byhanda"]).unwrap().success(), "it is not Muster's");
 
     drop(by_hand);
-    for (kind, subject) in
-        [("account-new", "byhanda"), ("sudo-foreign", "sudoers.d/byhand"), ("uid-zero", "toora")]
-    {
-        await_told(&fleet, kind, subject, "", "gone");
+    for (kind, subject, place) in [
+        ("account-new", "byhanda", ""),
+        ("keys-ungranted", "byhanda", ""),
+        ("member-ungranted", "byhanda", "byhandg"),
+        ("sudo-foreign", "byhand.rules", ""),
+        ("sudo-foreign", "sudoers.d/byhand", ""),
+        ("uid-zero", "toora", ""),
+    ] {
+        await_told(&fleet, kind, subject, place, "gone");
     }
 }
 

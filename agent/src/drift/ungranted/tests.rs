@@ -2,11 +2,14 @@ use muster_proto::{
     crypto::sha256,
     id::Digest,
     name::{Uid, UnixGroupName},
+    receipt::HostMode,
     statement::{UnixGroupMode, UserKind},
+    time::Timestamp,
 };
 
 use super::*;
 use crate::{
+    drift::memory::{Circumstances, Looked, Memory},
     format::Table,
     ownership::{Origin, OwnedAccount},
 };
@@ -109,4 +112,31 @@ fn contents_that_differ_in_one_bit_of_their_digests_are_two_findings() {
     let (one, other) = (found(0), found(1));
     assert_eq!(one.len(), 2);
     assert!(one.iter().zip(&other).all(|(one, other)| one != other), "{one:?}");
+}
+
+#[test]
+fn an_account_that_was_there_at_the_first_look_is_told_once_it_gets_a_password() {
+    let look = |password: &str| {
+        let observed = ObservedState {
+            passwd: table("root:x:0:0::/root:/bin/bash\n"),
+            shadow: table(&format!("root:{password}:1\n")),
+            ..ObservedState::default()
+        };
+        let ungranted = ungranted(&observed, &Ownership::default());
+        Looked { ungranted, ..Looked::default() }
+    };
+    let at = Circumstances {
+        wanted: sha256(&[b"something"]),
+        mode: HostMode::Enforce,
+        touches: &[],
+        now: Timestamp(1_000),
+        boot: 10,
+    };
+    let mut memory = Memory::default();
+    assert_eq!(memory.take(&look("*"), &at), []);
+    assert_eq!(memory.take(&look("*"), &at), []);
+    let told = memory.take(&look("$y$x"), &at);
+    let told: Vec<(&str, &str)> =
+        told.iter().map(|told| (told.kind.as_str(), told.found.as_str())).collect();
+    assert_eq!(told, [("account-new", "uid 0, /bin/bash, a password")]);
 }

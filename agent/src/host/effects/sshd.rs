@@ -12,7 +12,7 @@ use crate::{
             sshd::{self, BySshd},
         },
     },
-    host::{files::Dir, inventory, program::Programs},
+    host::{files::Dir, inventory, program::Programs, ssh::connection},
     observed::{DropIn, ObservedState},
 };
 
@@ -55,8 +55,7 @@ impl Sshd {
         }
         let mut others = BTreeSet::new();
         for (passwords, login) in &expected.sshd {
-            let who = format!("user={login},host=localhost,addr=127.0.0.1");
-            match programs.status("sshd", &["-T", "-C", &who]) {
+            match programs.status("sshd", &["-T", "-C", &connection(login.as_str())]) {
                 None => {}
                 Some(Ok((0, said))) => others.extend(sshd::by_sshd(&said, *passwords)),
                 Some(Ok(_) | Err(_)) => return before,

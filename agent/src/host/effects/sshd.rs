@@ -12,6 +12,7 @@ use crate::{
             sshd::{self, BySshd},
         },
     },
+    format::sshd::Text,
     host::{files::Dir, inventory, program::Programs, ssh::connection},
     observed::{DropIn, ObservedState},
 };
@@ -47,8 +48,8 @@ impl Sshd {
         let before = self.said.as_ref().map(|(_, others)| others.clone()).unwrap_or_default();
         // What cannot be read here sshd cannot be known to have read.
         let Ok(texts) = inventory::sshd_texts(root) else { return before };
-        let texts: Vec<Digest> =
-            texts.iter().chain([&ours.text]).map(|text| sha256(&[text])).collect();
+        let seen = texts.iter().map(Text::seen).chain([ours.text.as_slice()]);
+        let texts: Vec<Digest> = seen.map(|text| sha256(&[text])).collect();
         let state = sha256(&[format!("{texts:?} {:?}", expected.sshd).as_bytes()]);
         if asking == Asking::IfChanged && self.said.as_ref().is_some_and(|(s, _)| *s == state) {
             return before;

@@ -1,7 +1,7 @@
 //! What the system makes of Muster's files where these are as they should be. Pure: the host asks sshd,
 //! cvtsudoers and the sources of accounts, and what they say is judged here. What differs is somebody
 //! else's doing, a file of theirs that is read before ours or after it, so it is told and left as it is.
-//! How many programs are asked in one look is fixed, whatever the number of accounts.
+//! How many programs are asked in one look is bounded, whatever the number of accounts.
 
 pub mod sshd;
 
@@ -44,8 +44,8 @@ pub type Rules = BTreeMap<ObjectName, BTreeMap<SudoRule, BTreeSet<Login>>>;
 /// What Muster's files come to where they are as they should be.
 #[derive(Clone, Debug, Default)]
 pub struct Expected<'a> {
-    /// An account of each kind that our drop-in for sshd knows; none where it is not in place.
-    pub sshd: BTreeMap<Passwords, &'a Login>,
+    /// The accounts that our drop-in for sshd is about, in order; none where it is not in place.
+    pub sshd: Vec<(&'a Login, Passwords)>,
     /// The rules; nothing where our files are not in place.
     pub sudo: Option<&'a Rules>,
     /// The accounts that have a line in passwd.
@@ -85,7 +85,7 @@ pub fn expected<'a>(
         if has_drop_in && marked.contains(login.as_str()) {
             let by_password = account.methods.contains(&LoginMethod::Password);
             let kind = if by_password { Passwords::Taken } else { Passwords::Refused };
-            expected.sshd.entry(kind).or_insert(login);
+            expected.sshd.push((login, kind));
         }
     }
     let has_sudo =

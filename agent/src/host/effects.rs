@@ -42,8 +42,7 @@ impl Effects {
         observed: &ObservedState,
         (expected, asking): (&Expected<'_>, Asking),
     ) -> Vec<Difference> {
-        let by_sshd = self.sshd.ask((root, programs), observed, (expected, asking));
-        let mut found: Vec<Difference> = by_sshd.into_iter().collect();
+        let mut found = self.sshd.ask((root, programs), observed, (expected, asking));
         found.extend(learnt.weigh(programs, observed, expected));
         self.names((root, programs), observed, (expected, asking));
         found.extend(self.names.values().cloned());

@@ -1,68 +1,140 @@
-//! Asks sshd what it makes of our drop-in, once for each kind of account that this knows.
+//! Asks sshd what it makes of our drop-in, once for each class of accounts that are the same to it. Of
+//! many classes some are asked about in a look, in turn: first those that nothing is known of.
+#![expect(clippy::disallowed_methods, reason = "asking for a bounded time")]
 
-use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use muster_proto::{crypto::sha256, id::Digest};
+use muster_proto::{crypto::sha256, id::Digest, name::Login};
 
 use crate::{
     drift::{
         Difference,
         effect::{
             Asking, Expected,
-            sshd::{self, BySshd},
+            sshd::{
+                Answers, Others, Policy,
+                alike::{Class, Classmates, classes},
+            },
         },
     },
-    format::sshd::Text,
-    host::{files::Dir, inventory, program::Programs, ssh::connection},
+    format::{
+        ssh,
+        sshd::{Text, blocks::Blocks},
+    },
+    host::{
+        files::Dir,
+        inventory, names,
+        program::{Ended, Programs},
+        ssh::connection,
+    },
     observed::{DropIn, ObservedState},
 };
 
-/// What was said the last time, of which texts and accounts.
+/// So many classes are asked about in one look.
+const MOST_CLASSES: usize = 16;
+/// How long sshd is asked in one look. It takes some ten milliseconds for each.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What was said.
 #[derive(Debug, Default)]
 pub(super) struct Sshd {
-    said: Option<(Digest, BTreeSet<BySshd>)>,
+    /// Of which texts the answers are.
+    state: Option<Digest>,
+    answers: Answers,
+    /// The last class that was asked about.
+    turn: Option<Class>,
+    others: Others,
 }
 
 impl Sshd {
     /// Returns what differs.
     pub(super) fn ask(
         &mut self,
-        place: (&Dir, Programs),
-        observed: &ObservedState,
-        (expected, asking): (&Expected<'_>, Asking),
-    ) -> Option<Difference> {
-        sshd::difference(&self.others(place, observed, (expected, asking)), expected.sudo)
-    }
-
-    fn others(
-        &mut self,
         (root, programs): (&Dir, Programs),
         observed: &ObservedState,
         (expected, asking): (&Expected<'_>, Asking),
-    ) -> BTreeSet<BySshd> {
-        let DropIn::Present(ours) = &observed.drop_in else { return BTreeSet::new() };
+    ) -> Vec<Difference> {
+        let DropIn::Present(ours) = &observed.drop_in else { return Vec::new() };
         if expected.sshd.is_empty() {
-            self.said = None;
-            return BTreeSet::new();
+            *self = Self::default();
+            return Vec::new();
         }
-        let before = self.said.as_ref().map(|(_, others)| others.clone()).unwrap_or_default();
         // What cannot be read here sshd cannot be known to have read.
-        let Ok(texts) = inventory::sshd_texts(root) else { return before };
-        let seen = texts.iter().map(Text::seen).chain([ours.text.as_slice()]);
-        let texts: Vec<Digest> = seen.map(|text| sha256(&[text])).collect();
-        let state = sha256(&[format!("{texts:?} {:?}", expected.sshd).as_bytes()]);
-        if asking == Asking::IfChanged && self.said.as_ref().is_some_and(|(s, _)| *s == state) {
-            return before;
+        if let Ok(texts) = inventory::sshd_texts(root) {
+            let classes = classes(&blocks(root, &texts), &expected.sshd, observed);
+            let seen = texts.iter().map(Text::seen).chain([ours.text.as_slice()]);
+            let seen: Vec<Digest> = seen.map(|text| sha256(&[text])).collect();
+            self.turn_to(sha256(&[format!("{seen:?}").as_bytes()]));
+            self.take_turn(&classes, asking, PATIENCE, |login| {
+                programs.status("sshd", &["-T", "-C", &connection(login.as_str())])
+            });
+            self.answers.keep(&classes);
+            self.others.take(&classes, &self.answers);
         }
-        let mut others = BTreeSet::new();
-        for (passwords, login) in &expected.sshd {
-            match programs.status("sshd", &["-T", "-C", &connection(login.as_str())]) {
-                None => {}
-                Some(Ok((0, said))) => others.extend(sshd::by_sshd(&said, *passwords)),
-                Some(Ok(_) | Err(_)) => return before,
+        self.others.differences(expected.sudo)
+    }
+
+    /// Keeps the answers as far as they are of this.
+    fn turn_to(&mut self, state: Digest) {
+        if self.state.replace(state) != Some(state) {
+            self.answers = Answers::default();
+        }
+    }
+
+    /// Asks about some classes, those after the ones that were asked about before. Whoever does not
+    /// answer about one is not asked about more.
+    fn take_turn(
+        &mut self,
+        classes: &[Classmates<'_>],
+        asking: Asking,
+        patience: Duration,
+        mut ask: impl FnMut(&Login) -> Option<Result<Ended, String>>,
+    ) {
+        let started = Instant::now();
+        for Classmates { class, logins } in self.due(classes, asking) {
+            let Some(login) = logins.first().filter(|_| started.elapsed() <= patience) else {
+                return;
+            };
+            self.turn = Some(class.clone());
+            match ask(login) {
+                Some(Ok((0, said))) => self.answers.take(class.clone(), Policy::parse(&said)),
+                Some(Ok(_) | Err(_)) => return,
+                None => {
+                    *self = Self::default();
+                    return;
+                }
             }
         }
-        self.said = Some((state, others.clone()));
-        others
+    }
+
+    fn due<'a, 'b>(
+        &self,
+        classes: &'b [Classmates<'a>],
+        asking: Asking,
+    ) -> Vec<&'b Classmates<'a>> {
+        let last = classes.iter().position(|mates| Some(&mates.class) == self.turn.as_ref());
+        let (earlier, later) = classes.split_at(last.map_or(0, |last| last + 1));
+        let (mut due, mut again) = (Vec::new(), Vec::new());
+        for mates in later.iter().chain(earlier) {
+            let is_new = self.answers.get(&mates.class).is_none();
+            if is_new { due.push(mates) } else { again.push(mates) }
+        }
+        if asking == Asking::Anew {
+            due.extend(again);
+        }
+        due.truncate(MOST_CLASSES);
+        due
     }
 }
+
+/// What of the configuration tells accounts apart. Who is in which Unix groups is known here only where
+/// no other source says so.
+fn blocks(root: &Dir, texts: &[Text]) -> Blocks {
+    let blocks = Blocks::parse(texts, ssh::DROP_IN_DIRECTORY);
+    let known = !blocks.name_unix_groups()
+        || names::configuration(root).is_ok_and(|text| !names::adds_unix_groups(&text));
+    if known { blocks } else { Blocks::Unclear }
+}
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,7 @@ fn a_file_of_somebody_elses_that_stands_against_ours_is_told_until_it_has_gone()
 
     assert!(sudo(&fleet, "db1", &person, "/usr/bin/id").success());
     let foreign = Foreign(host, "/etc/sudoers.d/90-effects");
-    foreign.write("effa ALL=(ALL) !/usr/bin/id\n", 0o440);
+    foreign.write("effa db?, !db2 = (ALL) !/usr/bin/i[c-e]\n", 0o440);
     let told = await_told(&fleet, "effect-differs", "effa", "sudo", "reported");
     assert_eq!(word(&told, "found"), "/usr/bin/id as root: a later rule takes it away");
     assert_eq!(word(&told, "severity"), "medium", "{told}");

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use muster_proto::{crypto::sha256, id::Digest};
-use nix::sys::stat::FileStat;
+use nix::{sys::stat::FileStat, unistd};
 
 use crate::{
     drift::{
@@ -193,8 +193,11 @@ impl Learnt {
             self.weighed = None;
             return Vec::new();
         }
+        // A host without a name is none that a rule could name.
+        let host = unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        let host = host.unwrap_or_default();
         let files = sudo_state(observed);
-        let state = sha256(&[files.as_bytes(), format!("{people:?}").as_bytes()]);
+        let state = sha256(&[files.as_bytes(), format!("{host} {people:?}").as_bytes()]);
         if let Some((known, weighed)) = &self.weighed
             && *known == state
         {
@@ -203,7 +206,7 @@ impl Learnt {
         let answer = read_sudo(programs);
         // The inventory of the same look takes the same answer.
         self.sudo = Some((files, rules(&answer)));
-        let weighed = answer.ok().and_then(|answer| weigh::weigh(&answer, &people).ok());
+        let weighed = answer.ok().and_then(|answer| weigh::weigh(&answer, &people, &host).ok());
         let Some(others) = weighed else {
             return self.weighed.as_ref().map(|(_, before)| before.clone()).unwrap_or_default();
         };

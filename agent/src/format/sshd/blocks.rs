@@ -4,6 +4,7 @@
 //! something is not understood that is said, so that whoever asks asks about each account.
 
 use super::Text;
+use crate::format::wildcard::{Dialect, fits};
 
 /// More blocks than anybody writes by hand.
 const MOST_BLOCKS: usize = 256;
@@ -115,7 +116,7 @@ fn takes_one(list: &str, names: &[&str]) -> bool {
             Some(pattern) => (true, pattern),
             None => (false, pattern),
         };
-        if names.iter().any(|name| fits(pattern.as_bytes(), name.as_bytes())) {
+        if names.iter().any(|name| fits(Dialect::Sshd, pattern.as_bytes(), name.as_bytes())) {
             if is_negated {
                 return false;
             }
@@ -144,32 +145,6 @@ fn words(text: &str) -> Option<Vec<&str>> {
         rest = after.trim_start_matches(is_between);
     }
     Some(words)
-}
-
-/// Says whether a name is as a pattern says: `*` is any run of bytes and `?` any one, and nothing else
-/// is special (PATTERNS in `ssh_config(5)`).
-fn fits(mut pattern: &[u8], mut name: &[u8]) -> bool {
-    // What comes after the last `*`, and what it has not yet been tried at.
-    let mut last: Option<(&[u8], &[u8])> = None;
-    loop {
-        match (pattern, name) {
-            ([b'*', after @ ..], _) => {
-                last = Some((after, name));
-                pattern = after;
-            }
-            ([], []) => return true,
-            ([wanted, pattern_rest @ ..], [found, name_rest @ ..])
-                if *wanted == b'?' || wanted == found =>
-            {
-                (pattern, name) = (pattern_rest, name_rest);
-            }
-            _ => {
-                let Some((after, [_, later @ ..])) = last else { return false };
-                last = Some((after, later));
-                (pattern, name) = (after, later);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

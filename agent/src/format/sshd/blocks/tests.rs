@@ -96,24 +96,7 @@ fn no_more_blocks_and_no_longer_patterns_than_the_bounds_are_understood() {
     assert_eq!(long(MOST_BYTES + 1), Blocks::Unclear);
 }
 
-/// As OpenSSH says it, one byte after the other.
-fn plainly(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern, name) {
-        ([b'*', rest @ ..], _) => (0..=name.len()).any(|from| plainly(rest, &name[from..])),
-        ([b'?', rest @ ..], [_, name @ ..]) => plainly(rest, name),
-        ([wanted, rest @ ..], [found, name @ ..]) => wanted == found && plainly(rest, name),
-        ([], []) => true,
-        _ => false,
-    }
-}
-
 proptest! {
-    #[test]
-    fn a_pattern_fits_what_it_says(pattern in "[ab*?]{0,8}", name in "[ab]{0,8}") {
-        let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
-        prop_assert_eq!(fits(pattern, name), plainly(pattern, name));
-    }
-
     #[test]
     fn no_text_is_too_odd_to_be_read(text in any::<Vec<u8>>(), line in "[Mm]atch[ =\"'#!*,a-zA-Z]{0,40}") {
         for text in [text, line.into_bytes()] {

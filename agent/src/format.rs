@@ -16,6 +16,7 @@ pub mod sshd;
 pub mod subid;
 pub mod sudoers;
 mod table;
+mod wildcard;
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,9 @@
 //! What the system makes of Muster's files where these are as they should be. Pure: the host asks sshd,
 //! cvtsudoers and the sources of accounts, and what they say is judged here. What differs is somebody
 //! else's doing, a file of theirs that is read before ours or after it, so it is told and left as it is.
-//! How many programs are asked in one look is fixed, whatever the number of accounts.
+//! How many programs are asked in one look is bounded, whatever the number of accounts.
+
+pub mod sshd;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +15,13 @@ use muster_proto::{
     sudo::SudoRule,
 };
 
+use self::sshd::Passwords;
 use super::{Difference, What};
 use crate::{
     format::{
         Entry,
         cvtsudoers::weigh::{Otherwise, Person},
-        group, passwd, ssh, sshd,
+        group, passwd, ssh,
     },
     observed::{DropIn, ObservedState},
     ownership::Ownership,
@@ -41,21 +44,12 @@ pub type Rules = BTreeMap<ObjectName, BTreeMap<SudoRule, BTreeSet<Login>>>;
 /// What Muster's files come to where they are as they should be.
 #[derive(Clone, Debug, Default)]
 pub struct Expected<'a> {
-    /// An account of each kind that our drop-in for sshd knows; none where it is not in place.
-    pub sshd: BTreeMap<Passwords, &'a Login>,
+    /// The accounts that our drop-in for sshd is about, in order; none where it is not in place.
+    pub sshd: Vec<(&'a Login, Passwords)>,
     /// The rules; nothing where our files are not in place.
     pub sudo: Option<&'a Rules>,
     /// The accounts that have a line in passwd.
     pub accounts: BTreeSet<&'a Login>,
-}
-
-/// Whether an account may log in by a password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Passwords {
-    /// It may not.
-    Refused,
-    /// It may.
-    Taken,
 }
 
 /// Whether what was said before may be taken for what is said now.
@@ -91,68 +85,13 @@ pub fn expected<'a>(
         if has_drop_in && marked.contains(login.as_str()) {
             let by_password = account.methods.contains(&LoginMethod::Password);
             let kind = if by_password { Passwords::Taken } else { Passwords::Refused };
-            expected.sshd.entry(kind).or_insert(login);
+            expected.sshd.push((login, kind));
         }
     }
     let has_sudo =
         observed.sudo.is_some() && !is_planned(|action| matches!(action, Action::Sudo(_)));
     expected.sudo = has_sudo.then_some(&desired.sudo);
     expected
-}
-
-/// What sshd does otherwise than our drop-in says.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct BySshd {
-    severity: Severity,
-    /// The keyword and what it is.
-    found: String,
-}
-
-/// Reads what `sshd -T -C` says of an account of ours.
-pub fn by_sshd(said: &str, passwords: Passwords) -> BTreeSet<BySshd> {
-    let keys = format!("{}/%u", ssh::KEYS_DIRECTORY);
-    let by_password = match passwords {
-        Passwords::Refused => "no",
-        Passwords::Taken => "yes",
-    };
-    let ours = [
-        ("authorizedkeysfile", keys.as_str()),
-        ("authorizedkeyscommand", "none"),
-        ("trustedusercakeys", "none"),
-        ("passwordauthentication", by_password),
-        ("kbdinteractiveauthentication", by_password),
-        ("hostbasedauthentication", "no"),
-        ("gssapiauthentication", "no"),
-    ];
-    let mut others = BTreeSet::new();
-    for (keyword, wanted) in ours {
-        // What this sshd was built without it does not name.
-        let Some(found) = sshd::value(said, keyword).filter(|found| *found != wanted) else {
-            continue;
-        };
-        let shuts = wanted == "yes" || found == "none";
-        let severity = if shuts { Severity::Medium } else { Severity::High };
-        let shown: String = found.chars().filter(|c| !c.is_control()).take(200).collect();
-        others.insert(BySshd { severity, found: format!("{keyword} {shown}") });
-    }
-    others
-}
-
-/// Returns what sshd does otherwise as one difference. Whoever gets in as somebody who becomes root
-/// becomes root.
-pub fn sshd_difference(others: &BTreeSet<BySshd>, rules: Option<&Rules>) -> Option<Difference> {
-    let gravest = others.iter().map(|other| other.severity).max()?;
-    let mut rules = rules.into_iter().flat_map(BTreeMap::values).flat_map(BTreeMap::keys);
-    let becomes_root =
-        rules.any(|rule| matches!(rule.run_as.user.to_string().as_str(), "root" | "ALL"));
-    let opens = gravest >= Severity::High;
-    let found: Vec<&str> = others.iter().map(|other| other.found.as_str()).collect();
-    Some(Difference {
-        what: What::new(DriftKind::EffectDiffers, ssh::MARKER, SSHD),
-        expected: format!("what {} says", ssh::DROP_IN),
-        found: found.join(", "),
-        severity: if opens && becomes_root { Severity::Critical } else { gravest },
-    })
 }
 
 /// Returns whom the rules are of, with the Unix groups that they are in.

@@ -1,11 +1,15 @@
 //! What `cvtsudoers -e -f json` says of all sudo files together: who becomes root by which rule. A part
 //! of a rule that takes somebody out again is not weighed, so that nobody is left out who may.
 
+mod defaults;
+mod named;
 pub mod weigh;
 
 use std::{borrow::Cow, fmt};
 
 use serde::Deserialize;
+
+use self::defaults::Defaults;
 
 /// The most commands of a rule that are named.
 const NAMED: usize = 3;
@@ -74,6 +78,8 @@ pub enum BadRules {
 
 #[derive(Deserialize)]
 struct Answer {
+    #[serde(rename = "Defaults", default)]
+    defaults: Vec<Defaults>,
     #[serde(rename = "User_Specs", default)]
     specs: Vec<Spec>,
 }
@@ -95,6 +101,9 @@ struct Member {
     userid: Option<serde_json::Value>,
     usergroup: Option<String>,
     usergid: Option<serde_json::Value>,
+    // Only where `Defaults` are for some host or command.
+    hostname: Option<String>,
+    command: Option<String>,
     negated: bool,
 }
 

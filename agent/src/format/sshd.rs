@@ -1,5 +1,7 @@
 //! What sshd says of itself, as `sshd -T` prints it: where it looks for keys, and what else it takes.
 
+pub mod blocks;
+
 use std::collections::BTreeSet;
 
 /// Where keys may be.
@@ -122,12 +124,42 @@ pub fn ways_of_locked(said: &str, ours: &str) -> Vec<OtherWay> {
     ways
 }
 
-/// Says whether a text of sshd's configuration says different things of different people.
-pub fn is_conditional(text: &[u8]) -> bool {
-    String::from_utf8_lossy(text).lines().any(|line| {
-        let word = line.trim_start().split([' ', '\t', '=']).next().unwrap_or_default();
-        word.eq_ignore_ascii_case("match")
-    })
+/// A file of sshd's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// What is in it.
+    Read(Vec<u8>),
+    /// It is not read here, for this reason, though sshd may read it.
+    Unread(&'static str),
+}
+
+impl Text {
+    /// Returns what there is to see of it.
+    pub fn seen(&self) -> &[u8] {
+        match self {
+            Self::Read(text) => text,
+            Self::Unread(why) => why.as_bytes(),
+        }
+    }
+
+    /// Says whether it may say different things of different people.
+    pub fn is_conditional(&self) -> bool {
+        match self {
+            Self::Read(text) => {
+                let text = String::from_utf8_lossy(text);
+                text.lines().any(|line| keyword(line).0.eq_ignore_ascii_case("match"))
+            }
+            Self::Unread(_) => true,
+        }
+    }
+}
+
+/// Splits a line after its keyword, which may be quoted.
+fn keyword(line: &str) -> (&str, &str) {
+    let line = line.trim_start();
+    let line = line.strip_prefix('"').unwrap_or(line);
+    let is_after = |c: char| c.is_ascii_whitespace() || matches!(c, '=' | '"');
+    line.split_at(line.find(is_after).unwrap_or(line.len()))
 }
 
 #[cfg(test)]
@@ -198,8 +230,11 @@ mod tests {
 
     #[test]
     fn conditions_are_seen_however_they_are_written() {
+        let is_conditional = |text: &[u8]| Text::Read(text.to_vec()).is_conditional();
         assert!(is_conditional(b"Port 22\n  mAtCh\tUser ann\n"));
         assert!(is_conditional(b"Match=all"));
+        assert!(is_conditional(b"\"Match\" User ann"));
         assert!(!is_conditional(b"#Match User ann\nMatchless yes\n"));
+        assert!(Text::Unread("a symbolic link").is_conditional());
     }
 }

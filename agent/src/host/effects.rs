@@ -2,6 +2,8 @@
 //! knows, cvtsudoers once, and, where there are other sources of accounts than the files, those once.
 //! Whoever does not answer is taken to say what he said before.
 
+mod sshd;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{crypto::sha256, id::Digest, name::Login};
@@ -9,17 +11,13 @@ use muster_proto::{crypto::sha256, id::Digest, name::Login};
 use crate::{
     drift::{
         Difference,
-        effect::{self, Asking, BySshd, Expected},
+        effect::{self, Asking, Expected},
     },
-    observed::{DropIn, ObservedState},
+    observed::ObservedState,
 };
 
-use super::{
-    files::Dir,
-    inventory::{self, Learnt},
-    names,
-    program::Programs,
-};
+use self::sshd::Sshd;
+use super::{files::Dir, inventory::Learnt, names, program::Programs};
 
 /// So many accounts are asked for in one look, in turn.
 const MOST_NAMES: usize = 16;
@@ -27,7 +25,7 @@ const MOST_NAMES: usize = 16;
 /// What was said the last time.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
-    sshd: Option<(Digest, BTreeSet<BySshd>)>,
+    sshd: Sshd,
     names: BTreeMap<Login, Difference>,
     /// Of which sources and accounts that is.
     named: Option<Digest>,
@@ -44,46 +42,11 @@ impl Effects {
         observed: &ObservedState,
         (expected, asking): (&Expected<'_>, Asking),
     ) -> Vec<Difference> {
-        let others = self.sshd((root, programs), observed, (expected, asking));
-        let mut found: Vec<Difference> =
-            effect::sshd_difference(&others, expected.sudo).into_iter().collect();
+        let mut found = self.sshd.ask((root, programs), observed, (expected, asking));
         found.extend(learnt.weigh(programs, observed, expected));
         self.names((root, programs), observed, (expected, asking));
         found.extend(self.names.values().cloned());
         found
-    }
-
-    fn sshd(
-        &mut self,
-        (root, programs): (&Dir, Programs),
-        observed: &ObservedState,
-        (expected, asking): (&Expected<'_>, Asking),
-    ) -> BTreeSet<BySshd> {
-        let DropIn::Present(ours) = &observed.drop_in else { return BTreeSet::new() };
-        if expected.sshd.is_empty() {
-            self.sshd = None;
-            return BTreeSet::new();
-        }
-        let before = self.sshd.as_ref().map(|(_, others)| others.clone()).unwrap_or_default();
-        // What cannot be read here sshd cannot be known to have read.
-        let Ok(texts) = inventory::sshd_texts(root) else { return before };
-        let texts: Vec<Digest> =
-            texts.iter().chain([&ours.text]).map(|text| sha256(&[text])).collect();
-        let state = sha256(&[format!("{texts:?} {:?}", expected.sshd).as_bytes()]);
-        if asking == Asking::IfChanged && self.sshd.as_ref().is_some_and(|(s, _)| *s == state) {
-            return before;
-        }
-        let mut others = BTreeSet::new();
-        for (passwords, login) in &expected.sshd {
-            let who = format!("user={login},host=localhost,addr=127.0.0.1");
-            match programs.status("sshd", &["-T", "-C", &who]) {
-                None => {}
-                Some(Ok((0, said))) => others.extend(effect::by_sshd(&said, *passwords)),
-                Some(Ok(_) | Err(_)) => return before,
-            }
-        }
-        self.sshd = Some((state, others.clone()));
-        others
     }
 
     /// Asks for some of the accounts, those after the ones that were asked for before.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use muster_proto::{crypto::sha256, id::Digest};
-use nix::sys::stat::FileStat;
+use nix::{sys::stat::FileStat, unistd};
 
 use crate::{
     drift::{
@@ -17,7 +17,7 @@ use crate::{
         authorized_keys::{self, Keys},
         cvtsudoers::{self, weigh},
         ssh,
-        sshd::{KeyFiles, is_conditional},
+        sshd::{KeyFiles, Text},
     },
     inventory::{Other, Sources, Sudo},
     observed::ObservedState,
@@ -144,7 +144,7 @@ impl Learnt {
             Ok(texts) => texts,
             Err(error) => return KeyFiles::unknown(&chain(&error)),
         };
-        let parts: Vec<Digest> = texts.iter().map(|text| sha256(&[text])).collect();
+        let parts: Vec<Digest> = texts.iter().map(|text| sha256(&[text.seen()])).collect();
         let state = sha256(&[format!("{parts:?}").as_bytes()]);
         if let Some((known, files)) = &self.sshd
             && *known == state
@@ -157,7 +157,7 @@ impl Learnt {
             Some(Ok((status, _))) => KeyFiles::unknown(&format!("sshd ends with status {status}")),
             Some(Err(reason)) => KeyFiles::unknown(&reason),
         };
-        if texts.iter().any(|text| is_conditional(text)) {
+        if texts.iter().any(Text::is_conditional) {
             files.unknown.insert("sshd may look elsewhere, by a Match".to_owned());
         }
         self.sshd = Some((state, files.clone()));
@@ -193,8 +193,11 @@ impl Learnt {
             self.weighed = None;
             return Vec::new();
         }
+        // A host without a name is none that a rule could name.
+        let host = unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        let host = host.unwrap_or_default();
         let files = sudo_state(observed);
-        let state = sha256(&[files.as_bytes(), format!("{people:?}").as_bytes()]);
+        let state = sha256(&[files.as_bytes(), format!("{host} {people:?}").as_bytes()]);
         if let Some((known, weighed)) = &self.weighed
             && *known == state
         {
@@ -203,7 +206,7 @@ impl Learnt {
         let answer = read_sudo(programs);
         // The inventory of the same look takes the same answer.
         self.sudo = Some((files, rules(&answer)));
-        let weighed = answer.ok().and_then(|answer| weigh::weigh(&answer, &people).ok());
+        let weighed = answer.ok().and_then(|answer| weigh::weigh(&answer, &people, &host).ok());
         let Some(others) = weighed else {
             return self.weighed.as_ref().map(|(_, before)| before.clone()).unwrap_or_default();
         };
@@ -242,17 +245,17 @@ fn rules(answer: &Result<String, String>) -> Sudo {
 }
 
 /// Returns the texts of sshd's configuration but for Muster's own.
-pub(super) fn sshd_texts(root: &Dir) -> Result<Vec<Vec<u8>>, FileError> {
+pub(super) fn sshd_texts(root: &Dir) -> Result<Vec<Text>, FileError> {
     let mut texts = Vec::new();
     if let Some(dir) = root.walk("etc/ssh")? {
-        texts.extend(dir.read("sshd_config")?.map(|(text, _)| text));
+        texts.extend(dir.read("sshd_config")?.map(|(text, _)| Text::Read(text)));
     }
     if let Some(dir) = root.walk(ssh::DROP_IN_DIRECTORY)? {
         for name in dir.names()?.iter().filter(|name| *name != ssh::DROP_IN) {
             match dir.read(name) {
-                Ok(read) => texts.extend(read.map(|(text, _)| text)),
+                Ok(read) => texts.extend(read.map(|(text, _)| Text::Read(text))),
                 // What it links to is not followed here; sshd itself is asked.
-                Err(FileError::Unsafe { problem, .. }) => texts.push(problem.as_bytes().to_vec()),
+                Err(FileError::Unsafe { problem, .. }) => texts.push(Text::Unread(problem)),
                 Err(error) => return Err(error),
             }
         }

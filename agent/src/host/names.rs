@@ -118,11 +118,20 @@ pub(super) fn configuration(root: &Dir) -> Result<Vec<u8>, FileError> {
 
 /// The sources of `passwd` beside the files in such a text.
 pub(super) fn sources_in(text: &[u8]) -> Vec<String> {
+    sources_of("passwd", text)
+}
+
+/// Says whether such a text names sources of Unix groups beside the files.
+pub(super) fn adds_unix_groups(text: &[u8]) -> bool {
+    ["group", "initgroups"].iter().any(|database| !sources_of(database, text).is_empty())
+}
+
+fn sources_of(database: &str, text: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(text);
     let line = text
         .lines()
         .filter_map(|line| line.split('#').next())
-        .find_map(|line| line.trim_start().strip_prefix("passwd")?.trim_start().strip_prefix(':'));
+        .find_map(|line| line.trim_start().strip_prefix(database)?.trim_start().strip_prefix(':'));
     let mut in_brackets = false;
     let mut sources = Vec::new();
     for word in line.unwrap_or_default().split_whitespace() {

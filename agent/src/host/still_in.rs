@@ -11,7 +11,10 @@ use muster_proto::name::Login;
 
 use crate::format::{ssh, sshd};
 
-use super::program::{Ended, Programs};
+use super::{
+    program::{Ended, Programs},
+    ssh::connection,
+};
 
 /// How long sshd is asked in one turn. It takes some ten milliseconds for each, unless a source of
 /// Unix groups hangs.
@@ -32,8 +35,7 @@ pub(super) fn by_sshd<'a>(
     logins: impl Iterator<Item = &'a Login>,
 ) -> BTreeMap<&'a Login, BySshd> {
     ask_within(PATIENCE, logins, |login| {
-        let who = format!("user={login},host=localhost,addr=127.0.0.1");
-        programs.status("sshd", &["-T", "-C", &who])
+        programs.status("sshd", &["-T", "-C", &connection(login.as_str())])
     })
 }
 

@@ -1,6 +1,7 @@
 //! What sudo makes of rules that are ours once all files are read: the last that fits a command counts
-//! (`sudoers(5)`), whosever file it stands in. Weighed are rules for all hosts, and commands that name
-//! ours, its directory or `ALL`; patterns and `Defaults` are not.
+//! (`sudoers(5)`), whosever file it stands in. Weighed are rules for all hosts or for this one by its
+//! name, commands that name ours, its directory, a pattern of it or `ALL`, and those `Defaults` by which
+//! somebody is asked who she is. Networks, netgroups and regular expressions are not.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -10,7 +11,12 @@ use muster_proto::{
     sudo::{Arguments, SudoCommand, SudoPassword, SudoRule},
 };
 
-use super::{Answer, BadRules, Commands, Member, Opt, Spec, read};
+use super::{
+    Answer, BadRules, Commands, Member, Opt, Spec,
+    defaults::{Defaults, Set, last_that_fits},
+    named::{halves, is_host, is_program, is_words, touches},
+    read,
+};
 
 /// Somebody who has rules of ours.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +40,10 @@ pub struct Otherwise {
 enum How {
     /// No password is asked for, and ours asks for one.
     NoPassword,
+    /// Nor is one by `Defaults` for whoever is in this Unix group.
+    Exempt(String),
+    /// This service of PAM's asks who she is, and not sudo's.
+    Service(String),
     /// It may start other programs, and by ours it may not.
     Exec,
     /// No rule gives it: our files are not read.
@@ -44,14 +54,20 @@ enum How {
     PartlyDenied(String),
     /// A password is asked for, and ours asks for none.
     Password,
+    /// By this setting another password than hers is asked for.
+    OtherPassword(&'static str),
 }
 
 impl Otherwise {
     /// Says how grave it is.
     pub fn severity(&self) -> Severity {
         match self.how {
-            How::NoPassword | How::Exec => Severity::High,
-            How::Missing | How::Denied | How::PartlyDenied(_) | How::Password => Severity::Medium,
+            How::NoPassword | How::Exempt(_) | How::Service(_) | How::Exec => Severity::High,
+            How::Missing
+            | How::Denied
+            | How::PartlyDenied(_)
+            | How::Password
+            | How::OtherPassword(_) => Severity::Medium,
         }
     }
 }
@@ -62,6 +78,9 @@ impl fmt::Display for Otherwise {
         write!(f, "{command} as {run_as}: ")?;
         match how {
             How::NoPassword => f.write_str("a later rule asks for no password"),
+            How::Exempt(group) => write!(f, "`exempt_group={group}` asks for no password"),
+            How::Service(service) => write!(f, "`pam_service={service}` asks who it is"),
+            How::OtherPassword(setting) => write!(f, "`{setting}` asks for another password"),
             How::Exec => f.write_str("a later rule lets it start other programs"),
             How::Missing => f.write_str("no rule that sudo reads gives it"),
             How::Denied => f.write_str("a later rule takes it away"),
@@ -77,6 +96,7 @@ struct Case<'a> {
     command: String,
     asks: bool,
     noexec: bool,
+    set: Set,
     state: State,
 }
 
@@ -86,15 +106,23 @@ enum State {
     Denied,
 }
 
-/// Weighs an answer of cvtsudoers.
+/// Weighs an answer of cvtsudoers for a host of this name.
 pub fn weigh<'a>(
     answer: &str,
     people: &BTreeMap<&'a Login, Person<'a>>,
+    host: &str,
 ) -> Result<BTreeMap<&'a Login, Vec<Otherwise>>, BadRules> {
     let answer: Answer = read(answer)?;
     let mut all: BTreeMap<&Login, Vec<Case<'_>>> =
         people.iter().map(|(login, person)| (*login, person.cases())).collect();
-    for spec in answer.specs.iter().filter(|spec| spec.is_for_all_hosts()) {
+    if !answer.defaults.is_empty() {
+        for (login, person) in people {
+            for case in all.get_mut(login).into_iter().flatten() {
+                case.set = person.set((login, host), &case.command, &answer.defaults);
+            }
+        }
+    }
+    for spec in answer.specs.iter().filter(|spec| spec.is_for(host)) {
         if let Some(login) = spec.one() {
             if let Some(cases) = all.get_mut(&login) {
                 spec.apply(cases);
@@ -136,7 +164,8 @@ impl<'a> Person<'a> {
                     asks &= other.password == SudoPassword::Required;
                     noexec &= other.noexec;
                 }
-                cases.push(Case { rule, command, asks, noexec, state: State::Unheard });
+                let (set, state) = (Set::default(), State::Unheard);
+                cases.push(Case { rule, command, asks, noexec, set, state });
             }
         }
         cases
@@ -144,23 +173,37 @@ impl<'a> Person<'a> {
 
     /// The last that fits her counts, as everywhere in sudoers.
     fn is_meant(&self, login: &Login, spec: &Spec) -> bool {
-        let fits = |member: &&Member| {
-            let name = member.username.as_deref();
-            let unix_group = member.unix_group();
-            name == Some("ALL")
-                || name == Some(login.as_str())
-                || member.uid().is_some_and(|uid| Some(uid) == self.uid)
-                || unix_group.is_some_and(|name| self.unix_groups.contains_key(name))
-                || member.gid().is_some_and(|gid| self.unix_groups.values().any(|own| *own == gid))
-        };
-        spec.users.iter().rev().find(fits).is_some_and(|member| !member.negated)
+        last_that_fits(&spec.users, &|member| self.is_named(login, member))
+    }
+
+    fn is_named(&self, login: &Login, member: &Member) -> bool {
+        let name = member.username.as_deref();
+        let unix_group = member.unix_group();
+        name == Some("ALL")
+            || name == Some(login.as_str())
+            || member.uid().is_some_and(|uid| Some(uid) == self.uid)
+            || unix_group.is_some_and(|name| self.unix_groups.contains_key(name))
+            || member.gid().is_some_and(|gid| self.unix_groups.values().any(|own| *own == gid))
+    }
+
+    /// Returns what is set for a command of hers.
+    fn set(&self, (login, host): (&Login, &str), command: &str, all: &[Defaults]) -> Set {
+        let mut set = Set::of(all, &|member| {
+            self.is_named(login, member)
+                || member.hostname.as_ref().is_some_and(|name| is_host(name, host))
+                || member.command.as_ref().is_some_and(|named| covers(named, command))
+        });
+        set.exempt = set.exempt.filter(|name| self.unix_groups.contains_key(name.as_str()));
+        set
     }
 }
 
 impl Spec {
-    fn is_for_all_hosts(&self) -> bool {
-        self.hosts.is_empty()
-            || self.hosts.iter().any(|host| host.name.as_deref() == Some("ALL") && !host.negated)
+    /// The last that is this host counts, as everywhere in sudoers.
+    fn is_for(&self, host: &str) -> bool {
+        let mut hosts = self.hosts.iter().rev();
+        let last = hosts.find(|one| one.name.as_ref().is_some_and(|name| is_host(name, host)));
+        last.map_or(self.hosts.is_empty(), |one| !one.negated)
     }
 
     /// Returns whom it names, if that is one by login.
@@ -213,13 +256,14 @@ impl Case<'_> {
             (true, true) => self.state = State::Denied,
             (true, false) => {
                 if let State::Allowed { without, .. } = &mut self.state
-                    && covers(&self.command, text)
+                    && touches(text, &self.command)
                 {
                     *without = Some(text.to_owned());
                 }
             }
             (false, true) => {
-                let asks = commands.says(|option| option.authenticate).unwrap_or(true);
+                let asks = commands.says(|option| option.authenticate);
+                let asks = asks.or(self.set.authenticate).unwrap_or(true);
                 let noexec = commands.says(|option| option.noexec).unwrap_or(false);
                 self.state = State::Allowed { asks, noexec, without: None };
             }
@@ -232,9 +276,16 @@ impl Case<'_> {
             State::Unheard => How::Missing,
             State::Denied => How::Denied,
             State::Allowed { asks, .. } if self.asks && !asks => How::NoPassword,
+            State::Allowed { .. } if self.asks && self.set.exempt.is_some() => {
+                How::Exempt(self.set.exempt.clone()?)
+            }
+            State::Allowed { .. } if self.asks && self.set.service.is_some() => {
+                How::Service(self.set.service.clone()?)
+            }
             State::Allowed { noexec, .. } if self.noexec && !noexec => How::Exec,
             State::Allowed { without: Some(part), .. } => How::PartlyDenied(part.clone()),
             State::Allowed { asks, .. } if !self.asks && *asks => How::Password,
+            State::Allowed { .. } if self.asks => How::OtherPassword(self.set.other_password()?),
             State::Allowed { .. } => return None,
         };
         let run_as = self.rule.run_as.user.to_string();
@@ -261,110 +312,14 @@ fn covers(one: &str, other: &str) -> bool {
     if one == "ALL" || one == other {
         return true;
     }
-    let program = other.split(' ').next().unwrap_or_default();
-    let directory = program.rsplit_once('/').map(|(directory, _)| directory);
-    one == program || (one.ends_with('/') && one.strip_suffix('/') == directory)
+    let ((program, arguments), (own, own_arguments)) = (halves(one), halves(other));
+    let all_arguments = match (arguments, own_arguments) {
+        (None | Some("*"), _) => true,
+        (Some(pattern), Some(exactly)) => is_words(pattern, exactly),
+        (Some(_), None) => false,
+    };
+    all_arguments && is_program(program, own)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rule(command: &str, password: SudoPassword) -> SudoRule {
-        SudoRule {
-            run_as: muster_proto::sudo::RunAs {
-                user: muster_proto::sudo::RunAsUser::parse("root").unwrap(),
-                group: None,
-            },
-            commands: vec![SudoCommand::parse(command).unwrap()],
-            password,
-            noexec: false,
-            directory: None,
-        }
-    }
-
-    /// One rule as cvtsudoers tells it: who, options, and a command, `!` before it if negated.
-    fn spec(who: &str, options: &str, command: &str) -> String {
-        let negated = command.starts_with('!');
-        let command = command.trim_start_matches('!');
-        format!(
-            r#"{{"User_List": [{who}], "Host_List": [{{"hostname": "ALL"}}], "Cmnd_Specs": [
-            {{"runasusers": [{{"username": "root"}}], "Options": [{options}],
-            "Commands": [{{"command": "{command}", "negated": {negated}}}]}}]}}"#
-        )
-    }
-
-    /// What is said of ana, who may run this by ours, after these specs.
-    fn said(command: &str, password: SudoPassword, specs: &[String]) -> Vec<String> {
-        let (ana, rule) = (Login::parse("ana").unwrap(), rule(command, password));
-        let mut person = Person::new(Some(1_001));
-        person.unix_groups.insert("ops", 1_100);
-        person.rules.push(&rule);
-        let answer = format!(r#"{{"User_Specs": [{}]}}"#, specs.join(","));
-        let found = weigh(&answer, &BTreeMap::from([(&ana, person)])).unwrap();
-        found.into_values().flatten().map(|one| one.to_string()).collect()
-    }
-
-    const ANA: &str = r#"{"username": "ana"}"#;
-    const ASKS: &str = r#"{"authenticate": true}"#;
-    const NO_PASSWORD: &str = r#"{"authenticate": false}"#;
-
-    fn of_id(others: &[String]) -> Vec<String> {
-        let ours = spec(ANA, ASKS, "/usr/bin/id");
-        said("/usr/bin/id", SudoPassword::Required, &[&[ours][..], others].concat())
-    }
-
-    #[test]
-    fn what_a_later_rule_takes_away_or_widens_is_seen_whomever_it_names() {
-        assert_eq!(of_id(&[]), [""; 0]);
-        let whos = [
-            ANA,
-            r#"{"username": "ALL"}"#,
-            r#"{"userid": 1001}"#,
-            r#"{"usergroup": "ops"}"#,
-            r#"{"usergid": 1100}"#,
-        ];
-        for who in whos {
-            for command in ["!/usr/bin/id", "!ALL", "!/usr/bin/"] {
-                let told = of_id(&[spec(who, "", command)]);
-                assert_eq!(told, ["/usr/bin/id as root: a later rule takes it away"], "{who}");
-            }
-            let told = of_id(&[spec(who, NO_PASSWORD, "ALL")]);
-            assert_eq!(told, ["/usr/bin/id as root: a later rule asks for no password"], "{who}");
-        }
-    }
-
-    #[test]
-    fn what_is_about_somebody_or_something_else_or_comes_earlier_is_nothing() {
-        for who in [
-            r#"{"username": "bob"}"#,
-            r#"{"username": "ALL"}, {"username": "ana", "negated": true}"#,
-            r#"{"usergroup": "dba"}"#,
-            r#"{"netgroup": "ops"}"#,
-        ] {
-            assert_eq!(of_id(&[spec(who, "", "!ALL")]), [""; 0], "{who}");
-        }
-        assert_eq!(of_id(&[spec(ANA, "", "!/usr/bin/idle")]), [""; 0]);
-        let elsewhere = spec(ANA, "", "!ALL").replace(r#""hostname": "ALL""#, r#""hostname": "x""#);
-        assert_eq!(of_id(&[elsewhere]), [""; 0]);
-        let as_other = spec(ANA, "", "!ALL").replace(r#""username": "root""#, r#""username": "x""#);
-        assert_eq!(of_id(&[as_other]), [""; 0]);
-        let (before, ours) = (spec(ANA, "", "!ALL"), spec(ANA, ASKS, "/usr/bin/id"));
-        assert_eq!(said("/usr/bin/id", SudoPassword::Required, &[before, ours]), [""; 0]);
-    }
-
-    #[test]
-    fn a_part_that_is_taken_away_a_password_and_a_rule_that_is_not_read_are_seen() {
-        let all = |others: &[String]| {
-            let ours = spec(ANA, NO_PASSWORD, "ALL");
-            said("ALL", SudoPassword::None, &[&[ours][..], others].concat())
-        };
-        assert_eq!(all(&[]), [""; 0]);
-        let part = all(&[spec(ANA, "", "!/bin/sh")]);
-        assert_eq!(part, ["ALL as root: a later rule takes `/bin/sh` away"]);
-        let asks = all(&[spec(r#"{"usergroup": "ops"}"#, "", "ALL")]);
-        assert_eq!(asks, ["ALL as root: a later rule asks for a password"]);
-        let missing = said("/usr/bin/id", SudoPassword::Required, &[]);
-        assert_eq!(missing, ["/usr/bin/id as root: no rule that sudo reads gives it"]);
-    }
-}
+mod tests;

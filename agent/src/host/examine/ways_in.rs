@@ -8,7 +8,10 @@ use crate::{
         shadow::{self, Password},
         ssh, sudoers,
     },
-    host::files::{is_regular, split},
+    host::{
+        files::{is_regular, split},
+        ssh::connection,
+    },
 };
 
 use super::Look;
@@ -48,7 +51,7 @@ impl Look<'_> {
 
     /// Returns what sshd would do with somebody who comes from this machine itself.
     fn sshd_of(&self, login: &str) -> Option<String> {
-        let who = format!("user={login},host=localhost,addr=127.0.0.1");
+        let who = connection(login);
         match said(self.programs.status("sshd", &["-T", "-C", &who]), |_| true) {
             Said::Well(said) => Some(said),
             Said::Ill(_) | Said::Nothing => None,

@@ -132,6 +132,9 @@ impl<'a, H: Host> Turn<'a, H> {
         };
         looked.ungranted.extend(self.effects(&look, asking));
         self.count(&look.observed, clocks.wall.0 / 86_400);
+        let emergency = &self.keeper.counted.emergency;
+        look.findings.extend(emergency.findings());
+        looked.ungranted.extend(emergency.differences());
         let memory = self.ledger.drift.clone();
         let drift = self.ledger.drift.take(&looked, &at);
         self.unsaved |= self.ledger.drift != memory;

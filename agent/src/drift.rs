@@ -95,6 +95,13 @@ impl What {
             | DriftKind::UidZero => {
                 *place == Place::Etc && matches!(name.as_str(), "passwd" | "shadow")
             }
+            DriftKind::BreakGlass => match place {
+                Place::Etc => {
+                    matches!(name.as_str(), "passwd" | "shadow" | "group" | "gshadow" | "sudoers")
+                }
+                Place::Sudoers => true,
+                _ => false,
+            },
             DriftKind::MemberAdded
             | DriftKind::MemberMissing
             | DriftKind::MemberUngranted

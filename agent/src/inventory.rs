@@ -3,7 +3,12 @@
 //! what these could not learn is said to be unknown. By which statement somebody has it is for
 //! whoever knows the statements.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub mod emergency;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use muster_proto::{
     inventory::{Inventory, LocalAccount, LocalPassword},
@@ -14,7 +19,7 @@ use muster_proto::{
 use crate::{
     drift::ungranted::can_log_in,
     format::{
-        Entry,
+        Entry, Table,
         authorized_keys::{self, Keys},
         cvtsudoers::{Rule, Who},
         group, passwd,
@@ -77,7 +82,7 @@ pub fn inventory(
     sources: &Sources,
     today: u64,
 ) -> Inventory {
-    let ways = Ways::of(observed, sources);
+    let ways = Ways::of(&observed.group, &sources.sudo);
     let mut accounts: BTreeMap<String, LocalAccount> = BTreeMap::new();
     for entry in observed.passwd.entries() {
         let login = String::from_utf8_lossy(entry.field(0)).into_owned();
@@ -90,14 +95,11 @@ pub fn inventory(
         if !can_log_in(entry) && root_by.is_empty() {
             continue;
         }
-        let keys = if owned {
-            let own = observed.keys.get(&login).filter(|file| file.sound);
-            own.map(|file| authorized_keys::parse(&file.text)).unwrap_or_default()
-        } else {
-            sources.keys.get(&login).cloned().unwrap_or_default()
-        };
+        let mut root_by: Vec<String> = root_by.iter().map(ToString::to_string).collect();
+        root_by.sort();
+        let keys = keys_of(observed, ownership, sources, &login, Some(uid));
         let text = |field| String::from_utf8_lossy(entry.field(field)).into_owned();
-        let (password, shut) = in_shadow(observed, &login, today);
+        let (password, shut) = in_shadow(&observed.shadow, &login, today);
         let gecos = text(passwd::GECOS);
         let unknown = keys.unknown.into_iter().chain(ways.unknown.clone());
         let account = LocalAccount {
@@ -107,7 +109,7 @@ pub fn inventory(
             password,
             shut,
             keys: keys.found.into_iter().collect(),
-            root_by: root_by.into_iter().collect(),
+            root_by,
             unknown: unknown.collect(),
             owned,
             login: login.clone(),
@@ -127,9 +129,24 @@ fn is_owned(ownership: &Ownership, login: &str, uid: Option<u32>) -> bool {
     own.is_some_and(|own| Some(own.uid.get()) == uid)
 }
 
-fn in_shadow(observed: &ObservedState, login: &str, today: u64) -> (LocalPassword, bool) {
+fn keys_of(
+    observed: &ObservedState,
+    ownership: &Ownership,
+    sources: &Sources,
+    login: &str,
+    uid: Option<u32>,
+) -> Keys {
+    if is_owned(ownership, login, uid) {
+        let own = observed.keys.get(login).filter(|file| file.sound);
+        own.map(|file| authorized_keys::parse(&file.text)).unwrap_or_default()
+    } else {
+        sources.keys.get(login).cloned().unwrap_or_default()
+    }
+}
+
+fn in_shadow(shadow: &Table, login: &str, today: u64) -> (LocalPassword, bool) {
     // Without a line PAM lets nobody in.
-    let Some(line) = observed.shadow.get(login) else { return (LocalPassword::None, true) };
+    let Some(line) = shadow.get(login) else { return (LocalPassword::None, true) };
     let password = match Password::of(line.field(shadow::PASSWORD)) {
         Password::Locked => LocalPassword::Locked,
         Password::Impossible => LocalPassword::None,
@@ -138,6 +155,27 @@ fn in_shadow(observed: &ObservedState, login: &str, today: u64) -> (LocalPasswor
     };
     let expire = line.number(shadow::EXPIRE).map(u64::from);
     (password, expire.is_some_and(|day| day <= today))
+}
+
+/// How somebody is or becomes root.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum ToRoot<'a> {
+    /// The number is root's.
+    UidZero,
+    /// Its members are as good as root.
+    UnixGroup(&'a str),
+    /// A rule of sudo's for these lets them run that.
+    Sudo(Who, &'a str),
+}
+
+impl fmt::Display for ToRoot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UidZero => f.write_str("uid 0"),
+            Self::UnixGroup(name) => write!(f, "Unix group {name}"),
+            Self::Sudo(who, what) => write!(f, "sudo {who}: {what}"),
+        }
+    }
 }
 
 /// What makes somebody root, by whom it names.
@@ -152,9 +190,9 @@ struct Ways<'a> {
 }
 
 impl<'a> Ways<'a> {
-    fn of(observed: &'a ObservedState, sources: &'a Sources) -> Self {
+    fn of(all: &'a Table, sudo: &'a Sudo) -> Self {
         let mut ways = Self::default();
-        match &sources.sudo {
+        match sudo {
             Sudo::Rules(rules) => {
                 for Rule { who, what } in rules {
                     ways.rules.entry(who).or_default().insert(what);
@@ -164,7 +202,7 @@ impl<'a> Ways<'a> {
         }
         let named: BTreeSet<&str> = ways.rules.keys().filter_map(|who| who.unix_group()).collect();
         let numbered: BTreeSet<u32> = ways.rules.keys().filter_map(|who| who.gid()).collect();
-        for entry in observed.group.entries() {
+        for entry in all.entries() {
             let (Some(name), Some(gid)) = (entry.text(0), entry.number(group::GID)) else {
                 continue;
             };
@@ -181,32 +219,29 @@ impl<'a> Ways<'a> {
         ways
     }
 
-    fn to_root(&self, login: &str, uid: u32, gid: Option<u32>) -> BTreeSet<String> {
-        let mut found = BTreeSet::new();
+    fn to_root(&self, login: &str, uid: u32, gid: Option<u32>) -> BTreeSet<ToRoot<'a>> {
         if uid == 0 {
-            found.insert("uid 0".to_owned());
+            return BTreeSet::from([ToRoot::UidZero]);
         }
         let primary = gid.and_then(|gid| self.by_gid.get(&gid));
         let member_of = self.unix_groups.get(login).into_iter().flatten();
         // A system account has its own Unix group, which is no gain.
-        let unix_groups: BTreeSet<&str> = member_of
+        let unix_groups: BTreeSet<&'a str> = member_of
             .chain(primary.into_iter().flatten().filter(|name| **name != login))
             .copied()
             .collect();
-        let (user, number) = (Who::User(login.to_owned()), Who::Uid(uid));
-        let mut who = vec![Who::Anybody, user, number];
-        for name in &unix_groups {
-            if root_equivalence(name).is_some() && uid != 0 {
-                found.insert(format!("Unix group {name}"));
+        let mut found = BTreeSet::new();
+        let mut who = vec![Who::Anybody, Who::User(login.to_owned()), Who::Uid(uid)];
+        for name in unix_groups {
+            if root_equivalence(name).is_some() {
+                found.insert(ToRoot::UnixGroup(name));
             }
-            who.push(Who::UnixGroup((*name).to_owned()));
+            who.push(Who::UnixGroup(name.to_owned()));
             who.extend(self.gids.get(name).map(|gid| Who::Gid(*gid)));
         }
-        if uid != 0 {
-            for who in &who {
-                let rules = self.rules.get(who).into_iter().flatten();
-                found.extend(rules.map(|what| format!("sudo {who}: {what}")));
-            }
+        for who in who {
+            let rules = self.rules.get(&who).into_iter().flatten();
+            found.extend(rules.map(|what| ToRoot::Sudo(who.clone(), what)));
         }
         found
     }

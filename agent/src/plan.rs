@@ -10,7 +10,6 @@
 mod access;
 mod accounts;
 pub mod action;
-mod break_glass;
 mod judge;
 pub mod leave;
 mod purge;
@@ -84,7 +83,6 @@ pub fn plan(
         }));
     }
     let missing = |name: &&AccountName| observed.passwd.get(name.as_str()).is_none();
-    findings.extend(break_glass::shut(observed, policy, now.0 / 86_400));
     findings.extend(policy.protected.iter().filter(missing).map(|name| {
         finding(
             FindingKind::ProtectedMissing,

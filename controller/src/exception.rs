@@ -112,6 +112,7 @@ pub fn check(drift: &Drift) -> Result<(), Unfit> {
             Err(Unfit::Unread)
         }
         DriftKind::AccountNew
+        | DriftKind::BreakGlass
         | DriftKind::EffectDiffers
         | DriftKind::KeysUngranted
         | DriftKind::MemberUngranted
@@ -179,6 +180,7 @@ mod tests {
             .collect();
         let wanted = [
             "account-new",
+            "break-glass",
             "effect-differs",
             "keys-ungranted",
             "member-ungranted",

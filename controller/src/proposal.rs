@@ -73,6 +73,9 @@ pub fn propose(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> 
         DriftKind::AccountChanged => field(drift, site),
         DriftKind::AccountNew => account(drift, site),
         DriftKind::MemberAdded | DriftKind::MemberUngranted => member(drift, site),
+        DriftKind::BreakGlass => {
+            never("the way in for an emergency is the host's own: mend it there")
+        }
         DriftKind::UidZero => never("no file gives anybody but root uid 0"),
         DriftKind::SudoForeign | DriftKind::SudoChanged => {
             never("hosts tell no content of sudo files: a role says by `sudo` what may be run")

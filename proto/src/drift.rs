@@ -90,7 +90,8 @@ words! {
         Medium = "medium",
         /// Somebody can do more than was granted.
         High = "high",
-        /// Somebody may become root to whom that was not granted.
+        /// Somebody may become root to whom that was not granted, or nobody any more who has to in an
+        /// emergency.
         Critical = "critical",
     }
 }
@@ -106,6 +107,9 @@ words! {
         AccountNew = "account-new",
         /// A locked account of Muster's is open.
         AccountUnlocked = "account-unlocked",
+        /// No account for an emergency, which the host's own configuration names, lets anybody in and
+        /// makes him root.
+        BreakGlass = "break-glass",
         /// Muster's files are as they should be, and the system does something else.
         EffectDiffers = "effect-differs",
         /// The home of an account is gone.

@@ -1,10 +1,14 @@
 //! What an agent did, in words that it signs, and how a host binds its keys together.
 
 mod finding;
+mod named;
 
 use std::collections::BTreeSet;
 
-pub use self::finding::{Finding, FindingKind, FindingWord, Shortfall};
+pub use self::{
+    finding::{Finding, FindingKind, FindingWord, Shortfall},
+    named::{Authority, named},
+};
 
 use crate::{
     crypto::MachinePublicKey,
@@ -38,8 +42,8 @@ pub struct Receipt {
     pub mode: HostMode,
     /// What made the keeper look.
     pub trigger: Trigger,
-    /// The revocations that came and are kept, be it from before: which was confirmed by a receipt
-    /// that got lost is confirmed by the next.
+    /// The revocations that came and are kept, be it from before, each as [`named`]: which was
+    /// confirmed by a receipt that got lost is confirmed by the next.
     pub revocations: BTreeSet<Id>,
     /// What was done, in order.
     pub outcomes: Vec<Outcome>,

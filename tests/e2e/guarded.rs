@@ -7,6 +7,7 @@ use muster_tests::{Fleet, Host, Person, wait};
 
 use crate::{
     SOON, assert_kept_out, assert_let_in,
+    drifting::{await_told, word},
     existing::{findings, lines_of},
     fleet,
     kept::Kept,
@@ -124,4 +125,54 @@ fn nothing_is_enforced_without_an_account_for_an_emergency() {
     let why = "break_glass: `enforce` needs an account named here that Muster never touches";
     assert!(journal.contains(why), "{journal}");
     fleet.wait_until_connected(&["db1"]).unwrap();
+}
+
+/// An account that is locked for a while, and opened however a test ends.
+struct Locked<'a>(&'a Host);
+
+impl<'a> Locked<'a> {
+    fn ops(host: &'a Host) -> Self {
+        host.run_ok(&["passwd", "--quiet", "--lock", "ops"]).unwrap();
+        Self(host)
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // The first failure is the one to tell.
+        let _ = self.0.run(&["passwd", "--quiet", "--unlock", "ops"]);
+    }
+}
+
+#[test]
+fn that_no_account_for_an_emergency_works_is_told_with_who_did_it_and_keeps_nobody_in() {
+    let fleet = fleet();
+    let db1 = fleet.host("db1");
+    let last = fleet.person("gunda").unwrap();
+    fleet.apply_ok(&on_db1(&[(&last, "guard-admin", "")])).unwrap();
+    assert!(is_administrator(&fleet, &last));
+    let none_works = "no way in for an emergency on db1:";
+    let status = || fleet.muster(&["status"]).unwrap().stdout;
+    assert!(!status().contains("no way in for an emergency"), "{}", status());
+
+    let locked = Locked::ops(db1);
+    let told = await_told(&fleet, "break-glass", "ops", "", "reported");
+    assert_eq!(word(&told, "severity"), "critical");
+    assert_eq!(word(told.get("by").unwrap(), "program"), "passwd", "{told}");
+    assert!(status().contains(none_works), "{}", status());
+    let finding = "break-glass ops: the way in for an emergency cannot be used: it is locked and has \
+                   no key; none that works is left";
+    let found = findings(&fleet, "db1", "break-glass ops");
+    assert!(found.iter().any(|one| one == finding), "{found:?}");
+    let on_console = db1.run_ok(&["muster-agent", "status"]).unwrap();
+    assert!(on_console.contains(finding), "{on_console}");
+
+    // Whoever loses a grant meanwhile loses it, though nobody is left who becomes root.
+    let gone = "absent: {assignments: [gunda], users: [gunda]}\n";
+    fleet.apply_ok(gone).unwrap();
+    assert_kept_out(&fleet, "db1", &last);
+
+    drop(locked);
+    await_told(&fleet, "break-glass", "ops", "", "gone");
+    assert!(!status().contains("no way in for an emergency"), "{}", status());
 }

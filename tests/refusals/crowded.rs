@@ -8,6 +8,7 @@ use muster_proto::{
     envelope::Envelope,
     id::{HostId, Id},
     link::{Revocation, Target},
+    receipt::{self, Authority},
     trust::Duty,
 };
 use muster_tests::Lab;
@@ -15,6 +16,7 @@ use muster_tests::Lab;
 use crate::{
     forged::fleet,
     keys::machine,
+    stolen::named,
     victim::Victim,
     world::{World, id, signed_by},
 };
@@ -53,25 +55,25 @@ fn the_online_key_fills_no_ledger_and_an_approvers_revocation_still_counts() {
         only(host, numbers.map(|n| Envelope::sign(&revocation(&world, n), &online)).collect())
     };
     let receipt = db1.take(&by_online(0..MAX_ONLINE_REVOCATIONS - 1));
-    assert_eq!(receipt.revocations.len(), MAX_ONLINE_REVOCATIONS - 1);
+    assert_eq!(named(&receipt), MAX_ONLINE_REVOCATIONS - 1);
     assert_eq!(receipt.findings, []);
     let at_the_bound = MAX_ONLINE_REVOCATIONS - 1..MAX_ONLINE_REVOCATIONS;
     let receipt = db1.take(&by_online(at_the_bound));
-    assert_eq!(receipt.revocations.len(), 1);
+    assert_eq!(named(&receipt), 1);
     assert!(receipt.findings.iter().any(|finding| finding.kind.as_str() == "revocations-full"));
     let beyond = MAX_ONLINE_REVOCATIONS..MAX_ONLINE_REVOCATIONS + 1;
-    assert_eq!(db1.take(&by_online(beyond)).revocations.len(), 0);
+    assert_eq!(named(&db1.take(&by_online(beyond))), 0);
     assert_eq!(db1.ledger().online_revocations(), MAX_ONLINE_REVOCATIONS);
     assert!(db1.gives("alice"));
 
     let target = Target::Statement { id: id("alice"), revision: 1 };
     let ends = world.revocation("alice ends", target);
     let receipt = db1.take(&only(host, vec![signed_by(&ends, Duty::Approver, &["ana"])]));
-    assert_eq!(receipt.revocations.len(), 1);
+    assert_eq!(named(&receipt), 1);
     assert!(!db1.gives("alice"));
     // Its receipt may have been lost on the way: sent again, it is named again.
     let receipt = db1.take(&only(host, vec![signed_by(&ends, Duty::Approver, &["ana"])]));
-    assert_eq!(receipt.revocations, [ends.id].into());
+    assert_eq!(receipt.revocations, receipt::named(&ends, Authority::Approver));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use muster_proto::{
     crypto::{document_digest, sha256},
     envelope::{Document, Envelope},
     link::{Link, Target},
+    receipt::{self, Authority},
     statement::{Entry, Statement},
     trust::{Duty, TrustRoot},
 };
@@ -74,7 +75,7 @@ fn a_wrong_signer_is_refused_whoever_it_is() {
     both.revocations.push(signed_by(&other, Duty::Approver, &["ana"]));
     let (reason, receipt) = db1.takes_in_part(&both);
     assert!(reason.starts_with("cannot believe the bundle's revocation"), "{reason}");
-    assert_eq!(receipt.revocations, [other.id].into());
+    assert_eq!(receipt.revocations, receipt::named(&other, Authority::Approver));
     assert_eq!(db1.refuses(&bundle), reason);
     // A trust root that hands the fleet to somebody new, by approvers and by itself.
     let next = world.next_root(|root| root.people.clear());

@@ -11,7 +11,7 @@ use muster_proto::{
     envelope::{Document, Envelope},
     id::{Id, Kind},
     link::{Revocation, Target},
-    receipt::{Convergence, FindingKind, Receipt},
+    receipt::{self, Authority, Convergence, FindingKind, Receipt},
     revocations::Revocations,
     statement::Content,
     time::{Now, Timestamp},
@@ -57,6 +57,11 @@ fn left(db1: &Victim) -> Vec<&'static str> {
     USERS.into_iter().chain(["alice"]).filter(|login| db1.gives(login)).collect()
 }
 
+/// How many revocations a receipt names.
+pub(crate) fn named(receipt: &Receipt) -> usize {
+    receipt.revocations.iter().filter(|name| matches!(name, Id::Object(_))).count()
+}
+
 /// The revocations that a receipt tells to be held.
 fn held(receipt: &Receipt) -> Vec<&str> {
     let held = receipt.findings.iter().filter(|found| found.kind == FindingKind::RevocationHeld);
@@ -77,17 +82,17 @@ fn a_stolen_online_key_takes_from_three_accounts_and_the_rest_needs_an_approver(
     let receipt = db1.take(&only(&db1, vec![Envelope::sign(&host, &thief)]));
     assert_eq!(held(&receipt), [host.id.to_string()]);
     assert!(receipt.findings[0].detail.contains("10 more accounts"), "{:?}", receipt.findings);
-    assert_eq!((receipt.revocations.len(), left(&db1).len()), (0, 10));
+    assert_eq!((named(&receipt), left(&db1).len()), (0, 10));
 
     let receipt = db1.take(&only(&db1, vec![Envelope::sign(&host, &thief)]));
-    assert_eq!(receipt.revocations.len(), 0, "sent again, and held as before");
+    assert_eq!(named(&receipt), 0, "sent again, and held as before");
 
     // Everybody, one by one.
     let all = USERS.iter().chain(&["alice"]);
     let ends: Vec<Revocation> = all.map(|login| of_user(&world, login)).collect();
     let signed = ends.iter().map(|one| Envelope::sign(one, &thief)).collect();
     let receipt = db1.take(&only(&db1, signed));
-    assert_eq!((receipt.revocations.len(), held(&receipt).len()), (3, 8));
+    assert_eq!((named(&receipt), held(&receipt).len()), (3, 8));
     assert_eq!(left(&db1).len(), 7);
     assert!(db1.has(BREAK_GLASS.0));
 
@@ -97,7 +102,7 @@ fn a_stolen_online_key_takes_from_three_accounts_and_the_rest_needs_an_approver(
         receipt = db1.restart(|ledger| {
             ledger.window.taken.values_mut().for_each(|at| *at = at.plus(ahead));
         });
-        assert_eq!((receipt.revocations.len(), held(&receipt).len()), (0, 8));
+        assert_eq!((named(&receipt), held(&receipt).len()), (0, 8));
         assert_eq!(left(&db1).len(), 7);
     }
 
@@ -105,11 +110,11 @@ fn a_stolen_online_key_takes_from_three_accounts_and_the_rest_needs_an_approver(
     let is_held = |one: &&Revocation| held(&receipt).contains(&one.id.to_string().as_str());
     let same = ends.iter().find(is_held).unwrap();
     let receipt = db1.take(&only(&db1, vec![signed_by(same, Duty::Approver, &["ana"])]));
-    assert_eq!(receipt.revocations, [same.id].into());
+    assert_eq!(receipt.revocations, receipt::named(same, Authority::Approver));
     assert_eq!((held(&receipt).len(), left(&db1).len()), (7, 6));
     let again = Revocation { id: id("once more"), ..of_user(&world, left(&db1)[0]) };
     let receipt = db1.take(&only(&db1, vec![signed_by(&again, Duty::Approver, &["ana"])]));
-    assert!(receipt.revocations.contains(&again.id));
+    assert!(receipt.confirms(&again, Authority::Approver));
     assert_eq!((held(&receipt).len(), left(&db1).len()), (6, 5));
 
     // A day later there is room for three more.
@@ -118,7 +123,7 @@ fn a_stolen_online_key_takes_from_three_accounts_and_the_rest_needs_an_approver(
         let day_ago = Timestamp(now.0 - 86_400);
         ledger.window.taken.values_mut().for_each(|at| *at = day_ago);
     });
-    assert_eq!((receipt.revocations.len(), held(&receipt).len()), (3, 3));
+    assert_eq!((named(&receipt), held(&receipt).len()), (3, 3));
     assert_eq!(left(&db1).len(), 2);
 
     // With the key goes what is held by it.
@@ -146,7 +151,7 @@ fn traps_that_a_thief_lays_beforehand_do_not_close_all_at_once() {
         Envelope::sign(&trap, &thief)
     });
     let receipt = db1.take(&only(&db1, traps.collect()));
-    assert_eq!((receipt.revocations.len(), held(&receipt).len(), left(&db1).len()), (10, 0, 10));
+    assert_eq!((named(&receipt), held(&receipt).len(), left(&db1).len()), (10, 0, 10));
 
     world.publish(users("new"));
     let receipt = db1.take(&world.bundle(&db1.twin));
@@ -189,7 +194,7 @@ fn a_host_that_only_observes_holds_nothing_and_weighs_it_once_it_enforces() {
         derive(&known, &Circumstances { host, labels, revocations, now })
     };
     assert!(ledger.weigh_nothing(grants).is_empty());
-    assert_eq!(ledger.unreported, [host.id].into());
+    assert_eq!(ledger.unreported, receipt::named(&host, Authority::Online));
 
     let mut ledger = Ledger::decode(&ledger.encode()).unwrap();
     let limit = Limit::parse(None, None, None).unwrap();
@@ -205,4 +210,33 @@ fn a_host_that_only_observes_holds_nothing_and_weighs_it_once_it_enforces() {
     let mut ledger = Ledger::decode(&ledger.encode()).unwrap();
     let (left, held) = ledger.weigh(&limit, now, grants);
     assert!(left.is_empty() && held.is_empty());
+}
+
+#[test]
+fn a_thief_has_no_host_confirm_what_an_approver_revoked_by_another_of_its_id() {
+    let world = ten();
+    let twin = Twin::new(&world, "db1");
+    let roots = world.trust_roots[..1].to_vec();
+    let mut ledger = Ledger::begin(twin.id, world.lineage(), roots, None).unwrap();
+    let mut told = |revocation: Envelope| {
+        let mut bundle = world.bundle(&twin);
+        bundle.revocations.push(revocation);
+        assert_eq!(ledger.take(twin.verify(&bundle.encode()).unwrap()), 0);
+        ledger.weigh_nothing(|_| BTreeSet::new());
+        std::mem::take(&mut ledger.unreported)
+    };
+    let hers = of_user(&world, "u9");
+    let harmless = Target::Key(sha256(&[b"nobody's"]));
+    let harmless = Revocation { target: harmless, ..hers.clone() };
+    let (online, mine) = (Authority::Online, receipt::named(&hers, Authority::Approver));
+    let thief = machine("online");
+    assert_eq!(told(Envelope::sign(&harmless, &thief)), receipt::named(&harmless, online));
+    assert_eq!(told(Envelope::sign(&hers, &thief)), receipt::named(&hers, online));
+    // Neither is it confirmed by a mark of hers that he takes for an id.
+    for mark in mine.iter().filter(|name| **name != hers.id) {
+        let forged = Revocation { id: *mark, ..harmless.clone() };
+        assert_eq!(told(Envelope::sign(&forged, &thief)), BTreeSet::new());
+    }
+    assert!(!mine.is_subset(&receipt::named(&hers, online)));
+    assert_eq!(told(signed_by(&hers, Duty::Approver, &["ana"])), mine);
 }

@@ -73,6 +73,8 @@ impl Victim {
         for (login, uid) in [BREAK_GLASS, NATIVE] {
             host.run_ok(&["useradd", "--uid", &uid.to_string(), login]).unwrap();
         }
+        let to_root = ["usermod", "--groups", "sudo", "--password", "$6$rescue$hash"];
+        host.run_ok(&[to_root.as_slice(), &[BREAK_GLASS.0]].concat()).unwrap();
         let config = config::initial(HostMode::Enforce, &[BREAK_GLASS.0.to_owned()]);
         place(config::PATH, config.as_bytes(), 0o644);
         place(&format!("{LABELS}/lab"), b"env=prod\n", 0o644);

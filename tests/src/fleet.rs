@@ -2,7 +2,8 @@
 //! install them, run by their own units, and joined by token.
 //!
 //! Operators' commands run as root on the controller's host, which is called `ctl`. On every other
-//! host there is the local account `ops`, which the agent's configuration names as break glass.
+//! host there is the local account `ops`, which the agent's configuration names as break glass: it has a
+//! password, and becomes root by sudo.
 
 mod moved;
 
@@ -267,7 +268,9 @@ impl Fleet {
         Package::Agent.install(host, program)?;
         let labels = member.labels.join("\n") + "\n";
         host.write("/etc/muster/labels.d/lab", labels.as_bytes(), 0o644)?;
-        host.run_ok(&["useradd", "--create-home", "--shell", "/bin/bash", "ops"])?;
+        let emergency = "useradd --create-home --shell /bin/bash --groups sudo ops
+            echo ops:break-glass | chpasswd";
+        host.run_ok(&["sh", "-euc", emergency])?;
         let token = self.token("2h")?;
         let mut words = vec!["muster-agent", "join", &token];
         if member.mode == Mode::Enforce {

@@ -316,6 +316,8 @@ fn a_way_in_for_an_emergency_that_is_none_is_found() {
     };
     none(with(by_key));
     none(with(|ops| (ops.password, ops.keys) = (None, Keys::Unseen)));
+    let no_way = |ops: &mut Emergency| ops.to_root = Presence::Missing;
+    one(with(no_way), "break glass", "`ops` does not become root", "visudo");
     let without_pam = |facts: &mut Facts| {
         with(by_key)(facts);
         facts.ways_in.sshd = Said::Well("usepam no\n".to_owned());

@@ -6,11 +6,14 @@ use std::collections::BTreeMap;
 use muster_proto::time::Timestamp;
 
 use super::{Finding, finding};
-use crate::format::{
-    shadow::Password,
-    ssh,
-    sshd::{self, value},
-    sudoers::{self, included::Included},
+use crate::{
+    format::{
+        shadow::Password,
+        ssh,
+        sshd::{self, value},
+        sudoers::{self, included::Included},
+    },
+    inventory::emergency::NO_WAY,
 };
 
 /// How people get in.
@@ -71,6 +74,8 @@ pub struct Emergency {
     pub shut_from: Option<u64>,
     /// Whether it has keys.
     pub keys: Keys,
+    /// Whether there is a way from it to root.
+    pub to_root: Presence,
 }
 
 /// Whether an account has keys where sshd looks for them.
@@ -166,6 +171,12 @@ impl WaysIn {
         if account.shut_from.is_some_and(|day| now.0 / 86_400 >= day) {
             let cure = format!("usermod --expiredate '' {login}");
             add(format!("`{login}` has expired"), cure);
+        }
+        if account.to_root == Presence::Missing {
+            let cure = format!(
+                "give `{login}` a rule by `visudo`, or put it into a Unix group that has one; then try it"
+            );
+            add(format!("`{login}` does not become root: {NO_WAY}"), cure);
         }
         let has_password = matches!(account.password, Some(Password::Set | Password::Empty));
         let is_locked = account.password.is_none_or(|password| password == Password::Locked);

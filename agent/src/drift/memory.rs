@@ -129,9 +129,9 @@ impl Memory {
         }
         let facts: BTreeSet<Digest> = looked.ungranted.iter().map(identity).collect();
         if first {
-            // A second root is told wherever it is found, and so is what stands against our files:
-            // before they were there nothing could.
-            let always = [DriftKind::UidZero, DriftKind::EffectDiffers];
+            // A second root is told wherever it is found, and that nobody gets there in an emergency;
+            // and so is what stands against our files: before they were there nothing could.
+            let always = [DriftKind::UidZero, DriftKind::BreakGlass, DriftKind::EffectDiffers];
             let old = looked.ungranted.iter().filter(|f| !always.contains(&f.what.kind));
             self.inherited = old.map(identity).collect();
         }

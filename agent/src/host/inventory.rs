@@ -175,7 +175,7 @@ impl Learnt {
         {
             return sudo.clone();
         }
-        let sudo = rules(&read_sudo(programs));
+        let sudo = sudo_rules(programs);
         self.sudo = Some((state, sudo.clone()));
         sudo
     }
@@ -232,6 +232,11 @@ fn read_sudo(programs: Programs) -> Result<String, String> {
         Some(Ok((status, _))) => Err(format!("cvtsudoers ends with status {status}")),
         Some(Err(reason)) => Err(reason),
     }
+}
+
+/// Returns who becomes root by sudo, by all of its files.
+pub(super) fn sudo_rules(programs: Programs) -> Sudo {
+    rules(&read_sudo(programs))
 }
 
 fn rules(answer: &Result<String, String>) -> Sudo {

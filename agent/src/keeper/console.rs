@@ -25,9 +25,12 @@ pub fn preview<H: Host>(
     host: H,
 ) -> Result<(Ledger, Plan, Vec<Finding>), KeeperError> {
     let mut keeper = Keeper::open(config, directory, host)?;
-    let time = keeper.clock.read(keeper.host.clocks());
+    let clocks = keeper.host.clocks();
+    let time = keeper.clock.read(clocks);
     let mut turn = Turn::begin(&mut keeper)?;
-    let look = turn.look(&time)?;
+    let mut look = turn.look(&time)?;
+    turn.count(&look.observed, clocks.wall.0 / 86_400);
+    look.findings.extend(turn.keeper.counted.emergency.findings());
     Ok((turn.ledger, look.plan, look.findings.into_iter().collect()))
 }
 
@@ -50,7 +53,10 @@ pub fn drift<H: Host>(
         boot: clocks.boot,
     };
     let mut ungranted = look.ungranted.clone();
-    ungranted.extend(turn.beyond(&look, Asking::Anew).0);
+    let (beyond, sources) = turn.beyond(&look, Asking::Anew);
+    ungranted.extend(beyond);
+    turn.count(&look.observed, &sources, clocks.wall.0 / 86_400);
+    ungranted.extend(turn.keeper.counted.emergency.differences());
     let (before, after) = (look.differences.clone(), look.differences);
     let found = Looked { before, after, ungranted };
     Ok(standing(&turn.ledger.drift, &found, &at))

@@ -6,7 +6,7 @@ use muster_proto::{crypto::sha256, id::Digest, inventory::Inventory, receipt::Tr
 use super::{portions, turn::Turn};
 use crate::{
     host::Host,
-    inventory::{self, Sources},
+    inventory::{self, Sources, emergency::Emergency},
     observed::ObservedState,
 };
 
@@ -24,6 +24,8 @@ pub(super) struct Counted {
     at: Option<u64>,
     /// What is to be told.
     pub(super) untold: Option<Inventory>,
+    /// What the accounts for an emergency had come to by then.
+    pub(super) emergency: Emergency,
 }
 
 impl Counted {
@@ -48,14 +50,18 @@ impl Counted {
 }
 
 impl<H: Host> Turn<'_, H> {
-    /// Counts the accounts anew if anything has changed from which they are counted.
+    /// Counts the accounts anew if anything has changed from which they are counted, those for an
+    /// emergency among them.
     pub(super) fn count(&mut self, observed: &ObservedState, sources: &Sources, today: u64) {
         let ownership = &self.ledger.ownership;
-        let from = basis(observed, sources, &format!("{today} {:?}", ownership.accounts.keys()));
+        let names = &self.keeper.config.policy.break_glass;
+        let rest = format!("{today} {:?} {names:?}", ownership.accounts.keys());
+        let from = basis(observed, sources, &rest);
         if self.keeper.counted.from == Some(from) {
             return;
         }
         let found = inventory::inventory(observed, ownership, sources, today);
+        self.keeper.counted.emergency = Emergency::of(names, observed, ownership, sources, today);
         self.keeper.counted.count(portions::inventory(found));
         self.keeper.counted.from = Some(from);
     }

@@ -137,6 +137,9 @@ impl<'a, H: Host> Turn<'a, H> {
         let (beyond, sources) = self.beyond(&look, asking);
         looked.ungranted.extend(beyond);
         self.count(&look.observed, &sources, clocks.wall.0 / 86_400);
+        let emergency = &self.keeper.counted.emergency;
+        look.findings.extend(emergency.findings());
+        looked.ungranted.extend(emergency.differences());
         let memory = self.ledger.drift.clone();
         let drift = self.ledger.drift.take(&looked, &at);
         if let Some(watch) = &self.keeper.watch {

@@ -11,7 +11,7 @@ use muster_proto::{
     id::Id,
     link::{Revocation, Target},
     name::Login,
-    receipt::{Finding, FindingKind},
+    receipt::{self, Authority, Finding, FindingKind},
     revocations::Revocations,
     time::Now,
 };
@@ -32,6 +32,17 @@ const MOST_TOLD: usize = 64;
 pub(super) struct Kept {
     pub(super) revocation: Revocation,
     pub(super) standing: Standing,
+}
+
+impl Kept {
+    /// Returns by what a receipt names it.
+    fn named(&self) -> BTreeSet<Id> {
+        let by = match self.standing {
+            Standing::Approved => Authority::Approver,
+            Standing::Admitted | Standing::Idle | Standing::Waiting => Authority::Online,
+        };
+        receipt::named(&self.revocation, by)
+    }
 }
 
 /// Where a revocation stands.
@@ -77,12 +88,11 @@ impl Ledger {
                 }
                 // Whoever sends it again has not heard that it is kept; one that is held is not done.
                 if kept.standing != Standing::Waiting {
-                    self.unreported.insert(id);
+                    self.unreported.extend(kept.named());
                 }
                 continue;
             }
             let standing = if by_approver {
-                self.unreported.insert(id);
                 Standing::Approved
             } else if room == 0 {
                 refused += 1;
@@ -91,7 +101,11 @@ impl Ledger {
                 room -= 1;
                 Standing::Waiting
             };
-            self.revocations.insert((id, target), Kept { revocation, standing });
+            let kept = Kept { revocation, standing };
+            if by_approver {
+                self.unreported.extend(kept.named());
+            }
+            self.revocations.insert((id, target), kept);
         }
         refused
     }
@@ -168,10 +182,11 @@ impl Ledger {
     /// Notes where a revocation stands; once it is not held any more, whoever waits for it hears.
     fn tell(&mut self, place: (Id, Target), standing: Standing) {
         let Some(kept) = self.revocations.get_mut(&place) else { return };
-        if kept.standing == Standing::Waiting && standing != Standing::Waiting {
-            self.unreported.insert(place.0);
-        }
+        let was_held = kept.standing == Standing::Waiting && standing != Standing::Waiting;
         kept.standing = standing;
+        if was_held {
+            self.unreported.extend(kept.named());
+        }
     }
 
     fn findings(&self, limit: &Limit, held: &[((Id, Target), Option<usize>)]) -> Vec<Finding> {

@@ -230,6 +230,11 @@ impl Life {
         self.settle();
     }
 
+    /// Has the keeper read another configuration.
+    pub fn configure(&mut self, text: &str) {
+        self.does(Event::Configured(Box::new(Config::parse(text, Path::new(config::PATH)))));
+    }
+
     pub fn settle(&mut self) {
         for _ in 0..3 {
             let (0, trigger) = self.keeper.next_look() else { break };
@@ -314,16 +319,18 @@ impl Life {
     }
 
     /// Returns the newest receipt.
-    pub fn receipt(&self) -> Verified<Receipt> {
+    pub fn newest(&self) -> Receipt {
         let spool = Spool::open(self.directory.path()).unwrap();
         let newest = spool.numbers().unwrap().into_iter().max().unwrap();
         let envelope = Envelope::decode(&spool.read(newest).unwrap().unwrap()).unwrap();
-        trust::verify_by_host(&envelope, machine(HOST).public()).unwrap()
+        let key = machine(HOST).public();
+        let receipt: Verified<Receipt> = trust::verify_by_host(&envelope, key).unwrap();
+        receipt.into_inner()
     }
 
     /// Whose ends wait for a clock to be sure, by the newest receipt.
     pub fn waiting(&self) -> BTreeSet<String> {
-        let receipt = self.receipt();
+        let receipt = self.newest();
         let found = receipt.findings.iter().filter(|f| f.kind.as_str() == "clock-stepped");
         found.map(|finding| finding.subject.clone()).collect()
     }

@@ -18,6 +18,7 @@ mod crash;
 mod dial;
 mod doctor;
 mod doctor_joined;
+mod emergency;
 mod fake;
 mod fixed_point;
 mod fleet;

@@ -17,7 +17,7 @@ fn outrun(life: &mut Life, times: usize) -> (BTreeSet<(String, Response)>, bool)
     }
     let (_, trigger) = life.keeper.next_look();
     life.keeper.take_up(Event::Changed, trigger, &mut life.manager).unwrap();
-    let receipt = life.receipt();
+    let receipt = life.newest();
     let told = receipt.drift.iter().filter(|told| told.place == "shell");
     let told = told.map(|told| (told.subject.clone(), told.response)).collect();
     (told, receipt.outcomes.iter().any(|outcome| outcome.failure.is_some()))

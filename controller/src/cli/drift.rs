@@ -6,7 +6,7 @@ mod accept;
 mod line;
 mod propose;
 
-use std::{cmp::Reverse, time::Duration};
+use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::{
@@ -195,6 +195,21 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
             }
         }
     }
+}
+
+/// Returns the names of the hosts on which no account for an emergency works, by their own signed word.
+pub(super) async fn without_emergency(
+    session: &mut Session,
+    hosts: &[Host],
+) -> Result<BTreeSet<String>> {
+    let wanted = DriftWanted {
+        scope: DriftScope::Unaccepted,
+        kind: Some(DriftKind::BreakGlass.as_str().to_owned()),
+        limit: MOST,
+        ..DriftWanted::default()
+    };
+    let read = read(&session.client.drift(&wanted).await?, hosts);
+    Ok(read.lines.into_iter().map(|line| line.host).collect())
 }
 
 /// One line for each item that comes, in whichever form was asked for.

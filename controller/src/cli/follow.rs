@@ -14,6 +14,7 @@ use clap::Args;
 use muster_proto::{
     derive::Statements,
     id::{HostId, Id},
+    link::Revocation,
     name::Line,
     statement::Content,
 };
@@ -47,8 +48,8 @@ pub struct Wait {
 pub struct Asked {
     /// Verify this link …
     pub link: Option<u64>,
-    /// … and these revocations …
-    pub revocations: Vec<Id>,
+    /// … and these revocations of the operator's own …
+    pub revocations: Vec<Revocation>,
     /// … on these hosts.
     pub hosts: BTreeSet<HostId>,
     /// Those of them that the revocations concern; the others are asked for the link alone.
@@ -150,7 +151,8 @@ pub async fn run(session: &mut Session, format: Format, wait: &Wait, asked: &Ask
         let (revoked, others): (Vec<HostId>, Vec<HostId>) =
             hosts.iter().copied().partition(|host| asked.revoked_on.contains(host));
         let mut streams = Vec::new();
-        for (revocations, list) in [(asked.revocations.as_slice(), revoked), (&[], others)] {
+        let ids: Vec<Id> = asked.revocations.iter().map(|revocation| revocation.id).collect();
+        for (revocations, list) in [(ids.as_slice(), revoked), (&[], others)] {
             if !list.is_empty() {
                 streams.push(session.client.follow(asked.link, revocations, &list).await?);
             }

@@ -94,7 +94,7 @@ pub async fn run(common: &Globals, args: &OffboardArgs) -> Result<End> {
         let hosts = session.revoke(&revocation, &key).await?;
         let sent = count(hosts.len(), "host", "hosts");
         output::say(&format!("revocation of `{login}` sent to {sent}"));
-        asked.revocations.push(revocation.id);
+        asked.revocations.push(revocation);
         asked.revoked_on.clone_from(&asked.hosts);
         asked.revoked_on.extend(&hosts);
         asked.hosts.extend(hosts);

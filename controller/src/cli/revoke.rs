@@ -131,7 +131,7 @@ pub async fn run(common: &Globals, args: &RevokeArgs) -> Result<End> {
     let sent = count(hosts.len(), "host", "hosts");
     output::say(&format!("revocation of {what} sent to {sent} (revocation {})", revocation.id));
     let about = follow::reached(&effects);
-    let (revocations, locks) = (vec![revocation.id], follow::locked(&effects));
+    let (revocations, locks) = (vec![revocation], follow::locked(&effects));
     let (revoked_on, undone) = (hosts.clone(), "not taken away");
     let asked = Asked { link: None, revocations, hosts, revoked_on, about, locks, undone };
     follow::run(&mut session, common.output, &args.wait, &asked).await

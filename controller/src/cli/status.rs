@@ -1,12 +1,14 @@
 //! `muster status`: the fleet and the controller on one screen, and what the trust root means.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use clap::Args;
 use muster_proto::statement::LeafState;
 use serde::Serialize;
 
 use super::{
-    End, Globals,
+    End, Globals, drift,
     output::{self, Format, count},
 };
 
@@ -37,6 +39,8 @@ struct StatusView {
     ahead: Vec<String>,
     /// Hosts that refused what they were sent, each with its reason.
     refusing: Vec<RefusalView>,
+    /// Hosts on which no account for an emergency gets anybody in and to root.
+    without_emergency: BTreeSet<String>,
     revocations: u32,
     revoked_and_not_removed: Vec<String>,
     unconfirmed_revocations: Vec<super::losses::LossView>,
@@ -63,6 +67,7 @@ pub async fn run(common: &Globals, args: &StatusArgs) -> Result<End> {
     let newest = status.newest.map_or(0, |link| link.number).max(session.newest());
     let ahead = hosts.iter().filter(|host| host.floor.is_some_and(|floor| floor.number > newest));
     let ahead: Vec<String> = ahead.map(|host| host.labels.hostname.clone()).collect();
+    let without_emergency = drift::without_emergency(&mut session, &hosts).await?;
     let refusing = hosts.into_iter().filter(|host| !host.refusal.is_empty());
     let refusing = refusing
         .map(|host| RefusalView { host: host.labels.hostname, refusal: host.refusal })
@@ -105,6 +110,7 @@ pub async fn run(common: &Globals, args: &StatusArgs) -> Result<End> {
         behind,
         ahead,
         refusing,
+        without_emergency,
         revocations: status.revocations,
         revoked_and_not_removed: revoked
             .filter_map(|statement| statement.content.name().map(ToOwned::to_owned))
@@ -149,6 +155,13 @@ fn lines(view: &StatusView) -> Vec<String> {
     lines.extend(
         view.refusing.iter().map(|found| format!("refused by   {}: {}", found.host, found.refusal)),
     );
+    if !view.without_emergency.is_empty() {
+        let names: Vec<&str> = view.without_emergency.iter().map(String::as_str).collect();
+        lines.push(format!(
+            "no way in for an emergency on {}: `muster drift list --kind break-glass` says why",
+            names.join(", ")
+        ));
+    }
     if !view.revoked_and_not_removed.is_empty() {
         lines.push(format!(
             "revoked, and no change removes them yet: {}",

@@ -1,14 +1,14 @@
 //! One host of the fleet: what it was sent, what it has confirmed, and its connection if it has
 //! one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
     bundle::{Bundle, MAX_BUNDLE},
     envelope::Document,
     id::Id,
     link::LinkRef,
-    receipt::{Receipt, Standing},
+    receipt::{Authority, Receipt, Standing},
     time::Timestamp,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -56,7 +56,9 @@ pub(super) struct Session {
 }
 
 /// Takes in what a receipt confirms: of the revocations that it names those that the host was sent
-/// or that there are. A host may name what it likes, and nothing is kept of the rest.
+/// or that there are. A host may name what it likes, and nothing is kept of the rest. Of one that an
+/// approver has signed it has to say so: a receipt that was under way when he did names what the
+/// online key had signed alone, and the host may hold that back.
 pub(super) fn take_in(sent: &mut SentTo, receipt: &Receipt, current: &Current) {
     if let Some(floor) = receipt.floor
         && current.chain.place(floor.number) == Some(floor)
@@ -67,14 +69,19 @@ pub(super) fn take_in(sent: &mut SentTo, receipt: &Receipt, current: &Current) {
     if receipt.revocations.is_empty() {
         return;
     }
-    for (revocation, _) in &current.revocations {
-        if receipt.revocations.contains(&revocation.id) {
-            sent.revocations.insert(revocation.id, true);
-        }
+    let there_are = current.revocations.iter().map(|(revocation, _)| revocation);
+    // All of an id, since it is sent and noted as one.
+    let mut believed: BTreeMap<Id, bool> = BTreeMap::new();
+    for revocation in there_are.filter(|one| receipt.revocations.contains(&one.id)) {
+        let by_approver = current.chain.is_approved(revocation);
+        let by = if by_approver { Authority::Approver } else { Authority::Online };
+        *believed.entry(revocation.id).or_insert(true) &= receipt.confirms(revocation, by);
     }
     for (id, confirmed) in &mut sent.revocations {
-        *confirmed |= receipt.revocations.contains(id);
+        *confirmed |= !believed.contains_key(id) && receipt.revocations.contains(id);
     }
+    let confirmed = believed.into_iter().filter(|(_, believed)| *believed);
+    sent.revocations.extend(confirmed);
 }
 
 fn confirmed(sent: &SentTo) -> BTreeSet<Id> {

@@ -8,7 +8,13 @@ use std::{
 };
 
 use muster_controller::store::Store;
-use muster_proto::{crypto::sha256, id::Id, link::Target, wire};
+use muster_proto::{
+    crypto::sha256,
+    id::Id,
+    link::Target,
+    receipt::{self, Authority},
+    wire,
+};
 use tonic::Code;
 
 use crate::{
@@ -35,7 +41,11 @@ async fn a_receipt_confirms_only_revocations_that_there_are() {
     }
     until(&mut session, &mut host, |bundle| !bundle.revocations.is_empty()).await;
     let invented = |n: u64| Id::parse(&sha256(&[&n.to_be_bytes()]).as_bytes()[..16]).unwrap();
-    let receipt = host.receipt_naming((0..10_000).map(invented).chain([id("sent"), id("other")]));
+    let both = ["sent", "other"].map(|word| {
+        let revocation = world.revoking(word, Target::Statement { id: id("ana"), revision: 1 });
+        receipt::named(&revocation, Authority::Approver)
+    });
+    let receipt = host.receipt_naming((0..10_000).map(invented).chain(both.into_iter().flatten()));
     session.spool(&receipt).await;
     until(&mut session, &mut host, |bundle| bundle.acknowledgement.is_some()).await;
     let dir = server.stop().await;

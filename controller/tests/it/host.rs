@@ -13,7 +13,7 @@ use muster_proto::{
     envelope::{Document, Envelope, Verified},
     id::{Digest, HostId, Id},
     link::LinkRef,
-    receipt::{Convergence, HostMode, Receipt, Trigger},
+    receipt::{self, Authority, Convergence, HostMode, Receipt, Trigger},
     revocations::Revocations,
     selector::Labels,
     time::{Now, Timestamp},
@@ -110,7 +110,9 @@ impl Host {
         };
         let verified = bundle::verify(bytes, &anchor)?;
         for (revocation, _) in &verified.revocations {
-            self.fresh_revocations.insert(revocation.id);
+            let by_online = revocation.signers().is_empty();
+            let by = if by_online { Authority::Online } else { Authority::Approver };
+            self.fresh_revocations.extend(receipt::named(revocation, by));
             self.revocations.insert(revocation);
         }
         if let Some(link) = &verified.link {

@@ -236,6 +236,7 @@ fn what_no_file_can_say_is_refused_with_the_reason() {
         (DriftKind::KeysUngranted, ""),
         (DriftKind::KeysChanged, ""),
         (DriftKind::UidZero, ""),
+        (DriftKind::BreakGlass, ""),
         (DriftKind::Sshd, ""),
         (DriftKind::AccountChanged, "uid"),
         (DriftKind::AccountChanged, "home"),

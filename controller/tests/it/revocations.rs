@@ -21,7 +21,7 @@ use muster_proto::{
 use crate::{
     host::Host,
     net::{Running, soon},
-    server::{grant, report, until, wired},
+    server::{grant, listed, report, until, wired},
     world::{Key, World, id, name},
 };
 
@@ -90,6 +90,49 @@ async fn revoke(server: &Running, revocation: &Envelope) {
 fn only(bundle: &VerifiedBundle) -> Vec<(Revocation, bool)> {
     let all = bundle.revocations.iter();
     all.map(|(one, _)| (Revocation::clone(one), !one.signers().is_empty())).collect()
+}
+
+async fn is_behind(server: &Running) -> bool {
+    listed(server).await.remove(0).behind
+}
+
+#[tokio::test]
+async fn a_receipt_that_was_under_way_confirms_nothing_that_an_approver_has_signed_since() {
+    let mut world = World::new();
+    let server = Running::start(&world).await;
+    server.operator().await.publish(wired(&world.publish(grant(&world)))).await.unwrap();
+    let mut host = Host::new(&world, &[("tier", "db")]);
+    let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+    let mut session = courier.session(&host).await;
+    soon(until(&mut session, &mut host, |bundle| bundle.link.is_some())).await;
+    report(&mut session, &mut host).await;
+
+    let target = Target::Statement { id: id("dbas"), revision: 1 };
+    let ours = world.revocation("gone", target);
+    let is_taking = |bundle: &VerifiedBundle| !bundle.revocations.is_empty();
+    revoke(&server, &world.online_revocation("gone", target)).await;
+    soon(until(&mut session, &mut host, is_taking)).await;
+    // The host names what it was sent. Before that comes, an approver signs the same, and what the
+    // host says of it is lost with the connection.
+    let under_way = host.receipt();
+    revoke(&server, &ours).await;
+    soon(until(&mut session, &mut host, is_taking)).await;
+    host.receipt();
+    session.spool(&under_way).await;
+    let newest = under_way.digest();
+    let is_stored = |bundle: &VerifiedBundle| {
+        bundle.acknowledgement.as_ref().is_some_and(|word| word.digest == newest)
+    };
+    soon(until(&mut session, &mut host, is_stored)).await;
+    assert!(is_behind(&server).await, "the approver's has not come");
+    drop(session);
+
+    let mut session = courier.session(&host).await;
+    let bundle = soon(until(&mut session, &mut host, is_taking)).await;
+    assert!(only(&bundle).contains(&(world.revoking("gone", target), true)), "{bundle:?}");
+    report(&mut session, &mut host).await;
+    assert!(!is_behind(&server).await);
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -60,6 +60,7 @@ pub(super) fn emergency() -> Emergency {
         unlocked: Password::Set,
         shut_from: None,
         keys: Keys::None,
+        to_root: Presence::There,
     }
 }
 

@@ -226,11 +226,15 @@ fn what_gives_somebody_more_is_put_right_however_often_it_comes() {
 }
 
 #[test]
-fn a_second_root_is_told_though_it_was_there_at_the_first_look() {
-    let mut host = Host::settled(HostMode::Enforce);
-    host.memory = Memory::default();
+fn a_second_root_and_no_way_to_any_are_told_though_they_were_there_at_the_first_look() {
     let toor = Difference { what: What::new(DriftKind::UidZero, "toor", ""), ..foreign("uid 0") };
-    assert_eq!(host.see(&[foreign("1"), toor]), ["toor uid 0 reported since 1001 round 0"]);
+    let ops = Difference { what: What::new(DriftKind::BreakGlass, "ops", ""), ..foreign("gone") };
+    for (difference, told) in [(toor, "toor uid 0"), (ops, "ops gone")] {
+        let mut host = Host::settled(HostMode::Enforce);
+        host.memory = Memory::default();
+        let told = format!("{told} reported since 1001 round 0");
+        assert_eq!(host.see(&[foreign("1"), difference]), [told]);
+    }
 }
 
 #[test]

@@ -10,8 +10,10 @@ use crate::{
     },
     host::{
         files::{is_regular, split},
+        inventory::sudo_rules,
         ssh::connection,
     },
+    inventory::{Sudo, emergency::becomes_root},
 };
 
 use super::Look;
@@ -25,11 +27,20 @@ impl Look<'_> {
         let sample = sample.and_then(|login| Some((login.to_owned(), self.sshd_of(login)?)));
         let visudo = self.programs.status("visudo", &["-c"]);
         let shadow = self.table("shadow");
+        let sudoers = self.text("sudo", "etc/sudoers");
+        let sudo = match &sudoers {
+            Some(_) => sudo_rules(self.programs),
+            None => Sudo::Rules(Vec::new()),
+        };
+        let to_root = |entry| {
+            let becomes_root = becomes_root(entry, &marked, &shadow, &sudo);
+            if becomes_root { Presence::There } else { Presence::Missing }
+        };
         let break_glass = config.into_iter().flat_map(|config| &config.policy.break_glass);
         let emergency = break_glass.map(|login| {
             let entry = passwd.get(login.as_str());
             let line = shadow.get(login.as_str());
-            let account = entry.map(|entry| self.emergency(login.as_str(), entry, line, &sshd));
+            let account = entry.map(|entry| self.emergency(entry, line, &sshd, to_root(entry)));
             (login.to_string(), account)
         });
         let emergency = emergency.collect();
@@ -38,7 +49,7 @@ impl Look<'_> {
             drop_ins: self.directory(ssh::DROP_IN_DIRECTORY),
             sample,
             visudo: said(visudo, |line| !line.ends_with("parsed OK")),
-            sudoers: self.text("sudo", "etc/sudoers"),
+            sudoers,
             rules: self.directory(sudoers::DIRECTORY),
             emergency,
             sshd,
@@ -60,10 +71,10 @@ impl Look<'_> {
 
     fn emergency(
         &self,
-        login: &str,
         entry: Entry<'_>,
         line: Option<Entry<'_>>,
         sshd: &Said,
+        to_root: Presence,
     ) -> Emergency {
         // An empty field is this shell (passwd(5)).
         let shell = entry.text(passwd::SHELL).filter(|shell| !shell.is_empty());
@@ -78,8 +89,9 @@ impl Look<'_> {
             shut_from: line.and_then(|line| line.number(shadow::EXPIRE)).map(u64::from),
             keys: match sshd {
                 Said::Nothing => Keys::None,
-                _ => self.keys_of(login, entry),
+                _ => self.keys_of(entry.text(0).unwrap_or_default(), entry),
             },
+            to_root,
         }
     }
 

@@ -3,14 +3,16 @@
 //! that only observes, has not.
 //!
 //! An attacker who holds the controller brings the receipts, the names and the keys. He cannot sign
-//! for a host's key, and an id is the digest of the key; a host of his own making he can bring under
+//! for a host's key, and an id is the digest of the key; that a host has taken another revocation, to
+//! which he gave the id of the one that was asked for, confirms nothing; a host of his own making he can bring under
 //! a new name, not under one that the operator knows.
 
 use muster_proto::{
     envelope::Verified,
-    id::{Digest, HostId, Id},
+    id::{Digest, HostId},
+    link::Revocation,
     name::Line,
-    receipt::{Convergence, Finding, FindingKind, HostMode, Receipt, Shortfall},
+    receipt::{Authority, Convergence, Finding, FindingKind, HostMode, Receipt, Shortfall},
     trust::verify_by_host,
 };
 use serde::Serialize;
@@ -197,9 +199,10 @@ impl Bench<'_> {
     ) -> Option<State> {
         let asked = self.asked;
         let reached = asked.link.is_none_or(|link| newest.floor.is_some_and(|f| f.number >= link));
-        let judged = |id: &Id| {
-            receipts.iter().any(|receipt| receipt.revocations.contains(id))
-                || newest.findings.iter().any(|finding| is_held(finding, id))
+        let judged = |revocation: &Revocation| {
+            let confirms = |one: &Verified<Receipt>| one.confirms(revocation, Authority::Approver);
+            receipts.iter().any(confirms)
+                || newest.findings.iter().any(|finding| is_held(finding, revocation))
         };
         let concerned = asked.revoked_on.contains(&host);
         if !reached || (concerned && !asked.revocations.iter().all(judged)) {
@@ -264,14 +267,14 @@ fn is_undone(finding: &Finding, asked: &Asked) -> bool {
         Shortfall::Subject => {
             asked.about.contains(&finding.subject)
                 || finding.subject == MARKER
-                || asked.revocations.iter().any(|id| is_held(finding, id))
+                || asked.revocations.iter().any(|one| is_held(finding, one))
         }
     }
 }
 
 /// Says whether a host tells that it holds this revocation: it has judged it, and done nothing.
-fn is_held(finding: &Finding, id: &Id) -> bool {
-    finding.kind == FindingKind::RevocationHeld && finding.subject == id.to_string()
+fn is_held(finding: &Finding, revocation: &Revocation) -> bool {
+    finding.kind == FindingKind::RevocationHeld && finding.subject == revocation.id.to_string()
 }
 
 #[cfg(test)]

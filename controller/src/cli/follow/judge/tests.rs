@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use muster_proto::{
     crypto::{MachineKey, sha256},
     envelope::Envelope,
-    link::LinkRef,
-    receipt::{FindingKind, FindingWord, Trigger},
+    id::Id,
+    link::{LinkRef, Target},
+    receipt::{FindingKind, FindingWord, Trigger, named},
     time::Timestamp,
 };
 
@@ -21,8 +22,14 @@ fn fleet(word: &str) -> Digest {
     sha256(&[word.as_bytes()])
 }
 
-fn revocation() -> Id {
-    Id::Object([7; 16])
+fn revocation_of(key: &str) -> Revocation {
+    let (lineage, id) = (fleet("ours"), Id::Object([7; 16]));
+    let (time, reason) = (Timestamp(1), Line::default());
+    Revocation { lineage, id, time, reason, target: Target::Key(fleet(key)) }
+}
+
+fn revocation() -> Revocation {
+    revocation_of("hers")
 }
 
 fn asked() -> Asked {
@@ -49,7 +56,7 @@ fn receipt(key: &MachineKey) -> Receipt {
         trust_version: 1,
         mode: HostMode::Enforce,
         trigger: Trigger::Bundle,
-        revocations: BTreeSet::from([revocation()]),
+        revocations: named(&revocation(), Authority::Approver),
         outcomes: Vec::new(),
         convergence: Convergence::Done,
         findings: Vec::new(),
@@ -125,6 +132,23 @@ fn only_the_hosts_own_word_about_all_that_was_asked_confirms() {
         ("an older floor", with(&|receipt| receipt.floor = floor(2)), State::Waiting),
         ("no floor", with(&|receipt| receipt.floor = None), State::Waiting),
         ("no revocation", with(&|receipt| receipt.revocations.clear()), State::Waiting),
+        (
+            "another revocation of its id, by the online key",
+            with(&|receipt| {
+                receipt.revocations = named(&revocation_of("nobody's"), Authority::Online);
+            }),
+            State::Waiting,
+        ),
+        (
+            "the same by the online key alone",
+            with(&|receipt| receipt.revocations = named(&revocation(), Authority::Online)),
+            State::Waiting,
+        ),
+        (
+            "by an agent that knows no marks",
+            with(&|receipt| receipt.revocations = [revocation().id].into()),
+            State::Done,
+        ),
         ("retrying", with(&|receipt| receipt.convergence = Convergence::Retrying), State::Retrying),
         (
             "observed",
@@ -183,7 +207,7 @@ fn what_a_finding_leaves_undone_keeps_a_host_from_being_done() {
     let mut held = receipt(&host);
     held.revocations.clear();
     for (subject, expected) in
-        [(revocation().to_string(), State::Partly), ("another".to_owned(), State::Waiting)]
+        [(revocation().id.to_string(), State::Partly), ("another".to_owned(), State::Waiting)]
     {
         let kind = FindingKind::RevocationHeld.into();
         held.findings = vec![Finding { kind, subject, detail: "too many".to_owned() }];

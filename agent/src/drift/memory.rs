@@ -165,9 +165,11 @@ impl Memory {
         }
     }
 
-    /// Of what comes again and again the first rounds are told, and then each that doubles them.
+    /// Of what comes again and again the first rounds are told, and then each that doubles them. What is
+    /// open at the controller is always told, or it would be for ever.
     fn repaired(&mut self, found: &Difference, at: &Circumstances<'_>) -> Option<Drift> {
         let open = self.open.remove(&found.what);
+        let was_open = open.is_some();
         let calm = |rounds: &Rounds| at.boot.saturating_sub(rounds.last) > CALM_SECONDS;
         let before = self.rounds.get(&found.what).filter(|rounds| open.is_some() || !calm(rounds));
         let count = before.map_or(0, |rounds| rounds.count).saturating_add(1);
@@ -183,7 +185,7 @@ impl Memory {
             culprit: culprit.or_else(|| open.and_then(|open| open.culprit)),
         };
         let told = now.told(&found.what, count);
-        (count <= MOST_ROUNDS || count.is_power_of_two()).then_some(told)
+        (was_open || count <= MOST_ROUNDS || count.is_power_of_two()).then_some(told)
     }
 
     /// Tells what is there, unless it has been told just so.

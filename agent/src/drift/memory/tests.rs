@@ -209,6 +209,20 @@ fn a_file_of_one_role_is_not_that_of_another_whose_name_ends_alike() {
 }
 
 #[test]
+fn what_was_told_as_open_is_told_when_it_is_put_right_whatever_round_that_is() {
+    let mut host = Host::settled(HostMode::Enforce);
+    let changed = [found("ana", "/bin/sh")];
+    for round in 1..=9 {
+        let response = if round > MOST_ROUNDS { "contested" } else { "failed" };
+        let (since, before) = (host.boot, round - 1);
+        let told = host.look(&changed, &changed);
+        assert_eq!(told, [format!("ana /bin/sh {response} since {since} round {before}")]);
+        let told = host.look(&changed, &[]);
+        assert_eq!(told, [format!("ana /bin/sh repaired since {since} round {round}")]);
+    }
+}
+
+#[test]
 fn what_gives_somebody_more_is_put_right_however_often_it_comes() {
     let mut host = Host::settled(HostMode::Enforce);
     let grave = Difference { severity: Severity::High, ..found("ana", "/bin/sh") };

@@ -2,11 +2,12 @@
 //! would put it right ([`difference`]), so that what is told and what is repaired are one thing; what
 //! nobody granted is read off the account files ([`ungranted`]); what the system makes of files that are
 //! as they should be is asked for ([`effect`]); [`memory`] knows what was told
-//! already, and which repair somebody undoes each time; [`standing`] is what differs at one moment.
+//! already, each as [`open`] has it, and which repair somebody undoes each time; [`standing`] is what differs at one moment.
 
 pub mod difference;
 pub mod effect;
 pub mod memory;
+pub mod open;
 pub mod standing;
 pub mod ungranted;
 

@@ -9,15 +9,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
     crypto::sha256,
-    drift::{Culprit, Drift, DriftKind, Response, Severity},
+    drift::{Drift, DriftKind, Response, Severity},
     id::Digest,
     receipt::HostMode,
     time::Timestamp,
 };
 
-use super::{Difference, Touch, What};
+use super::{
+    Difference, Touch, What,
+    open::{Open, Presence},
+};
 
-/// So many repairs of one thing in short order are a fight.
+/// So many repairs of one thing in short order are all that is made before it is a fight.
 pub const MOST_ROUNDS: u32 = 3;
 
 /// Seconds for which a repair has to last, so that what comes then is no fight, and for which a thing
@@ -33,27 +36,10 @@ pub struct Memory {
     pub expected: BTreeSet<Digest>,
     /// What nobody granted and was there when the first look was taken.
     pub inherited: BTreeSet<Digest>,
-    /// What is told and still there.
+    /// What is told and not over.
     pub open: BTreeMap<What, Open>,
     /// Repairs that may have to be made again. Not kept over a restart.
     pub rounds: BTreeMap<What, Rounds>,
-}
-
-/// A difference that is told and still there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Open {
-    /// What was expected.
-    pub expected: String,
-    /// What was found.
-    pub found: String,
-    /// How grave it is.
-    pub severity: Severity,
-    /// Since when it is there.
-    pub since: Timestamp,
-    /// What was done about it.
-    pub response: Response,
-    /// Who did it.
-    pub culprit: Option<Culprit>,
 }
 
 /// How often something was put right.
@@ -98,18 +84,25 @@ impl Memory {
         let fought = |difference: &Difference| {
             let rounds = self.rounds.get(&difference.what);
             difference.severity < Severity::High
-                && rounds.is_some_and(|rounds| {
-                    rounds.count >= MOST_ROUNDS
-                        && at.boot.saturating_sub(rounds.last) <= CALM_SECONDS
-                })
+                && rounds.is_some_and(|rounds| rounds.count >= MOST_ROUNDS && !rounds.is_calm(at))
         };
         self.wanted == Some(at.wanted) && !found.is_empty() && found.iter().all(fought)
+    }
+
+    /// Says whether something that was put right has yet to last, so that another look is due.
+    pub fn is_watched(&self) -> bool {
+        self.open.values().any(|open| open.presence == Presence::Returns)
     }
 
     /// Takes down what a look found, and returns what is to be told.
     pub fn take(&mut self, looked: &Looked, at: &Circumstances<'_>) -> Vec<Drift> {
         let first = self.wanted.is_none();
         let mut told = Vec::new();
+        // A start ends no fight: its rounds are not kept, and that it goes on is.
+        for (what, _) in self.open.iter().filter(|(_, open)| open.presence == Presence::Returns) {
+            let fought = Rounds { count: MOST_ROUNDS + 1, last: at.boot };
+            self.rounds.entry(what.clone()).or_insert(fought);
+        }
         let after: BTreeSet<&What> = looked.after.iter().map(|found| &found.what).collect();
         if self.wanted == Some(at.wanted) {
             for found in self.drifted(&looked.before, at) {
@@ -143,7 +136,7 @@ impl Memory {
         }
         let here: BTreeSet<&What> =
             looked.after.iter().chain(&looked.ungranted).map(|found| &found.what).collect();
-        told.extend(self.gone(&here, at));
+        told.extend(self.over(&here, at));
         told
     }
 
@@ -165,27 +158,43 @@ impl Memory {
         }
     }
 
-    /// Of what comes again and again the first rounds are told, and then each that doubles them. What is
-    /// open at the controller is always told, or it would be for ever.
+    /// Of what comes again and again the first rounds are told, and then each that doubles them. What
+    /// gives somebody more is a fight from then on, which is not over when it is put right once more.
     fn repaired(&mut self, found: &Difference, at: &Circumstances<'_>) -> Option<Drift> {
         let open = self.open.remove(&found.what);
-        let was_open = open.is_some();
-        let calm = |rounds: &Rounds| at.boot.saturating_sub(rounds.last) > CALM_SECONDS;
-        let before = self.rounds.get(&found.what).filter(|rounds| open.is_some() || !calm(rounds));
+        let stayed = open.as_ref().is_some_and(|open| open.presence == Presence::Stays);
+        let before = self.rounds.get(&found.what).filter(|rounds| stayed || !rounds.is_calm(at));
+        let is_new = before.is_none() && !stayed;
         let count = before.map_or(0, |rounds| rounds.count).saturating_add(1);
-        self.rounds.retain(|_, rounds| !calm(rounds));
+        self.rounds.retain(|what, rounds| !rounds.is_calm(at) || self.open.contains_key(what));
         self.rounds.insert(found.what.clone(), Rounds { count, last: at.boot });
+        let (response, presence) = if count > MOST_ROUNDS && found.severity >= Severity::High {
+            (Response::Contested, Presence::Returns)
+        } else {
+            (Response::Repaired, Presence::Stays)
+        };
+        let is_news = match &open {
+            Some(open) => (open.response, open.presence) != (response, presence),
+            None => count <= MOST_ROUNDS || presence == Presence::Returns,
+        };
+        let is_told = is_news || count.is_power_of_two();
         let culprit = found.what.culprit(at.touches).cloned();
         let now = Open {
             expected: found.expected.clone(),
             found: found.found.clone(),
             severity: found.severity,
-            since: open.as_ref().map_or(at.now, |open| open.since),
-            response: Response::Repaired,
-            culprit: culprit.or_else(|| open.and_then(|open| open.culprit)),
+            since: open.as_ref().filter(|_| !is_new).map_or(at.now, |open| open.since),
+            response,
+            culprit: culprit.or_else(|| open.as_ref().and_then(|open| open.culprit.clone())),
+            presence,
         };
-        let told = now.told(&found.what, count);
-        (was_open || count <= MOST_ROUNDS || count.is_power_of_two()).then_some(told)
+        let told = is_told.then(|| now.told(&found.what, count));
+        if presence == Presence::Returns {
+            // What is remembered is what was told.
+            let open = open.filter(|_| !is_told).unwrap_or(now);
+            self.open.insert(found.what.clone(), open);
+        }
+        told
     }
 
     /// Tells what is there, unless it has been told just so.
@@ -196,7 +205,10 @@ impl Memory {
         at: &Circumstances<'_>,
     ) -> Option<Drift> {
         let before = self.open.get(&found.what);
-        if before.is_some_and(|open| open.found == found.found && open.response == response) {
+        let is_just_so = |open: &Open| {
+            (&open.found, open.response, open.presence) == (&found.found, response, Presence::Stays)
+        };
+        if before.is_some_and(is_just_so) {
             return None;
         }
         let culprit = found.what.culprit(at.touches).cloned();
@@ -207,6 +219,7 @@ impl Memory {
             since: before.map_or(at.now, |open| open.since),
             response,
             culprit: culprit.or_else(|| before.and_then(|open| open.culprit.clone())),
+            presence: Presence::Stays,
         };
         let rounds = self.rounds.get(&found.what).map_or(0, |rounds| rounds.count);
         let told = open.told(&found.what, rounds);
@@ -214,35 +227,36 @@ impl Memory {
         Some(told)
     }
 
-    fn gone(&mut self, here: &BTreeSet<&What>, at: &Circumstances<'_>) -> Vec<Drift> {
+    /// Tells what is over: what has gone, and of what was fought over what has stayed right for a while.
+    fn over(&mut self, here: &BTreeSet<&What>, at: &Circumstances<'_>) -> Vec<Drift> {
         let mut told = Vec::new();
+        let rounds = &self.rounds;
         self.open.retain(|what, open| {
-            if here.contains(what) {
+            let fought = rounds.get(what).filter(|_| open.presence == Presence::Returns);
+            let goes_on = fought.is_some_and(|rounds| !rounds.is_calm(at));
+            if here.contains(what) || goes_on {
                 return true;
             }
-            let culprit = what.culprit(at.touches).cloned();
-            let gone = Open { response: Response::Gone, culprit, ..open.clone() };
-            told.push(gone.told(what, 0));
+            let over = match open.presence {
+                Presence::Stays => {
+                    let culprit = what.culprit(at.touches).cloned();
+                    Open { response: Response::Gone, culprit, ..open.clone() }
+                }
+                Presence::Returns => {
+                    Open { response: Response::Repaired, presence: Presence::Stays, ..open.clone() }
+                }
+            };
+            told.push(over.told(what, fought.map_or(0, |rounds| rounds.count)));
             false
         });
         told
     }
 }
 
-impl Open {
-    fn told(&self, what: &What, rounds: u32) -> Drift {
-        Drift {
-            kind: what.kind.as_str().to_owned(),
-            subject: what.subject.clone(),
-            place: what.place.clone(),
-            expected: self.expected.clone(),
-            found: self.found.clone(),
-            since: self.since,
-            severity: self.severity,
-            response: self.response,
-            rounds,
-            culprit: self.culprit.clone(),
-        }
+impl Rounds {
+    /// Says whether the last repair has lasted.
+    fn is_calm(&self, at: &Circumstances<'_>) -> bool {
+        at.boot.saturating_sub(self.last) > CALM_SECONDS
     }
 }
 

@@ -3,7 +3,8 @@
 
 use super::{
     What,
-    memory::{Circumstances, Looked, Memory, Open},
+    memory::{Circumstances, Looked, Memory},
+    open::Open,
 };
 
 /// A difference as it stands.
@@ -47,7 +48,7 @@ impl Standing {
 
     /// Returns it as a row of a list.
     pub fn row(&self) -> [String; 9] {
-        let Open { expected, found, severity, since, response, culprit } = &self.open;
+        let Open { expected, severity, since, response, culprit, .. } = &self.open;
         let response = match self.told {
             Told::Yes => response.as_str(),
             Told::NotYet => "new",
@@ -65,7 +66,7 @@ impl Standing {
             self.what.subject.clone(),
             self.what.place.clone(),
             expected.clone(),
-            found.clone(),
+            self.open.found_in_words(),
             since.to_string(),
             response.to_owned(),
             by,

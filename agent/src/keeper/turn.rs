@@ -157,7 +157,7 @@ impl<'a, H: Host> Turn<'a, H> {
             || self.keeper.counted.is_due(trigger, clocks.boot);
         // Another look at the same would come to the same, and have nothing to say.
         let is_quiet = trigger == Trigger::Scan
-            && !(changed || owed || unsure || self.unsaved)
+            && !(changed || owed || unsure || self.unsaved || self.ledger.drift.is_watched())
             && convergence != Convergence::Retrying;
         if is_quiet {
             self.keeper.host.remember();

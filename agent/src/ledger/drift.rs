@@ -11,7 +11,8 @@ use prost::Message;
 
 use crate::drift::{
     What,
-    memory::{Memory, Open},
+    memory::Memory,
+    open::{Open, Presence},
 };
 
 /// What was told and what was left so. Tags are never used again.
@@ -48,6 +49,9 @@ struct FileOpen {
     response: u32,
     #[prost(message, optional, tag = "9")]
     culprit: Option<FileCulprit>,
+    /// It is put right and comes again, each time.
+    #[prost(bool, tag = "10")]
+    returns: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -115,6 +119,7 @@ impl From<(&What, &Open)> for FileOpen {
                 login: by.login,
                 unit: by.unit,
             }),
+            returns: open.presence == Presence::Returns,
         }
     }
 }
@@ -136,6 +141,7 @@ impl FileOpen {
                 login: by.login,
                 unit: by.unit,
             }),
+            presence: if self.returns { Presence::Returns } else { Presence::Stays },
         };
         Some((What::new(kind, &self.subject, &self.place), open))
     }
@@ -167,6 +173,7 @@ mod tests {
                     login: "ops".to_owned(),
                     ..Culprit::default()
                 }),
+                presence: if number % 3 == 0 { Presence::Returns } else { Presence::Stays },
             };
             memory.open.insert(What::new(DriftKind::UidZero, number.to_string(), "x"), open);
         }

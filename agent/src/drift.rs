@@ -85,6 +85,12 @@ impl What {
         Self { kind, subject: subject.into(), place: place.into() }
     }
 
+    /// Says whether it is Muster's and only told all the same: nobody knows whose an account with another
+    /// uid is by now.
+    pub(crate) fn is_only_told(&self) -> bool {
+        self.kind == DriftKind::AccountChanged && self.place == "uid"
+    }
+
     /// Says whether whoever was there may have made it.
     fn is_touched(&self, touch: &Touch) -> bool {
         let Touch { place, name, .. } = touch;

@@ -79,14 +79,24 @@ pub struct Looked {
 
 impl Memory {
     /// Says whether all that differs is fought over and has to be left as it is for now. By what gives
-    /// somebody more than was granted nothing is ever left: whoever fights for that would win.
+    /// somebody more than was granted nothing is ever left: whoever fights for that would win. What
+    /// nothing can be done about does not count.
     pub fn is_contested(&self, found: &[Difference], at: &Circumstances<'_>) -> bool {
         let fought = |difference: &Difference| {
             let rounds = self.rounds.get(&difference.what);
             difference.severity < Severity::High
                 && rounds.is_some_and(|rounds| rounds.count >= MOST_ROUNDS && !rounds.is_calm(at))
         };
-        self.wanted == Some(at.wanted) && !found.is_empty() && found.iter().all(fought)
+        let mut weighed = found.iter().filter(|found| !self.is_past_help(found)).peekable();
+        self.wanted == Some(at.wanted) && weighed.peek().is_some() && weighed.all(fought)
+    }
+
+    /// Says whether it is only told, or putting it right has failed, as it was told, and somebody has
+    /// less by it at the most.
+    fn is_past_help(&self, found: &Difference) -> bool {
+        let failed = |open: &Open| open.response == Response::Failed && open.found == found.found;
+        found.what.is_only_told()
+            || found.severity < Severity::High && self.open.get(&found.what).is_some_and(failed)
     }
 
     /// Says whether something that was put right has yet to last, so that another look is due.
@@ -151,8 +161,7 @@ impl Memory {
         let fought = self.rounds.get(what).is_some_and(|rounds| rounds.count >= MOST_ROUNDS);
         match at.mode {
             HostMode::Observe => Response::Reported,
-            // Nobody knows whose such an account is by now.
-            HostMode::Enforce if what.place == "uid" => Response::Reported,
+            HostMode::Enforce if what.is_only_told() => Response::Reported,
             HostMode::Enforce if fought => Response::Contested,
             HostMode::Enforce => Response::Failed,
         }

@@ -312,6 +312,36 @@ fn a_start_of_the_keeper_ends_no_fight_and_tells_none_anew() {
 }
 
 #[test]
+fn what_nothing_can_be_done_about_keeps_no_fight_going() {
+    let mut host = Host::settled(HostMode::Enforce);
+    let fought = found("ana", "/bin/sh");
+    let stuck = found("eve", "/bin/sh");
+    let uid = Difference {
+        what: What::new(DriftKind::AccountChanged, "bob", "uid"),
+        severity: Severity::Critical,
+        ..found("", "0")
+    };
+    for _ in 0..MOST_ROUNDS {
+        let told = host.look(&[fought.clone(), stuck.clone()], std::slice::from_ref(&stuck));
+        assert!(!told.is_empty());
+    }
+    let at = |host: &Host, found: &[&Difference]| {
+        let found: Vec<Difference> = found.iter().map(|one| (*one).clone()).collect();
+        host.memory.is_contested(&found, &host.at(&[]))
+    };
+    assert!(at(&host, &[&fought, &uid, &stuck]));
+    // There is no fight in it alone, another finding was not tried yet, and what gives somebody more
+    // is tried again however often that fails.
+    assert!(!at(&host, &[&uid, &stuck]));
+    assert!(!at(&host, &[&fought, &found("eve", "/bin/zsh")]));
+    let graver = Difference { severity: Severity::High, ..stuck.clone() };
+    assert!(!at(&host, &[&fought, &graver]));
+    // A Unix group may be called so.
+    let member = What::new(DriftKind::MemberMissing, "bob", "uid");
+    assert!(!at(&host, &[&fought, &Difference { what: member, ..stuck }]));
+}
+
+#[test]
 fn a_second_root_is_told_though_it_was_there_at_the_first_look() {
     let mut host = Host::settled(HostMode::Enforce);
     host.memory = Memory::default();

@@ -110,3 +110,26 @@ fn contents_that_differ_in_one_bit_of_their_digests_are_two_findings() {
     assert_eq!(one.len(), 2);
     assert!(one.iter().zip(&other).all(|(one, other)| one != other), "{one:?}");
 }
+
+#[test]
+fn several_lines_of_one_login_are_one_difference_that_says_them_all() {
+    let observed = ObservedState {
+        passwd: table(
+            "root:x:0:0::/root:/usr/sbin/nologin\ntoor:x:0:0::/root:/bin/sh\n\
+             toor:x:00:0::/root:/bin/sh\ntoor:x:0:0::/root:/bin/bash\n",
+        ),
+        shadow: table("toor:!:1::::::\n"),
+        group: table("root:x:0:\nsudo:x:27:bob,bob\n"),
+        ..ObservedState::default()
+    };
+    let found: Vec<String> = ungranted(&observed, &Ownership::default())
+        .iter()
+        .map(|one| format!("{} {} {}", one.what.kind.as_str(), one.what.subject, one.found))
+        .collect();
+    let locked = ["uid 0, /bin/sh", "uid 00, /bin/sh", "uid 0, /bin/bash"];
+    let locked = locked.map(|one| format!("{one}, locked password")).join("; ");
+    let expected =
+        ["uid-zero toor uid `0`; uid `00`".to_owned(), format!("account-new toor {locked}")];
+    assert_eq!(found[..2], expected);
+    assert_eq!(found.len(), 4, "toor is in root by her gid, and bob once in sudo: {found:?}");
+}

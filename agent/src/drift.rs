@@ -11,7 +11,11 @@ pub mod open;
 pub mod standing;
 pub mod ungranted;
 
-use muster_proto::drift::{Culprit, DriftKind, Severity};
+use muster_proto::{
+    crypto::sha256,
+    drift::{Culprit, DriftKind, Severity},
+    id::Digest,
+};
 
 use crate::format::sudoers::PREFIX;
 
@@ -77,6 +81,27 @@ pub struct Touch {
     pub name: String,
     /// Who, as far as it is known.
     pub culprit: Option<Culprit>,
+}
+
+impl Difference {
+    /// Returns it in one digest. Another content is another difference, but not another number of
+    /// processes, nor what the owner of an account that is not Muster's does with it.
+    fn identity(&self) -> Digest {
+        let What { kind, subject, place } = &self.what;
+        let content = match kind {
+            DriftKind::AccountNew | DriftKind::JobsBack | DriftKind::Running => "",
+            _ => self.found.as_str(),
+        };
+        sha256(&[
+            kind.as_str().as_bytes(),
+            b"\n",
+            subject.as_bytes(),
+            b"\n",
+            place.as_bytes(),
+            b"\n",
+            content.as_bytes(),
+        ])
+    }
 }
 
 impl What {

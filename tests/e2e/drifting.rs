@@ -12,7 +12,7 @@ use crate::{SOON, assert_let_in, fleet, kept::Kept, on};
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// What hosts have told about something, newest first: the exit code does not count.
-fn told(fleet: &Fleet, words: &[&str]) -> Vec<Value> {
+pub(crate) fn told(fleet: &Fleet, words: &[&str]) -> Vec<Value> {
     let words = [&["drift", "list", "--all", "--output", "json"], words].concat();
     let output = fleet.muster(&words).unwrap();
     let all: Value =

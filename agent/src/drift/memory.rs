@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
-    crypto::sha256,
     drift::{Drift, DriftKind, Response, Severity},
     id::Digest,
     receipt::HostMode,
@@ -38,6 +37,11 @@ pub struct Memory {
     pub inherited: BTreeSet<Digest>,
     /// What is told and not over.
     pub open: BTreeMap<What, Open>,
+    /// What is about to be put right, as it will be told: if the keeper ends before it has told it, the
+    /// next one does.
+    pub begun: BTreeMap<What, Open>,
+    /// What is to be told and lies in no receipt yet, oldest first.
+    pub untold: Vec<Drift>,
     /// Repairs that may have to be made again. Not kept over a restart.
     pub rounds: BTreeMap<What, Rounds>,
 }
@@ -104,6 +108,18 @@ impl Memory {
         self.open.values().any(|open| open.presence == Presence::Returns)
     }
 
+    /// Takes down what is about to be put right.
+    pub fn begin(&mut self, found: &[Difference], at: &Circumstances<'_>) {
+        for found in self.drifted(found, at) {
+            let before = self.begun.get(&found.what);
+            let is_begun = before.is_some_and(|begun| begun.found == found.found);
+            if !is_begun && !found.what.is_only_told() {
+                let begun = Open::of(found, self.known(&found.what, at), at);
+                self.begun.insert(found.what.clone(), begun);
+            }
+        }
+    }
+
     /// Takes down what a look found, and returns what is to be told.
     pub fn take(&mut self, looked: &Looked, at: &Circumstances<'_>) -> Vec<Drift> {
         let first = self.wanted.is_none();
@@ -114,34 +130,45 @@ impl Memory {
             self.rounds.entry(what.clone()).or_insert(fought);
         }
         let after: BTreeSet<&What> = looked.after.iter().map(|found| &found.what).collect();
-        if self.wanted == Some(at.wanted) {
-            for found in self.drifted(&looked.before, at) {
-                if after.contains(&found.what) {
-                    let response = self.response(&found.what, at);
-                    told.extend(self.opened(found, response, at));
-                } else {
-                    told.extend(self.repaired(found, at));
-                }
+        let begun = std::mem::take(&mut self.begun);
+        let drifted = self.drifted(&looked.before, at);
+        for found in &drifted {
+            let begun = begun.get(&found.what);
+            if after.contains(&found.what) {
+                let response = self.response(&found.what, at);
+                told.extend(self.opened(found, begun, response, at));
+            } else {
+                told.extend(self.repaired(found, begun, at));
             }
-            let here: BTreeSet<Digest> = looked.after.iter().map(identity).collect();
+        }
+        let weighed: BTreeSet<&What> = drifted.iter().map(|found| &found.what).collect();
+        for (what, begun) in &begun {
+            // It was put right without having been told, and whoever is there by now did not do it.
+            if !weighed.contains(what) && !after.contains(what) {
+                let at = Circumstances { touches: &[], ..*at };
+                told.extend(self.repaired(&begun.difference(what), Some(begun), &at));
+            }
+        }
+        if self.wanted == Some(at.wanted) {
+            let here: BTreeSet<Digest> = looked.after.iter().map(Difference::identity).collect();
             self.expected.retain(|expected| here.contains(expected));
         } else {
             self.wanted = Some(at.wanted);
             let left = looked.after.iter().filter(|found| !self.open.contains_key(&found.what));
-            self.expected = left.map(identity).collect();
+            self.expected = left.map(Difference::identity).collect();
         }
-        let facts: BTreeSet<Digest> = looked.ungranted.iter().map(identity).collect();
+        let facts: BTreeSet<Digest> = looked.ungranted.iter().map(Difference::identity).collect();
         if first {
             // A second root is told wherever it is found, and so is what stands against our files:
             // before they were there nothing could.
             let always = [DriftKind::UidZero, DriftKind::EffectDiffers];
             let old = looked.ungranted.iter().filter(|f| !always.contains(&f.what.kind));
-            self.inherited = old.map(identity).collect();
+            self.inherited = old.map(Difference::identity).collect();
         }
         self.inherited.retain(|inherited| facts.contains(inherited));
         for found in &looked.ungranted {
-            if !self.inherited.contains(&identity(found)) && !after.contains(&found.what) {
-                told.extend(self.opened(found, Response::Reported, at));
+            if !self.inherited.contains(&found.identity()) && !after.contains(&found.what) {
+                told.extend(self.opened(found, None, Response::Reported, at));
             }
         }
         let here: BTreeSet<&What> =
@@ -152,7 +179,7 @@ impl Memory {
 
     /// What differs though nothing else is wanted, and was not left so on purpose.
     fn drifted<'a>(&self, found: &'a [Difference], at: &Circumstances<'_>) -> Vec<&'a Difference> {
-        let unexpected = |found: &&Difference| !self.expected.contains(&identity(found));
+        let unexpected = |found: &&Difference| !self.expected.contains(&found.identity());
         let is_same = self.wanted == Some(at.wanted);
         found.iter().filter(|found| is_same && unexpected(found)).collect()
     }
@@ -169,11 +196,16 @@ impl Memory {
 
     /// Of what comes again and again the first rounds are told, and then each that doubles them. What
     /// gives somebody more is a fight from then on, which is not over when it is put right once more.
-    fn repaired(&mut self, found: &Difference, at: &Circumstances<'_>) -> Option<Drift> {
+    fn repaired(
+        &mut self,
+        found: &Difference,
+        begun: Option<&Open>,
+        at: &Circumstances<'_>,
+    ) -> Option<Drift> {
+        let known = self.known(&found.what, at).cloned();
         let open = self.open.remove(&found.what);
-        let stayed = open.as_ref().is_some_and(|open| open.presence == Presence::Stays);
-        let before = self.rounds.get(&found.what).filter(|rounds| stayed || !rounds.is_calm(at));
-        let is_new = before.is_none() && !stayed;
+        let goes_on = |rounds: &&Rounds| known.is_some() || !rounds.is_calm(at);
+        let before = self.rounds.get(&found.what).filter(goes_on);
         let count = before.map_or(0, |rounds| rounds.count).saturating_add(1);
         self.rounds.retain(|what, rounds| !rounds.is_calm(at) || self.open.contains_key(what));
         self.rounds.insert(found.what.clone(), Rounds { count, last: at.boot });
@@ -187,16 +219,7 @@ impl Memory {
             None => count <= MOST_ROUNDS || presence == Presence::Returns,
         };
         let is_told = is_news || count.is_power_of_two();
-        let culprit = found.what.culprit(at.touches).cloned();
-        let now = Open {
-            expected: found.expected.clone(),
-            found: found.found.clone(),
-            severity: found.severity,
-            since: open.as_ref().filter(|_| !is_new).map_or(at.now, |open| open.since),
-            response,
-            culprit: culprit.or_else(|| open.as_ref().and_then(|open| open.culprit.clone())),
-            presence,
-        };
+        let now = Open { response, presence, ..Open::of(found, begun.or(known.as_ref()), at) };
         let told = is_told.then(|| now.told(&found.what, count));
         if presence == Presence::Returns {
             // What is remembered is what was told.
@@ -206,10 +229,17 @@ impl Memory {
         told
     }
 
+    /// What was told of a difference that is not over.
+    fn known(&self, what: &What, at: &Circumstances<'_>) -> Option<&Open> {
+        let is_calm = self.rounds.get(what).is_none_or(|rounds| rounds.is_calm(at));
+        self.open.get(what).filter(|open| open.presence == Presence::Stays || !is_calm)
+    }
+
     /// Tells what is there, unless it has been told just so.
     fn opened(
         &mut self,
         found: &Difference,
+        begun: Option<&Open>,
         response: Response,
         at: &Circumstances<'_>,
     ) -> Option<Drift> {
@@ -220,16 +250,7 @@ impl Memory {
         if before.is_some_and(is_just_so) {
             return None;
         }
-        let culprit = found.what.culprit(at.touches).cloned();
-        let open = Open {
-            expected: found.expected.clone(),
-            found: found.found.clone(),
-            severity: found.severity,
-            since: before.map_or(at.now, |open| open.since),
-            response,
-            culprit: culprit.or_else(|| before.and_then(|open| open.culprit.clone())),
-            presence: Presence::Stays,
-        };
+        let open = Open { response, ..Open::of(found, begun.or(before), at) };
         let rounds = self.rounds.get(&found.what).map_or(0, |rounds| rounds.count);
         let told = open.told(&found.what, rounds);
         self.open.insert(found.what.clone(), open);
@@ -267,25 +288,6 @@ impl Rounds {
     fn is_calm(&self, at: &Circumstances<'_>) -> bool {
         at.boot.saturating_sub(self.last) > CALM_SECONDS
     }
-}
-
-/// One difference in one digest. Another content is another difference, but not another number of
-/// processes, nor what the owner of an account that is not Muster's does with it.
-fn identity(found: &Difference) -> Digest {
-    let What { kind, subject, place } = &found.what;
-    let content = match kind {
-        DriftKind::AccountNew | DriftKind::JobsBack | DriftKind::Running => "",
-        _ => found.found.as_str(),
-    };
-    sha256(&[
-        kind.as_str().as_bytes(),
-        b"\n",
-        subject.as_bytes(),
-        b"\n",
-        place.as_bytes(),
-        b"\n",
-        content.as_bytes(),
-    ])
 }
 
 #[cfg(test)]

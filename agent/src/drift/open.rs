@@ -5,7 +5,7 @@ use muster_proto::{
     time::Timestamp,
 };
 
-use super::What;
+use super::{Difference, What, memory::Circumstances};
 
 /// A difference that is told and not over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,31 @@ pub enum Presence {
 }
 
 impl Open {
+    /// Returns a difference as one that is put right, with what is known of it from before.
+    pub(super) fn of(found: &Difference, before: Option<&Self>, at: &Circumstances<'_>) -> Self {
+        let culprit =
+            found.what.culprit(at.touches).or(before.and_then(|open| open.culprit.as_ref()));
+        Self {
+            expected: found.expected.clone(),
+            found: found.found.clone(),
+            severity: found.severity,
+            since: before.map_or(at.now, |open| open.since),
+            response: Response::Repaired,
+            culprit: culprit.cloned(),
+            presence: Presence::Stays,
+        }
+    }
+
+    /// Returns the difference that it is.
+    pub(super) fn difference(&self, what: &What) -> Difference {
+        Difference {
+            what: what.clone(),
+            expected: self.expected.clone(),
+            found: self.found.clone(),
+            severity: self.severity,
+        }
+    }
+
     /// Says what was found, and what becomes of it if it does not stay.
     pub fn found_in_words(&self) -> String {
         match self.presence {
@@ -45,7 +70,7 @@ impl Open {
     }
 
     /// Returns it as it is told.
-    pub(super) fn told(&self, what: &What, rounds: u32) -> Drift {
+    pub(crate) fn told(&self, what: &What, rounds: u32) -> Drift {
         Drift {
             kind: what.kind.as_str().to_owned(),
             subject: what.subject.clone(),

@@ -32,4 +32,5 @@ mod power;
 mod purging;
 mod spool;
 mod stored;
+mod told;
 mod world;

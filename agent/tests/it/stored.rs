@@ -150,7 +150,7 @@ fn drift() -> Memory {
         expected: BTreeSet::from([digest("expected")]),
         inherited: BTreeSet::from([digest("inherited")]),
         open: BTreeMap::from([(What::new(DriftKind::SudoForeign, "sudoers.d/x", "mode"), open)]),
-        rounds: BTreeMap::new(),
+        ..Memory::default()
     }
 }
 

@@ -1,4 +1,4 @@
-use muster_proto::drift::Culprit;
+use muster_proto::{crypto::sha256, drift::Culprit};
 
 use super::*;
 

@@ -26,6 +26,9 @@ pub const MOST_ROUNDS: u32 = 3;
 /// that is fought over is left as it is.
 pub const CALM_SECONDS: u64 = 600;
 
+/// So much that is over is told again if the receipts that say so are lost.
+pub const MOST_OVER: usize = 4_096;
+
 /// What a host knows of its drift.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
@@ -42,6 +45,10 @@ pub struct Memory {
     pub begun: BTreeMap<What, Open>,
     /// What is to be told and lies in no receipt yet, oldest first.
     pub untold: Vec<Drift>,
+    /// Whether receipts were lost, so that how all stands is told again when the controller is heard.
+    pub has_gap: bool,
+    /// What is over, as long as the controller may not have heard it.
+    pub over: BTreeMap<What, Over>,
     /// Repairs that may have to be made again. Not kept over a restart.
     pub rounds: BTreeMap<What, Rounds>,
 }
@@ -53,6 +60,15 @@ pub struct Rounds {
     pub count: u32,
     /// Seconds since boot at the last time.
     pub last: u64,
+}
+
+/// What is over, as it was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Over {
+    /// The receipt that told it; nothing once that is lost.
+    pub receipt: Option<u64>,
+    /// What it told.
+    pub told: Drift,
 }
 
 /// When and how a look was taken.
@@ -118,6 +134,43 @@ impl Memory {
                 self.begun.insert(found.what.clone(), begun);
             }
         }
+    }
+
+    /// Takes down that a receipt that waits tells this.
+    pub fn wait(&mut self, receipt: u64, told: &[Drift]) {
+        for drift in told {
+            let Some(kind) = DriftKind::parse(&drift.kind) else { continue };
+            let what = What::new(kind, &drift.subject, &drift.place);
+            if drift.response.is_open() {
+                self.over.remove(&what);
+            } else if self.over.len() < MOST_OVER || self.over.contains_key(&what) {
+                self.over.insert(what, Over { receipt: Some(receipt), told: drift.clone() });
+            }
+        }
+    }
+
+    /// Takes down that the controller has all receipts before this one that were not lost.
+    pub fn arrived(&mut self, oldest: u64) {
+        self.over.retain(|_, over| over.receipt.is_none_or(|receipt| receipt >= oldest));
+    }
+
+    /// Takes down that nobody will read the receipts before this one that wait.
+    pub fn lost(&mut self, oldest: u64) {
+        self.has_gap = true;
+        for over in self.over.values_mut() {
+            over.receipt = over.receipt.filter(|receipt| *receipt >= oldest);
+        }
+    }
+
+    /// Has all told again as it stands, if receipts were lost.
+    pub fn fill_gap(&mut self) {
+        if !std::mem::take(&mut self.has_gap) {
+            return;
+        }
+        let lost = self.over.values().filter(|over| over.receipt.is_none());
+        self.untold.extend(lost.map(|over| over.told.clone()));
+        let rounds = |what| self.rounds.get(what).map_or(0, |rounds| rounds.count);
+        self.untold.extend(self.open.iter().map(|(what, open)| open.told(what, rounds(what))));
     }
 
     /// Takes down what a look found, and returns what is to be told.

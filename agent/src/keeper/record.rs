@@ -119,12 +119,35 @@ impl<H: Host> Turn<'_, H> {
     fn spool(&mut self, receipt: &Receipt) -> Result<Vec<u8>, Unwritten> {
         let stored = self.keeper.spool.store(receipt, &self.keeper.key);
         let (digest, envelope) = stored.map_err(|error| self.cannot_write(&error))?;
+        let surplus = self.take_surplus(receipt).map_err(|error| self.cannot_write(&error))?;
         let before = self.ledger.receipt.replace((receipt.number, digest));
         self.save().inspect_err(|_| {
             self.ledger.receipt = before;
             self.keeper.spool.withdraw(receipt.number);
         })?;
+        if !surplus.is_empty() {
+            tracing::warn!(receipts = surplus.len(), "the spool is full: its oldest are dropped");
+            // What stays now goes with the next.
+            if let Err(error) = self.keeper.spool.drop_surplus(&surplus) {
+                tracing::warn!(error = %chain(&error), "cannot drop a receipt");
+            }
+        }
         Ok(envelope)
+    }
+
+    /// Takes down what becomes of the receipts that wait, with this one, and returns the numbers of those
+    /// that there is no room for.
+    fn take_surplus(&mut self, newest: &Receipt) -> Result<Vec<u64>, StateError> {
+        let mut waiting = self.keeper.spool.numbers()?;
+        let surplus = self.keeper.spool.surplus(&waiting)?;
+        let drift = &mut self.ledger.drift;
+        drift.arrived(waiting.first().copied().unwrap_or_default());
+        drift.wait(newest.number, &newest.drift);
+        if surplus > 0 {
+            drift.lost(waiting.get(surplus).copied().unwrap_or_default());
+        }
+        waiting.truncate(surplus);
+        Ok(waiting)
     }
 
     /// Writes the ledger. If it cannot, that is told, and it is tried again.

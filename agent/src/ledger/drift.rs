@@ -11,7 +11,7 @@ use prost::Message;
 
 use crate::drift::{
     What,
-    memory::Memory,
+    memory::{Memory, Over},
     open::{Open, Presence},
 };
 
@@ -31,6 +31,10 @@ pub(super) struct FileDrift {
     begun: Vec<FileTold>,
     #[prost(message, repeated, tag = "6")]
     untold: Vec<FileTold>,
+    #[prost(bool, tag = "7")]
+    has_gap: bool,
+    #[prost(message, repeated, tag = "8")]
+    over: Vec<FileTold>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -58,6 +62,9 @@ struct FileTold {
     returns: bool,
     #[prost(uint32, tag = "11")]
     rounds: u32,
+    /// The receipt that tells it, which waits; 0: none does.
+    #[prost(uint64, tag = "12")]
+    receipt: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -88,6 +95,8 @@ impl From<&Memory> for FileDrift {
             open: memory.open.iter().map(FileTold::from).collect(),
             begun: memory.begun.iter().map(FileTold::from).collect(),
             untold: memory.untold.iter().map(FileTold::from).collect(),
+            has_gap: memory.has_gap,
+            over: memory.over.values().map(FileTold::from).collect(),
         }
     }
 }
@@ -106,6 +115,8 @@ impl FileDrift {
             open: self.open.iter().filter_map(FileTold::open).collect(),
             begun: self.begun.iter().filter_map(FileTold::open).collect(),
             untold: self.untold.iter().filter_map(FileTold::drift).collect(),
+            has_gap: self.has_gap,
+            over: self.over.iter().filter_map(FileTold::over).collect(),
             rounds: BTreeMap::new(),
         })
     }
@@ -133,7 +144,14 @@ impl From<&Drift> for FileTold {
             }),
             returns: false,
             rounds: drift.rounds,
+            receipt: 0,
         }
+    }
+}
+
+impl From<&Over> for FileTold {
+    fn from(over: &Over) -> Self {
+        Self { receipt: over.receipt.unwrap_or(0), ..Self::from(&over.told) }
     }
 }
 
@@ -169,11 +187,19 @@ impl FileTold {
         })
     }
 
+    fn what(&self) -> Option<What> {
+        Some(What::new(DriftKind::parse(&self.kind)?, &self.subject, &self.place))
+    }
+
+    fn over(&self) -> Option<(What, Over)> {
+        let receipt = Some(self.receipt).filter(|receipt| *receipt > 0);
+        Some((self.what()?, Over { receipt, told: self.drift()? }))
+    }
+
     fn open(&self) -> Option<(What, Open)> {
         let Drift { expected, found, since, severity, response, culprit, .. } = self.drift()?;
         let presence = if self.returns { Presence::Returns } else { Presence::Stays };
-        let what = What::new(DriftKind::parse(&self.kind)?, &self.subject, &self.place);
-        Some((what, Open { expected, found, severity, since, response, culprit, presence }))
+        Some((self.what()?, Open { expected, found, severity, since, response, culprit, presence }))
     }
 }
 
@@ -208,8 +234,11 @@ mod tests {
             let what = What::new(DriftKind::UidZero, number.to_string(), "x");
             memory.untold.push(open.told(&what, 7));
             memory.begun.insert(what.clone(), Open { since: Timestamp(8), ..open.clone() });
+            let receipt = u64::try_from(number).ok().filter(|number| *number > 0);
+            memory.over.insert(what.clone(), Over { receipt, told: open.told(&what, 9) });
             memory.open.insert(what, open);
         }
+        memory.has_gap = true;
         assert_eq!(FileDrift::from(&memory).memory().unwrap(), memory);
     }
 }

@@ -3,12 +3,20 @@
 
 use std::{cell::RefCell, collections::BTreeMap, fs, path::Path, rc::Rc};
 
-use muster_agent::{door::Event, host::state, receipt::Spool};
+use muster_agent::{
+    door::Event,
+    drift::memory::{MOST_OVER, Memory},
+    host::state,
+    receipt::{MAX_SPOOLED_BYTES, Spool},
+};
 use muster_proto::{
-    drift::Drift,
+    bundle::Bundle,
+    drift::{Drift, Response, Severity},
     envelope::{Document, Envelope},
     id::Digest,
+    link::Acknowledgement,
     receipt::Receipt,
+    time::Timestamp,
     trust::verify_by_host,
 };
 
@@ -156,4 +164,102 @@ fn what_could_not_be_told_is_told_by_the_next_keeper_and_nothing_else_with_it() 
     subjects.dedup();
     assert_eq!((all.len(), subjects.len()), (4_100, 4_100));
     assert_eq!(life.ledger().drift.untold, []);
+}
+
+/// Has the controller say that it keeps the newest receipt.
+fn acknowledge(life: &mut Life) {
+    let (number, digest) = life.ledger().receipt.unwrap();
+    let (lineage, host) = (life.fleet.lineage(), life.twin.id);
+    let word = Acknowledgement { lineage, host, number, digest };
+    let acknowledgement = Some(Envelope::sign(&word, &life.fleet.online));
+    let bundle = Bundle { acknowledgement, ..Bundle::empty(host) };
+    life.does(Event::Deliver(bundle.encode()));
+}
+
+/// Leaves no room for the newest receipt and those before it once there is another.
+fn fill_spool(life: &Life) {
+    let newest = life.file("spool").join(format!("{:020}", life.receipt().number));
+    fs::OpenOptions::new().write(true).open(newest).unwrap().set_len(MAX_SPOOLED_BYTES).unwrap();
+}
+
+#[test]
+fn how_all_stands_is_told_again_once_when_the_controller_is_back_and_has_missed_something() {
+    let mut life = life();
+    let next = |life: &mut Life, lines: &str| {
+        life.now += 10;
+        life.machine.borrow_mut().change_passwd(lines);
+        life.does(Event::Changed);
+        life.receipt().drift.clone()
+    };
+    // Lines of these accounts come and go by hand.
+    let account = |login: &str| format!("{login}:x:20000:100::/:/bin/sh\n");
+    next(&mut life, &account("gone"));
+    let gone = next(&mut life, "");
+    assert_eq!(words(&gone), ["gone  gone"]);
+    let first = next(&mut life, TOOR);
+    assert_eq!(words(&first), ["toor  reported"]);
+    fill_spool(&life);
+
+    let second = next(&mut life, &(TOOR.to_owned() + &account("new")));
+    assert_eq!(words(&told(&life)), ["new  reported"], "the spool has dropped what was before");
+    life.until(3_600);
+    assert_eq!(words(&told(&life)), ["new  reported"], "nobody hears it yet");
+    acknowledge(&mut life);
+    assert_eq!(life.receipt().drift, [gone, second, first].concat());
+    let newest = life.ledger().receipt;
+    acknowledge(&mut life);
+    assert_eq!(life.ledger().receipt, newest, "that was all");
+}
+
+#[test]
+fn of_what_is_over_so_much_is_remembered_until_it_has_arrived() {
+    let over = |number: usize| Drift {
+        kind: "uid-zero".to_owned(),
+        subject: number.to_string(),
+        place: String::new(),
+        expected: String::new(),
+        found: String::new(),
+        since: Timestamp(0),
+        severity: Severity::Critical,
+        response: Response::Gone,
+        rounds: 0,
+        culprit: None,
+    };
+    let mut memory = Memory::default();
+    memory.wait(1, &(0..MOST_OVER).map(over).collect::<Vec<_>>());
+    memory.wait(2, &[over(MOST_OVER)]);
+    assert_eq!(memory.over.len(), MOST_OVER);
+    memory.wait(3, &[over(1)]);
+    memory.wait(4, &[Drift { response: Response::Reported, ..over(0) }]);
+    assert_eq!(memory.over.len(), MOST_OVER - 1, "it is not over");
+    memory.lost(3);
+    memory.fill_gap();
+    assert_eq!(memory.untold.len(), MOST_OVER - 2, "one waits in a receipt that is not lost");
+    memory.untold.clear();
+    memory.fill_gap();
+    assert_eq!(memory.untold, []);
+    memory.arrived(4);
+    assert_eq!(memory.over.len(), MOST_OVER - 2, "what was lost has not arrived");
+}
+
+#[test]
+fn nothing_is_told_again_where_nothing_was_missed() {
+    let mut life = life();
+    life.machine.borrow_mut().change_passwd(TOOR);
+    look(&mut life);
+    let newest = life.ledger().receipt;
+    acknowledge(&mut life);
+    assert_eq!(life.ledger().receipt, newest);
+}
+
+#[test]
+fn a_host_that_joins_again_tells_how_all_stands() {
+    let mut life = life();
+    life.machine.borrow_mut().change_passwd(TOOR);
+    look(&mut life);
+    acknowledge(&mut life);
+    life.leave_and_join();
+    assert!(!words(&told(&life)).contains(&"toor  reported".to_owned()), "nobody hears it yet");
+    acknowledge(&mut life);
+    assert_eq!(words(&life.receipt().drift), ["toor  reported"]);
 }

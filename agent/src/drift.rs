@@ -2,15 +2,20 @@
 //! would put it right ([`difference`]), so that what is told and what is repaired are one thing; what
 //! nobody granted is read off the account files ([`ungranted`]); what the system makes of files that are
 //! as they should be is asked for ([`effect`]); [`memory`] knows what was told
-//! already, and which repair somebody undoes each time; [`standing`] is what differs at one moment.
+//! already, each as [`open`] has it, and which repair somebody undoes each time; [`standing`] is what differs at one moment.
 
 pub mod difference;
 pub mod effect;
 pub mod memory;
+pub mod open;
 pub mod standing;
 pub mod ungranted;
 
-use muster_proto::drift::{Culprit, DriftKind, Severity};
+use muster_proto::{
+    crypto::sha256,
+    drift::{Culprit, DriftKind, Severity},
+    id::Digest,
+};
 
 use crate::format::sudoers::PREFIX;
 
@@ -78,10 +83,37 @@ pub struct Touch {
     pub culprit: Option<Culprit>,
 }
 
+impl Difference {
+    /// Returns it in one digest. Another content is another difference, but not another number of
+    /// processes, nor what the owner of an account that is not Muster's does with it.
+    fn identity(&self) -> Digest {
+        let What { kind, subject, place } = &self.what;
+        let content = match kind {
+            DriftKind::JobsBack | DriftKind::Running => "",
+            _ => self.found.as_str(),
+        };
+        sha256(&[
+            kind.as_str().as_bytes(),
+            b"\n",
+            subject.as_bytes(),
+            b"\n",
+            place.as_bytes(),
+            b"\n",
+            content.as_bytes(),
+        ])
+    }
+}
+
 impl What {
     /// Names a difference.
     pub fn new(kind: DriftKind, subject: impl Into<String>, place: impl Into<String>) -> Self {
         Self { kind, subject: subject.into(), place: place.into() }
+    }
+
+    /// Says whether it is Muster's and only told all the same: nobody knows whose an account with another
+    /// uid is by now.
+    pub(crate) fn is_only_told(&self) -> bool {
+        self.kind == DriftKind::AccountChanged && self.place == "uid"
     }
 
     /// Says whether whoever was there may have made it.

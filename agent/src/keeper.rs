@@ -24,7 +24,6 @@ use std::{
 
 use muster_proto::{
     crypto::{BadMachineKey, MachineKey},
-    drift::Drift,
     receipt::{Convergence, Finding, FindingKind, Outcome, Trigger},
 };
 
@@ -120,8 +119,6 @@ pub struct Keeper<H> {
     unwritable: Option<String>,
     /// What was done and could not be put into a receipt yet.
     untold: Vec<Outcome>,
-    /// Drift of which that is so.
-    untold_drift: Vec<Drift>,
     /// What others on this host can read.
     notes: Notes,
     /// What was told of the accounts here.
@@ -193,7 +190,6 @@ impl<H: Host> Keeper<H> {
             unwritable: None,
             untold: Vec::new(),
             notes: Notes::default(),
-            untold_drift: Vec::new(),
             counted: Counted::default(),
             rounds: BTreeMap::new(),
             watch: None,

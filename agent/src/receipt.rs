@@ -29,6 +29,9 @@ pub struct Spool {
 /// The most receipts that wait; beyond, the oldest go and their gap in the numbers shows it.
 pub const MAX_SPOOLED: usize = 10_000;
 
+/// The most bytes of them, for which the same holds; the newest waits whatever its size.
+pub const MAX_SPOOLED_BYTES: u64 = 256 << 20;
+
 impl Spool {
     /// Opens the spool, making its directory the first time.
     pub fn open(state: &Path) -> Result<Self, StateError> {
@@ -46,11 +49,25 @@ impl Spool {
         let envelope = Envelope::sign(receipt, key);
         let bytes = envelope.encode();
         state::replace(&self.path(receipt.number), &bytes, 0o600)?;
-        let numbers = self.numbers()?;
-        for number in numbers.iter().take(numbers.len().saturating_sub(MAX_SPOOLED)) {
-            state::remove(&self.path(*number))?;
-        }
         Ok((envelope.digest(), bytes))
+    }
+
+    /// Returns how many of those that wait, oldest first, there is no room for.
+    pub fn surplus(&self, waiting: &[u64]) -> Result<usize, StateError> {
+        let (mut stays, mut bytes) = (0, 0);
+        for number in waiting.iter().rev().take(MAX_SPOOLED) {
+            bytes += state::length(&self.path(*number))?;
+            if stays > 0 && bytes > MAX_SPOOLED_BYTES {
+                break;
+            }
+            stays += 1;
+        }
+        Ok(waiting.len().saturating_sub(stays))
+    }
+
+    /// Drops what there is no room for.
+    pub fn drop_surplus(&self, surplus: &[u64]) -> Result<(), StateError> {
+        surplus.iter().try_for_each(|number| state::remove(&self.path(*number)))
     }
 
     /// Takes back a receipt that was not handed over. One that stays is written over by the next.

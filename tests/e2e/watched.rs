@@ -1,11 +1,15 @@
 //! What is watched on real hosts and by whom: locks that are undone, homes, root's own keys; by a keeper
 //! that could not administer the host if it wanted to.
 
+use muster_tests::wait;
 use serde_json::Value;
 
 use crate::{
-    drifting::{await_told, word},
-    fleet, on,
+    SOON,
+    drifting::{await_told, told, word},
+    fleet,
+    hindered::RETRIED,
+    on,
 };
 
 /// `CAP_SYS_ADMIN` among the capabilities of a process.
@@ -93,6 +97,64 @@ fn all_that_somebody_undoes_at_once_is_told_each_and_put_right() {
     let jobs = "ls /var/spool/cron/crontabs /var/spool/cron/atjobs";
     let jobs = db1.run_ok(&["sh", "-c", jobs]).unwrap();
     assert!(!jobs.contains("driftl") && !jobs.contains("c0ffee"), "{jobs}");
+}
+
+#[test]
+fn whoever_gives_somebody_more_each_time_is_told_as_a_fight_that_is_never_given_up() {
+    let fleet = fleet();
+    let db1 = fleet.host("db1");
+    let person = fleet.person("fightk").unwrap();
+    fleet.apply_ok(&on("db1", "fightk", std::slice::from_ref(&person))).unwrap();
+    let keys = db1.read("/etc/ssh/muster-keys/fightk").unwrap();
+    // Some other tool that thinks it knows better.
+    let fight = "keys=/etc/ssh/muster-keys/fightk
+        for round in 1 2 3 4 5; do
+            echo 'ssh-ed25519 AAAA stranger' >> $keys
+            while grep -q stranger $keys; do sleep 0.05; done
+        done";
+    db1.spawn(&["sh", "-c", fight]).unwrap().finish(SOON).unwrap();
+    let told = await_told(&fleet, "keys-changed", "fightk", "", "contested");
+    assert_eq!(told.get("rounds").and_then(Value::as_u64), Some(4), "{told}");
+    assert_eq!(word(&told, "found"), "1 other line, 0 missing, put right each time");
+    assert_eq!(db1.read("/etc/ssh/muster-keys/fightk").unwrap(), keys);
+    // The host does not pass, though nothing differs at the moment.
+    let open = fleet.muster(&["drift", "list", "--subject", "fightk"]).unwrap();
+    assert_eq!(open.status, 3, "{open}");
+    assert!(open.stdout.contains("contested"), "{open}");
+    let here = db1.run(&["muster-agent", "drift", "--output", "json"]).unwrap();
+    assert!(here.stdout.contains("put right each time"), "{here}");
+}
+
+/// Kills the keeper as soon as it has put a shell right, and says whether it could tell that first.
+const KILL_AT_ONCE: &str = r#"
+    keeper=$(systemctl show --property=MainPID --value muster-agent.service)
+    usermod --shell /bin/sh killk
+    until grep -q '^killk:.*:/bin/bash$' /etc/passwd; do :; done
+    kill -KILL $keeper
+    receipts=$(find /var/lib/muster-agent/keeper/spool -type f -newer /etc/passwd)
+    if [ "$receipts" ]; then echo told; else echo untold; fi
+"#;
+
+#[test]
+fn what_a_keeper_put_right_just_before_it_was_killed_is_told_once_by_the_next() {
+    let fleet = fleet();
+    let dev1 = fleet.host("dev1");
+    let person = fleet.person("killk").unwrap();
+    fleet.apply_ok(&on("dev1", "killk", std::slice::from_ref(&person))).unwrap();
+    let mut untold = false;
+    for count in 1..=5 {
+        untold |= dev1.run_ok(&["sh", "-euc", KILL_AT_ONCE]).unwrap() == "untold\n";
+        let all = || told(&fleet, &["--subject", "killk"]);
+        wait::until(RETRIED, "the repair to be told", || (all().len() >= count).then_some(()))
+            .unwrap();
+        let all = all();
+        assert_eq!(all.len(), count, "{all:?}");
+        assert!(all.iter().all(|one| word(one, "response") == "repaired"), "{all:?}");
+        if untold {
+            break;
+        }
+    }
+    assert!(untold, "no kill came before the receipt");
 }
 
 #[test]

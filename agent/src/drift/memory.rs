@@ -8,21 +8,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
-    crypto::sha256,
-    drift::{Culprit, Drift, DriftKind, Response, Severity},
+    drift::{Drift, DriftKind, Response, Severity},
     id::Digest,
     receipt::HostMode,
     time::Timestamp,
 };
 
-use super::{Difference, Touch, What};
+use super::{
+    Difference, Touch, What,
+    open::{Open, Presence},
+};
 
-/// So many repairs of one thing in short order are a fight.
+/// So many repairs of one thing in short order are all that is made before it is a fight.
 pub const MOST_ROUNDS: u32 = 3;
 
 /// Seconds for which a repair has to last, so that what comes then is no fight, and for which a thing
 /// that is fought over is left as it is.
 pub const CALM_SECONDS: u64 = 600;
+
+/// So much that is over is told again if the receipts that say so are lost.
+pub const MOST_OVER: usize = 4_096;
 
 /// What a host knows of its drift.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,27 +38,19 @@ pub struct Memory {
     pub expected: BTreeSet<Digest>,
     /// What nobody granted and was there when the first look was taken.
     pub inherited: BTreeSet<Digest>,
-    /// What is told and still there.
+    /// What is told and not over.
     pub open: BTreeMap<What, Open>,
+    /// What is about to be put right, as it will be told: if the keeper ends before it has told it, the
+    /// next one does.
+    pub begun: BTreeMap<What, Open>,
+    /// What is to be told and lies in no receipt yet, oldest first.
+    pub untold: Vec<Drift>,
+    /// Whether receipts were lost, so that how all stands is told again when the controller is heard.
+    pub has_gap: bool,
+    /// What is over, as long as the controller may not have heard it.
+    pub over: BTreeMap<What, Over>,
     /// Repairs that may have to be made again. Not kept over a restart.
     pub rounds: BTreeMap<What, Rounds>,
-}
-
-/// A difference that is told and still there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Open {
-    /// What was expected.
-    pub expected: String,
-    /// What was found.
-    pub found: String,
-    /// How grave it is.
-    pub severity: Severity,
-    /// Since when it is there.
-    pub since: Timestamp,
-    /// What was done about it.
-    pub response: Response,
-    /// Who did it.
-    pub culprit: Option<Culprit>,
 }
 
 /// How often something was put right.
@@ -63,6 +60,15 @@ pub struct Rounds {
     pub count: u32,
     /// Seconds since boot at the last time.
     pub last: u64,
+}
+
+/// What is over, as it was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Over {
+    /// The receipt that told it; nothing once that is lost.
+    pub receipt: Option<u64>,
+    /// What it told.
+    pub told: Drift,
 }
 
 /// When and how a look was taken.
@@ -93,63 +99,140 @@ pub struct Looked {
 
 impl Memory {
     /// Says whether all that differs is fought over and has to be left as it is for now. By what gives
-    /// somebody more than was granted nothing is ever left: whoever fights for that would win.
+    /// somebody more than was granted nothing is ever left: whoever fights for that would win. What
+    /// nothing can be done about does not count.
     pub fn is_contested(&self, found: &[Difference], at: &Circumstances<'_>) -> bool {
         let fought = |difference: &Difference| {
             let rounds = self.rounds.get(&difference.what);
             difference.severity < Severity::High
-                && rounds.is_some_and(|rounds| {
-                    rounds.count >= MOST_ROUNDS
-                        && at.boot.saturating_sub(rounds.last) <= CALM_SECONDS
-                })
+                && rounds.is_some_and(|rounds| rounds.count >= MOST_ROUNDS && !rounds.is_calm(at))
         };
-        self.wanted == Some(at.wanted) && !found.is_empty() && found.iter().all(fought)
+        let mut weighed = found.iter().filter(|found| !self.is_past_help(found)).peekable();
+        self.wanted == Some(at.wanted) && weighed.peek().is_some() && weighed.all(fought)
+    }
+
+    /// Says whether it is only told, or putting it right has failed, as it was told, and somebody has
+    /// less by it at the most.
+    fn is_past_help(&self, found: &Difference) -> bool {
+        let failed = |open: &Open| open.response == Response::Failed && open.found == found.found;
+        found.what.is_only_told()
+            || found.severity < Severity::High && self.open.get(&found.what).is_some_and(failed)
+    }
+
+    /// Says whether something that was put right has yet to last, so that another look is due.
+    pub fn is_watched(&self) -> bool {
+        self.open.values().any(|open| open.presence == Presence::Returns)
+    }
+
+    /// Takes down what is about to be put right.
+    pub fn begin(&mut self, found: &[Difference], at: &Circumstances<'_>) {
+        for found in self.drifted(found, at) {
+            let before = self.begun.get(&found.what);
+            let is_begun = before.is_some_and(|begun| begun.found == found.found);
+            if !is_begun && !found.what.is_only_told() {
+                let begun = Open::of(found, self.known(&found.what, at), at);
+                self.begun.insert(found.what.clone(), begun);
+            }
+        }
+    }
+
+    /// Takes down that a receipt that waits tells this.
+    pub fn wait(&mut self, receipt: u64, told: &[Drift]) {
+        for drift in told {
+            let Some(kind) = DriftKind::parse(&drift.kind) else { continue };
+            let what = What::new(kind, &drift.subject, &drift.place);
+            if drift.response.is_open() {
+                self.over.remove(&what);
+            } else if self.over.len() < MOST_OVER || self.over.contains_key(&what) {
+                self.over.insert(what, Over { receipt: Some(receipt), told: drift.clone() });
+            }
+        }
+    }
+
+    /// Takes down that the controller has all receipts before this one that were not lost.
+    pub fn arrived(&mut self, oldest: u64) {
+        self.over.retain(|_, over| over.receipt.is_none_or(|receipt| receipt >= oldest));
+    }
+
+    /// Takes down that nobody will read the receipts before this one that wait.
+    pub fn lost(&mut self, oldest: u64) {
+        self.has_gap = true;
+        for over in self.over.values_mut() {
+            over.receipt = over.receipt.filter(|receipt| *receipt >= oldest);
+        }
+    }
+
+    /// Has all told again as it stands, if receipts were lost.
+    pub fn fill_gap(&mut self) {
+        if !std::mem::take(&mut self.has_gap) {
+            return;
+        }
+        let lost = self.over.values().filter(|over| over.receipt.is_none());
+        self.untold.extend(lost.map(|over| over.told.clone()));
+        let rounds = |what| self.rounds.get(what).map_or(0, |rounds| rounds.count);
+        self.untold.extend(self.open.iter().map(|(what, open)| open.told(what, rounds(what))));
     }
 
     /// Takes down what a look found, and returns what is to be told.
     pub fn take(&mut self, looked: &Looked, at: &Circumstances<'_>) -> Vec<Drift> {
         let first = self.wanted.is_none();
         let mut told = Vec::new();
+        // A start ends no fight: its rounds are not kept, and that it goes on is.
+        for (what, _) in self.open.iter().filter(|(_, open)| open.presence == Presence::Returns) {
+            let fought = Rounds { count: MOST_ROUNDS + 1, last: at.boot };
+            self.rounds.entry(what.clone()).or_insert(fought);
+        }
         let after: BTreeSet<&What> = looked.after.iter().map(|found| &found.what).collect();
-        if self.wanted == Some(at.wanted) {
-            for found in self.drifted(&looked.before, at) {
-                if after.contains(&found.what) {
-                    let response = self.response(&found.what, at);
-                    told.extend(self.opened(found, response, at));
-                } else {
-                    told.extend(self.repaired(found, at));
-                }
+        let begun = std::mem::take(&mut self.begun);
+        let drifted = self.drifted(&looked.before, at);
+        for found in &drifted {
+            let begun = begun.get(&found.what);
+            if after.contains(&found.what) {
+                let response = self.response(&found.what, at);
+                told.extend(self.opened(found, begun, response, at));
+            } else {
+                told.extend(self.repaired(found, begun, at));
             }
-            let here: BTreeSet<Digest> = looked.after.iter().map(identity).collect();
+        }
+        let weighed: BTreeSet<&What> = drifted.iter().map(|found| &found.what).collect();
+        for (what, begun) in &begun {
+            // It was put right without having been told, and whoever is there by now did not do it.
+            if !weighed.contains(what) && !after.contains(what) {
+                let at = Circumstances { touches: &[], ..*at };
+                told.extend(self.repaired(&begun.difference(what), Some(begun), &at));
+            }
+        }
+        if self.wanted == Some(at.wanted) {
+            let here: BTreeSet<Digest> = looked.after.iter().map(Difference::identity).collect();
             self.expected.retain(|expected| here.contains(expected));
         } else {
             self.wanted = Some(at.wanted);
             let left = looked.after.iter().filter(|found| !self.open.contains_key(&found.what));
-            self.expected = left.map(identity).collect();
+            self.expected = left.map(Difference::identity).collect();
         }
-        let facts: BTreeSet<Digest> = looked.ungranted.iter().map(identity).collect();
+        let facts: BTreeSet<Digest> = looked.ungranted.iter().map(Difference::identity).collect();
         if first {
             // A second root is told wherever it is found, and that nobody gets there in an emergency;
             // and so is what stands against our files: before they were there nothing could.
             let always = [DriftKind::UidZero, DriftKind::BreakGlass, DriftKind::EffectDiffers];
             let old = looked.ungranted.iter().filter(|f| !always.contains(&f.what.kind));
-            self.inherited = old.map(identity).collect();
+            self.inherited = old.map(Difference::identity).collect();
         }
         self.inherited.retain(|inherited| facts.contains(inherited));
         for found in &looked.ungranted {
-            if !self.inherited.contains(&identity(found)) && !after.contains(&found.what) {
-                told.extend(self.opened(found, Response::Reported, at));
+            if !self.inherited.contains(&found.identity()) && !after.contains(&found.what) {
+                told.extend(self.opened(found, None, Response::Reported, at));
             }
         }
         let here: BTreeSet<&What> =
             looked.after.iter().chain(&looked.ungranted).map(|found| &found.what).collect();
-        told.extend(self.gone(&here, at));
+        told.extend(self.over(&here, at));
         told
     }
 
     /// What differs though nothing else is wanted, and was not left so on purpose.
     fn drifted<'a>(&self, found: &'a [Difference], at: &Circumstances<'_>) -> Vec<&'a Difference> {
-        let unexpected = |found: &&Difference| !self.expected.contains(&identity(found));
+        let unexpected = |found: &&Difference| !self.expected.contains(&found.identity());
         let is_same = self.wanted == Some(at.wanted);
         found.iter().filter(|found| is_same && unexpected(found)).collect()
     }
@@ -158,109 +241,106 @@ impl Memory {
         let fought = self.rounds.get(what).is_some_and(|rounds| rounds.count >= MOST_ROUNDS);
         match at.mode {
             HostMode::Observe => Response::Reported,
-            // Nobody knows whose such an account is by now.
-            HostMode::Enforce if what.place == "uid" => Response::Reported,
+            HostMode::Enforce if what.is_only_told() => Response::Reported,
             HostMode::Enforce if fought => Response::Contested,
             HostMode::Enforce => Response::Failed,
         }
     }
 
-    /// Of what comes again and again the first rounds are told, and then each that doubles them.
-    fn repaired(&mut self, found: &Difference, at: &Circumstances<'_>) -> Option<Drift> {
+    /// Of what comes again and again the first rounds are told, and then each that doubles them. What
+    /// gives somebody more is a fight from then on, which is not over when it is put right once more.
+    fn repaired(
+        &mut self,
+        found: &Difference,
+        begun: Option<&Open>,
+        at: &Circumstances<'_>,
+    ) -> Option<Drift> {
+        let known = self.known(&found.what, at).cloned();
         let open = self.open.remove(&found.what);
-        let calm = |rounds: &Rounds| at.boot.saturating_sub(rounds.last) > CALM_SECONDS;
-        let before = self.rounds.get(&found.what).filter(|rounds| open.is_some() || !calm(rounds));
+        let goes_on = |rounds: &&Rounds| known.is_some() || !rounds.is_calm(at);
+        let before = self.rounds.get(&found.what).filter(goes_on);
         let count = before.map_or(0, |rounds| rounds.count).saturating_add(1);
-        self.rounds.retain(|_, rounds| !calm(rounds));
+        self.rounds.retain(|what, rounds| !rounds.is_calm(at) || self.open.contains_key(what));
         self.rounds.insert(found.what.clone(), Rounds { count, last: at.boot });
-        let culprit = found.what.culprit(at.touches).cloned();
-        let now = Open {
-            expected: found.expected.clone(),
-            found: found.found.clone(),
-            severity: found.severity,
-            since: open.as_ref().map_or(at.now, |open| open.since),
-            response: Response::Repaired,
-            culprit: culprit.or_else(|| open.and_then(|open| open.culprit)),
+        let (response, presence) = if count > MOST_ROUNDS && found.severity >= Severity::High {
+            (Response::Contested, Presence::Returns)
+        } else {
+            (Response::Repaired, Presence::Stays)
         };
-        let told = now.told(&found.what, count);
-        (count <= MOST_ROUNDS || count.is_power_of_two()).then_some(told)
+        let is_news = match &open {
+            Some(open) => (open.response, open.presence) != (response, presence),
+            None => count <= MOST_ROUNDS || presence == Presence::Returns,
+        };
+        let is_told = is_news || count.is_power_of_two();
+        let now = Open { response, presence, ..Open::of(found, begun.or(known.as_ref()), at) };
+        let told = is_told.then(|| now.told(&found.what, count));
+        if presence == Presence::Returns {
+            // What is remembered is what was told.
+            let open = open.filter(|_| !is_told).unwrap_or(now);
+            self.open.insert(found.what.clone(), open);
+        }
+        told
+    }
+
+    /// What was told of a difference that is not over.
+    fn known(&self, what: &What, at: &Circumstances<'_>) -> Option<&Open> {
+        let is_calm = self.rounds.get(what).is_none_or(|rounds| rounds.is_calm(at));
+        self.open.get(what).filter(|open| open.presence == Presence::Stays || !is_calm)
     }
 
     /// Tells what is there, unless it has been told just so.
     fn opened(
         &mut self,
         found: &Difference,
+        begun: Option<&Open>,
         response: Response,
         at: &Circumstances<'_>,
     ) -> Option<Drift> {
         let before = self.open.get(&found.what);
-        if before.is_some_and(|open| open.found == found.found && open.response == response) {
+        let is_just_so = |open: &Open| {
+            (&open.found, open.response, open.presence) == (&found.found, response, Presence::Stays)
+        };
+        if before.is_some_and(is_just_so) {
             return None;
         }
-        let culprit = found.what.culprit(at.touches).cloned();
-        let open = Open {
-            expected: found.expected.clone(),
-            found: found.found.clone(),
-            severity: found.severity,
-            since: before.map_or(at.now, |open| open.since),
-            response,
-            culprit: culprit.or_else(|| before.and_then(|open| open.culprit.clone())),
-        };
+        let open = Open { response, ..Open::of(found, begun.or(before), at) };
         let rounds = self.rounds.get(&found.what).map_or(0, |rounds| rounds.count);
         let told = open.told(&found.what, rounds);
         self.open.insert(found.what.clone(), open);
         Some(told)
     }
 
-    fn gone(&mut self, here: &BTreeSet<&What>, at: &Circumstances<'_>) -> Vec<Drift> {
+    /// Tells what is over: what has gone, and of what was fought over what has stayed right for a while.
+    fn over(&mut self, here: &BTreeSet<&What>, at: &Circumstances<'_>) -> Vec<Drift> {
         let mut told = Vec::new();
+        let rounds = &self.rounds;
         self.open.retain(|what, open| {
-            if here.contains(what) {
+            let fought = rounds.get(what).filter(|_| open.presence == Presence::Returns);
+            let goes_on = fought.is_some_and(|rounds| !rounds.is_calm(at));
+            if here.contains(what) || goes_on {
                 return true;
             }
-            let culprit = what.culprit(at.touches).cloned();
-            let gone = Open { response: Response::Gone, culprit, ..open.clone() };
-            told.push(gone.told(what, 0));
+            let over = match open.presence {
+                Presence::Stays => {
+                    let culprit = what.culprit(at.touches).cloned();
+                    Open { response: Response::Gone, culprit, ..open.clone() }
+                }
+                Presence::Returns => {
+                    Open { response: Response::Repaired, presence: Presence::Stays, ..open.clone() }
+                }
+            };
+            told.push(over.told(what, fought.map_or(0, |rounds| rounds.count)));
             false
         });
         told
     }
 }
 
-impl Open {
-    fn told(&self, what: &What, rounds: u32) -> Drift {
-        Drift {
-            kind: what.kind.as_str().to_owned(),
-            subject: what.subject.clone(),
-            place: what.place.clone(),
-            expected: self.expected.clone(),
-            found: self.found.clone(),
-            since: self.since,
-            severity: self.severity,
-            response: self.response,
-            rounds,
-            culprit: self.culprit.clone(),
-        }
+impl Rounds {
+    /// Says whether the last repair has lasted.
+    fn is_calm(&self, at: &Circumstances<'_>) -> bool {
+        at.boot.saturating_sub(self.last) > CALM_SECONDS
     }
-}
-
-/// One difference in one digest. Another content is another difference, but not another number of
-/// processes.
-fn identity(found: &Difference) -> Digest {
-    let What { kind, subject, place } = &found.what;
-    let content = match kind {
-        DriftKind::JobsBack | DriftKind::Running => "",
-        _ => found.found.as_str(),
-    };
-    sha256(&[
-        kind.as_str().as_bytes(),
-        b"\n",
-        subject.as_bytes(),
-        b"\n",
-        place.as_bytes(),
-        b"\n",
-        content.as_bytes(),
-    ])
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 
 use super::{
     What,
-    memory::{Circumstances, Looked, Memory, Open},
+    memory::{Circumstances, Looked, Memory},
+    open::Open,
 };
 
 /// A difference as it stands.
@@ -27,12 +28,17 @@ pub enum Told {
 }
 
 /// Returns what differs now, gravest first. What was so when the present state came to be wanted, or
-/// before anybody looked, is no more told here than in a report.
+/// before anybody looked, is no more told here than in a report; and what was told is what it was told
+/// as, though only the keeper knows how often it was put right.
 pub fn standing(memory: &Memory, found: &Looked, at: &Circumstances<'_>) -> Vec<Standing> {
     let mut now = memory.clone();
     now.take(found, at);
-    let with = |(what, open): (What, Open)| {
-        let told = if memory.open.contains_key(&what) { Told::Yes } else { Told::NotYet };
+    let with = |(what, mut open): (What, Open)| {
+        let before = memory.open.get(&what);
+        if let Some(before) = before.filter(|before| before.found == open.found) {
+            (open.response, open.presence) = (before.response, before.presence);
+        }
+        let told = if before.is_some() { Told::Yes } else { Told::NotYet };
         Standing { what, open, told }
     };
     let mut all: Vec<Standing> = now.open.into_iter().map(with).collect();
@@ -47,7 +53,7 @@ impl Standing {
 
     /// Returns it as a row of a list.
     pub fn row(&self) -> [String; 9] {
-        let Open { expected, found, severity, since, response, culprit } = &self.open;
+        let Open { expected, severity, since, response, culprit, .. } = &self.open;
         let response = match self.told {
             Told::Yes => response.as_str(),
             Told::NotYet => "new",
@@ -65,7 +71,7 @@ impl Standing {
             self.what.subject.clone(),
             self.what.place.clone(),
             expected.clone(),
-            found.clone(),
+            self.open.found_in_words(),
             since.to_string(),
             response.to_owned(),
             by,
@@ -147,5 +153,31 @@ mod tests {
         // What has gone is nothing that differs, and nothing was written down.
         assert_eq!(standing(&memory, &both(vec![old()]), &at(&[], 40)), []);
         assert_eq!(memory, before);
+    }
+
+    #[test]
+    fn what_was_told_as_a_fight_is_one_though_nobody_here_has_counted_its_rounds() {
+        let shell = || differs("fought", Severity::Medium);
+        let all = |found: &[Difference]| Looked {
+            before: found.to_vec(),
+            after: found.to_vec(),
+            ungranted: Vec::new(),
+        };
+        let at = |now| Circumstances { mode: HostMode::Enforce, ..at(&[], now) };
+        let mut memory = Memory::default();
+        memory.take(&all(&[]), &at(10));
+        for now in 20..23 {
+            memory.take(&Looked { before: vec![shell()], ..all(&[]) }, &at(now));
+        }
+        memory.take(&all(&[shell()]), &at(30));
+        memory.rounds.clear();
+        let responses = |found: &[Difference]| -> Vec<String> {
+            let standing = standing(&memory, &all(found), &at(40));
+            standing.iter().map(|one| one.row()[7].clone()).collect()
+        };
+        assert_eq!(responses(&[shell()]), ["contested"]);
+        // Another finding is not what was told.
+        let another = Difference { found: "/bin/zsh".to_owned(), ..shell() };
+        assert_eq!(responses(&[another]), ["failed"]);
     }
 }

@@ -22,7 +22,8 @@ use crate::{
     ownership::Ownership,
 };
 
-/// Returns what is on a host that no statement gave.
+/// Returns what is on a host that no statement gave, of each one difference: of a login may be several
+/// lines.
 pub fn ungranted(observed: &ObservedState, ownership: &Ownership) -> Vec<Difference> {
     let ours: BTreeSet<&str> = ownership.accounts.keys().map(Login::as_str).collect();
     let mut found = Vec::new();
@@ -46,6 +47,27 @@ pub fn ungranted(observed: &ObservedState, ownership: &Ownership) -> Vec<Differe
         found: contents(content),
         severity: Severity::Critical,
     }));
+    once(found)
+}
+
+/// Makes one of those that are of the same, which says all that was found.
+fn once(all: Vec<Difference>) -> Vec<Difference> {
+    let mut places = BTreeMap::new();
+    let mut found: Vec<Difference> = Vec::new();
+    let mut said: BTreeSet<(What, String)> = BTreeSet::new();
+    for one in all {
+        if !said.insert((one.what.clone(), one.found.clone())) {
+            continue;
+        }
+        let place = *places.entry(one.what.clone()).or_insert(found.len());
+        match found.get_mut(place) {
+            None => found.push(one),
+            Some(first) => {
+                first.found = format!("{}; {}", first.found, one.found);
+                first.severity = first.severity.max(one.severity);
+            }
+        }
+    }
     found
 }
 

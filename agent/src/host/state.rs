@@ -219,6 +219,12 @@ pub fn names(path: &Path) -> Result<Vec<String>, StateError> {
     Ok(names)
 }
 
+/// Returns how many bytes a file has.
+pub fn length(path: &Path) -> Result<u64, StateError> {
+    let failed = |cause| StateError::Read { path: path.to_owned(), cause };
+    Ok(fs::metadata(path).map_err(failed)?.len())
+}
+
 /// Returns how long ago a file was written: for ever if that lies ahead, since a clock was wrong.
 pub fn age(path: &Path) -> Result<std::time::Duration, StateError> {
     let failed = |cause| StateError::Read { path: path.to_owned(), cause };

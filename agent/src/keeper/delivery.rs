@@ -86,6 +86,9 @@ impl<H: Host> Turn<'_, H> {
                 tracing::warn!(error = %chain(&error), "cannot delete an acknowledged receipt");
             }
             self.keeper.damaged.retain(|number| *number > acknowledgement.number);
+            // Whoever acknowledges is there again, and has missed what was lost.
+            self.unsaved |= self.ledger.drift.has_gap;
+            self.ledger.drift.fill_gap();
         }
         // A heartbeat says nothing of what was refused; a link that is believed does.
         if !self.keeper.refusal.is_empty() && bundle.link.is_some() && set_aside.is_empty() {
@@ -96,6 +99,11 @@ impl<H: Host> Turn<'_, H> {
             || !bundle.revocations.is_empty()
             || !bundle.trust_roots.is_empty();
         if !news {
+            if !self.ledger.drift.untold.is_empty() {
+                let findings = self.keeper.findings.iter().cloned().collect();
+                let convergence = self.keeper.convergence;
+                self.report(Trigger::Bundle, Vec::new(), convergence, findings, Vec::new());
+            }
             return Ok(());
         }
         let keys = self.ledger.trust().machine_keys.clone();

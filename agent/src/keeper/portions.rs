@@ -1,8 +1,6 @@
 //! How much one receipt says, pure. A controller reads no receipt that is larger than an honest one,
 //! so what is more is told in several, and the longest text is cut.
 
-use std::collections::VecDeque;
-
 use muster_proto::{
     drift::{Culprit, Drift},
     inventory::{Inventory, LocalAccount},
@@ -64,24 +62,28 @@ pub(super) fn findings(findings: Vec<Finding>) -> Vec<Finding> {
     shown
 }
 
-/// Parts drift, what is still to be told first, into what one receipt holds.
-pub(super) fn drift(untold: Vec<Drift>, new: Vec<Drift>) -> VecDeque<Vec<Drift>> {
-    let mut parts = VecDeque::new();
-    let (mut part, mut bytes) = (Vec::new(), 0);
-    for drift in untold.into_iter().chain(new).map(cut_drift) {
-        let Drift { kind, subject, place, expected, found, culprit, .. } = &drift;
+/// Takes as much drift as one receipt holds, in its order.
+pub(super) fn drift(untold: &mut Vec<Drift>) -> Vec<Drift> {
+    let most = most_drift(untold);
+    untold.drain(..most).map(cut_drift).collect()
+}
+
+/// Says whether there is more than one receipt holds.
+pub(super) fn are_more(untold: &[Drift]) -> bool {
+    most_drift(untold) < untold.len()
+}
+
+fn most_drift(untold: &[Drift]) -> usize {
+    let mut bytes = 0;
+    let fits = |drift: &&Drift| {
+        let Drift { kind, subject, place, expected, found, culprit, .. } =
+            &cut_drift((*drift).clone());
         let by = culprit.iter().flat_map(|by| [&by.program, &by.command, &by.login, &by.unit]);
         let texts = [kind, subject, place, expected, found].into_iter().chain(by);
-        let size = texts.map(String::len).sum::<usize>();
-        if part.len() == MOST || bytes + size > MOST_BYTES {
-            parts.push_back(std::mem::take(&mut part));
-            bytes = 0;
-        }
-        bytes += size;
-        part.push(drift);
-    }
-    parts.push_back(part);
-    parts
+        bytes += texts.map(String::len).sum::<usize>();
+        bytes <= MOST_BYTES
+    };
+    untold.iter().take(MOST).take_while(fits).count()
 }
 
 fn cut_drift(drift: Drift) -> Drift {
@@ -273,8 +275,11 @@ mod tests {
     fn drift_is_parted_at_the_bound_and_none_is_lost_nor_told_before_its_turn() {
         let parted = |count: usize, found: &str| -> Vec<usize> {
             let all: Vec<Drift> = (0..count).map(|number| told(number, found)).collect();
-            let (untold, new) = all.split_at(count / 2);
-            let parts = Vec::from(drift(untold.to_vec(), new.to_vec()));
+            let (mut untold, mut parts) = (all.clone(), Vec::new());
+            while are_more(&untold) {
+                parts.push(drift(&mut untold));
+            }
+            parts.push(drift(&mut untold));
             assert_eq!(parts.concat(), all);
             parts.iter().map(Vec::len).collect()
         };
@@ -285,7 +290,7 @@ mod tests {
         let parts = parted(2_048, &"x".repeat(MOST_CHARACTERS));
         assert!(parts.len() > 4 && parts.iter().all(|part| *part <= 256), "{parts:?}");
         let long = told(0, &"x".repeat(MOST_CHARACTERS + 1));
-        let cut = Vec::from(drift(Vec::new(), vec![long])).concat();
+        let cut = drift(&mut vec![long]);
         assert_eq!(cut[0].found.chars().count(), MOST_CHARACTERS + 1);
         assert!(
             cut[0].found.ends_with('…') && cut[0].culprit.as_ref().unwrap().command.ends_with('…')

@@ -34,7 +34,7 @@ impl<H: Host> Turn<'_, H> {
         findings: Vec<Finding>,
         drift: Vec<Drift>,
     ) {
-        let mut drifts = portions::drift(std::mem::take(&mut self.keeper.untold_drift), drift);
+        self.ledger.drift.untold.extend(drift);
         let mut told = std::mem::take(&mut self.keeper.untold);
         // What is tried again while nothing can be written is one thing to tell.
         for outcome in outcomes {
@@ -48,34 +48,28 @@ impl<H: Host> Turn<'_, H> {
         let mut parts = portions::outcomes(told);
         let last = parts.pop().unwrap_or_default();
         let mut untold = Vec::new();
+        let none = BTreeSet::new;
         for part in parts {
             // Not until the last is told is anything confirmed by it.
-            untold.extend(self.tell(
-                trigger,
-                BTreeSet::new(),
-                part,
-                Convergence::Retrying,
-                Vec::new(),
-                drifts.pop_front().unwrap_or_default(),
-            ));
+            let told = self.tell(trigger, none(), part, Convergence::Retrying, Vec::new());
+            untold.extend(told.err().into_iter().flatten());
         }
-        while drifts.len() > 1 {
-            let part = drifts.pop_front().unwrap_or_default();
-            let nothing = BTreeSet::new();
-            let retrying = Convergence::Retrying;
-            self.tell(trigger, nothing, Vec::new(), retrying, Vec::new(), part);
+        while portions::are_more(&self.ledger.drift.untold)
+            && self.tell(trigger, none(), Vec::new(), Convergence::Retrying, Vec::new()).is_ok()
+        {
         }
         let revocations = std::mem::take(&mut self.ledger.unreported);
         let findings = portions::findings(findings);
-        let drift = drifts.pop_front().unwrap_or_default();
         let (now, later) = if is_due { (inventory, None) } else { (None, inventory) };
         self.keeper.counted.untold = now;
-        let left = self.tell(trigger, revocations, last, convergence, findings, drift);
+        let told = self.tell(trigger, revocations, last, convergence, findings);
         self.keeper.counted.untold = self.keeper.counted.untold.take().or(later);
-        self.keeper.untold = [untold, left].concat();
+        untold.extend(told.err().into_iter().flatten());
+        self.keeper.untold = untold;
     }
 
-    /// Tells one receipt, and returns the outcomes that could not be told.
+    /// Tells one receipt, with as much drift as it holds, or returns the outcomes that could not be
+    /// told. What is told later is how it stands, so drift keeps its order.
     fn tell(
         &mut self,
         trigger: Trigger,
@@ -83,8 +77,8 @@ impl<H: Host> Turn<'_, H> {
         outcomes: Vec<Outcome>,
         convergence: Convergence,
         findings: Vec<Finding>,
-        drift: Vec<Drift>,
-    ) -> Vec<Outcome> {
+    ) -> Result<(), Vec<Outcome>> {
+        let drift = portions::drift(&mut self.ledger.drift.untold);
         let (number, previous) =
             self.ledger.receipt.map_or((1, None), |(number, digest)| (number + 1, Some(digest)));
         let receipt = Receipt {
@@ -111,12 +105,13 @@ impl<H: Host> Turn<'_, H> {
             if self.keeper.handed == Handed::All {
                 self.tell_receipt(number, &envelope);
             }
-            return Vec::new();
+            return Ok(());
         }
         self.ledger.unreported.extend(receipt.revocations);
-        self.keeper.untold_drift.extend(receipt.drift);
+        self.ledger.drift.untold.splice(..0, receipt.drift);
+        self.unsaved = true;
         self.keeper.counted.untold = receipt.inventory;
-        receipt.outcomes
+        Err(receipt.outcomes)
     }
 
     /// Stores a receipt, and that it was given. One that the ledger on disk does not know of must
@@ -124,12 +119,35 @@ impl<H: Host> Turn<'_, H> {
     fn spool(&mut self, receipt: &Receipt) -> Result<Vec<u8>, Unwritten> {
         let stored = self.keeper.spool.store(receipt, &self.keeper.key);
         let (digest, envelope) = stored.map_err(|error| self.cannot_write(&error))?;
+        let surplus = self.take_surplus(receipt).map_err(|error| self.cannot_write(&error))?;
         let before = self.ledger.receipt.replace((receipt.number, digest));
         self.save().inspect_err(|_| {
             self.ledger.receipt = before;
             self.keeper.spool.withdraw(receipt.number);
         })?;
+        if !surplus.is_empty() {
+            tracing::warn!(receipts = surplus.len(), "the spool is full: its oldest are dropped");
+            // What stays now goes with the next.
+            if let Err(error) = self.keeper.spool.drop_surplus(&surplus) {
+                tracing::warn!(error = %chain(&error), "cannot drop a receipt");
+            }
+        }
         Ok(envelope)
+    }
+
+    /// Takes down what becomes of the receipts that wait, with this one, and returns the numbers of those
+    /// that there is no room for.
+    fn take_surplus(&mut self, newest: &Receipt) -> Result<Vec<u64>, StateError> {
+        let mut waiting = self.keeper.spool.numbers()?;
+        let surplus = self.keeper.spool.surplus(&waiting)?;
+        let drift = &mut self.ledger.drift;
+        drift.arrived(waiting.first().copied().unwrap_or_default());
+        drift.wait(newest.number, &newest.drift);
+        if surplus > 0 {
+            drift.lost(waiting.get(surplus).copied().unwrap_or_default());
+        }
+        waiting.truncate(surplus);
+        Ok(waiting)
     }
 
     /// Writes the ledger. If it cannot, that is told, and it is tried again.

@@ -70,10 +70,7 @@ impl<H: Host> Keeper<H> {
     }
 
     fn owes_nothing(&self) -> bool {
-        self.unwritten.is_none()
-            && self.unwritable.is_none()
-            && self.untold.is_empty()
-            && self.untold_drift.is_empty()
+        self.unwritten.is_none() && self.unwritable.is_none() && self.untold.is_empty()
     }
 
     /// Watches what has taken the place of something.

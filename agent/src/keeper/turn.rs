@@ -19,9 +19,9 @@ use crate::{
     apply::{self, Applied, Reach},
     clock::Time,
     drift::{
-        self, Difference, Touch,
+        Difference, Touch,
         effect::{self, Asking},
-        memory::Looked,
+        memory::{Circumstances, Looked},
         ungranted::ways::by_ways,
     },
     ends::NextDates,
@@ -75,7 +75,10 @@ impl<'a, H: Host> Turn<'a, H> {
     /// Hands the courier some of the receipts after this number. The others come in turns of their
     /// own, since there may be thousands.
     pub(super) fn hand_over(&mut self, after: u64) -> Result<(), KeeperError> {
-        let mut waiting = self.keeper.spool.numbers()?.into_iter().filter(|n| *n > after);
+        // What the ledger does not know of was not given: the next receipt has its number.
+        let given = self.ledger.receipt.map_or(0, |(number, _)| number);
+        let numbers = self.keeper.spool.numbers()?.into_iter();
+        let mut waiting = numbers.filter(|number| *number > after && *number <= given);
         self.keeper.handed = Handed::Until(after);
         for number in waiting.by_ref().take(HANDED_OVER) {
             if let Some(envelope) = self.keeper.spool.read(number)? {
@@ -107,7 +110,7 @@ impl<'a, H: Host> Turn<'a, H> {
         let mut touches = self.touches();
         let mut look = self.look(&time)?;
         touches.extend(self.late_touches(&look, &touches));
-        let at = drift::memory::Circumstances {
+        let at = Circumstances {
             wanted: self.wanted(&look.desired),
             mode: self.keeper.config.policy.mode,
             touches: &touches,
@@ -124,7 +127,8 @@ impl<'a, H: Host> Turn<'a, H> {
             if self.ledger.drift.is_contested(&looked.before, &at) {
                 convergence = Convergence::Retrying;
             } else if self.keeper.config.policy.mode == HostMode::Enforce {
-                (look, outcomes, convergence) = self.make_so(look, &time, &mut looked.before)?;
+                (look, outcomes, convergence) =
+                    self.make_so(look, &time, &mut looked.before, &at)?;
             }
         }
         looked.after = std::mem::take(&mut look.differences);
@@ -165,11 +169,11 @@ impl<'a, H: Host> Turn<'a, H> {
         let is_awaited = matches!(trigger, Trigger::Start | Trigger::Bundle);
         let owed = !self.ledger.unreported.is_empty()
             || !self.keeper.untold.is_empty()
-            || !self.keeper.untold_drift.is_empty()
+            || !self.ledger.drift.untold.is_empty()
             || self.keeper.counted.is_due(trigger, clocks.boot);
         // Another look at the same would come to the same, and have nothing to say.
         let is_quiet = trigger == Trigger::Scan
-            && !(changed || owed || unsure || self.unsaved)
+            && !(changed || owed || unsure || self.unsaved || self.ledger.drift.is_watched())
             && convergence != Convergence::Retrying;
         if is_quiet {
             self.keeper.host.remember();
@@ -190,11 +194,12 @@ impl<'a, H: Host> Turn<'a, H> {
         mut look: Look,
         time: &Time,
         before: &mut Vec<Difference>,
+        at: &Circumstances<'_>,
     ) -> Result<(Look, Vec<Outcome>, Convergence), KeeperError> {
         let mut outcomes: Vec<Outcome> = Vec::new();
         let mut tries = 1;
         loop {
-            let applied = self.apply(&look);
+            let applied = self.apply(&look, at);
             outcomes.extend(applied.outcomes);
             look = self.look(time)?;
             if !applied.outrun {
@@ -254,16 +259,17 @@ impl<'a, H: Host> Turn<'a, H> {
     }
 
     /// Does a plan. What it will own is saved before anything is done, so that a crash in between
-    /// leaves nothing that is taken for somebody else's; what it came to own is saved with the
-    /// receipt. If it cannot be saved, access is taken away and none is given: whoever can fill a
+    /// leaves nothing that is taken for somebody else's, and so is what it puts right, which would be
+    /// told by nobody else; what it came to own is saved with the receipt. If it cannot be saved, access is taken away and none is given: whoever can fill a
     /// disk must not be able to stay.
-    fn apply(&mut self, look: &Look) -> Applied {
+    fn apply(&mut self, look: &Look, at: &Circumstances<'_>) -> Applied {
         let before = self.ledger.ownership.clone();
         let pins_before = self.ledger.pins.clone();
         let pins = look.desired.accounts.iter();
         let pin = |account: &Account| account.adopts.unwrap_or(account.grant.uid);
         self.ledger.pins.extend(pins.map(|(login, account)| (login.clone(), pin(account))));
         self.ledger.ownership.clone_from(&look.plan.ownership_after);
+        self.ledger.drift.begin(&look.differences, at);
         let reach = if self.save().is_ok() {
             Reach::Everything
         } else {

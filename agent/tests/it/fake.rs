@@ -39,6 +39,10 @@ pub struct Fake {
     /// Whose shell somebody else changes while the account files are rewritten, each time anew: that
     /// stops the rewrite.
     pub outrun: VecDeque<&'static str>,
+    /// The lines at the end of passwd that somebody wrote there.
+    by_hand: String,
+    /// What happens just before something is done.
+    pub before_doing: Option<Box<dyn FnMut()>>,
     pub done: Vec<String>,
     pub clocks: Clocks,
     /// What is said to whether all is as it was.
@@ -70,6 +74,8 @@ impl Fake {
             running: BTreeMap::new(),
             failing: Vec::new(),
             outrun: VecDeque::new(),
+            by_hand: String::new(),
+            before_doing: None,
             done: Vec::new(),
             clocks: Clocks { wall: NOW, boot: 0 },
             still: Still::Changed,
@@ -85,6 +91,14 @@ impl Fake {
         let value = Value::Text("/bin/dash".to_owned());
         let edit = Edit::Set { name: login.to_owned(), field: passwd::SHELL, value };
         self.passwd = Table::parse(self.passwd.splice(&[edit]).unwrap()).unwrap();
+    }
+
+    /// Has these lines at the end of passwd instead of those that were there by this.
+    pub fn change_passwd(&mut self, lines: &str) {
+        let before = self.passwd();
+        let before = before.strip_suffix(&self.by_hand).unwrap();
+        self.passwd = table(&format!("{before}{lines}"));
+        lines.clone_into(&mut self.by_hand);
     }
 
     /// Who can log in with a key of Muster's.
@@ -153,6 +167,9 @@ impl Host for Fake {
 
     fn perform(&mut self, action: &Action) -> Report {
         let name = format!("{action:?}").split('(').next().unwrap().to_owned();
+        if let Some(happens) = &mut self.before_doing {
+            happens();
+        }
         self.done.push(name.clone());
         if self.failing.contains(&name.as_str()) {
             return Report { untouched: true, ..Report::failed("told to fail") };

@@ -19,10 +19,11 @@ use muster_agent::{
     },
     host::{Host, ObserveError, Report, notify::Manager, rest::Still, state},
     inventory::{Other, Sources},
-    keeper::Keeper,
+    keeper::{Keeper, leaving::Leaving},
+    leave,
     ledger::Ledger,
     observed::{ObservedState, Scope},
-    plan::Action,
+    plan::{Action, leave::Created},
     receipt::Spool,
 };
 use muster_proto::{
@@ -146,10 +147,14 @@ pub fn somebody_with_dates(
     [(login, person), assigned]
 }
 
-pub fn open(directory: &Path, machine: &Rc<RefCell<Fake>>, more: &str) -> Keeper<Machine> {
+fn configured(more: &str) -> Config {
     let text = config::initial(HostMode::Enforce, &["eve".to_owned()]) + more;
-    let config = Config::parse(&text, Path::new(config::PATH)).unwrap();
-    let mut keeper = Keeper::open(config, directory, Machine(Rc::clone(machine))).unwrap();
+    Config::parse(&text, Path::new(config::PATH)).unwrap()
+}
+
+pub fn open(directory: &Path, machine: &Rc<RefCell<Fake>>, more: &str) -> Keeper<Machine> {
+    let machine = Machine(Rc::clone(machine));
+    let mut keeper = Keeper::open(configured(more), directory, machine).unwrap();
     keeper.tell_time_in(&directory.join(TOLD));
     keeper
 }
@@ -295,6 +300,18 @@ impl Life {
         // It lies where nothing outlives a reboot.
         state::remove(&self.directory.path().join(TOLD)).unwrap();
         self.keeper = open(self.directory.path(), &self.machine, self.more);
+        self.keeper.begin().unwrap();
+        self.settle();
+    }
+
+    /// Leaves the fleet and joins it again, as what it was.
+    pub fn leave_and_join(&mut self) {
+        let (directory, machine) = (self.directory.path(), Machine(Rc::clone(&self.machine)));
+        let config = configured(self.more);
+        let leaving = Leaving::look(config, directory, machine, Created::Stay).unwrap();
+        leaving.leave().unwrap();
+        leave::unmark(directory).unwrap();
+        self.keeper = open(directory, &self.machine, self.more);
         self.keeper.begin().unwrap();
         self.settle();
     }

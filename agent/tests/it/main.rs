@@ -33,4 +33,5 @@ mod power;
 mod purging;
 mod spool;
 mod stored;
+mod told;
 mod world;

@@ -19,7 +19,8 @@ use muster_agent::{
     clock::{Clocks, Remembered},
     drift::{
         What,
-        memory::{Memory, Open},
+        memory::Memory,
+        open::{Open, Presence},
     },
     format::OldLine,
     host::state,
@@ -142,13 +143,14 @@ fn drift() -> Memory {
         since: START,
         response: Response::Contested,
         culprit: Some(Culprit { pid: 7, login: "ops".to_owned(), ..Culprit::default() }),
+        presence: Presence::Stays,
     };
     Memory {
         wanted: Some(digest("wanted")),
         expected: BTreeSet::from([digest("expected")]),
         inherited: BTreeSet::from([digest("inherited")]),
         open: BTreeMap::from([(What::new(DriftKind::SudoForeign, "sudoers.d/x", "mode"), open)]),
-        rounds: BTreeMap::new(),
+        ..Memory::default()
     }
 }
 

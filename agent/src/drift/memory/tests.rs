@@ -1,3 +1,5 @@
+use muster_proto::{crypto::sha256, drift::Culprit};
+
 use super::*;
 
 const WANTED: &[u8] = b"wanted";
@@ -209,20 +211,134 @@ fn a_file_of_one_role_is_not_that_of_another_whose_name_ends_alike() {
 }
 
 #[test]
-fn what_gives_somebody_more_is_put_right_however_often_it_comes() {
+fn what_was_told_as_open_is_told_when_it_is_put_right_whatever_round_that_is() {
     let mut host = Host::settled(HostMode::Enforce);
-    let grave = Difference { severity: Severity::High, ..found("ana", "/bin/sh") };
-    let told: Vec<usize> =
-        (0..20).map(|_| host.look(std::slice::from_ref(&grave), &[]).len()).collect();
-    assert!(!host.memory.is_contested(std::slice::from_ref(&grave), &host.at(&[])));
-    // The first three, the fourth, the eighth and the sixteenth.
-    assert_eq!(told.iter().sum::<usize>(), 6, "{told:?}");
+    let changed = [found("ana", "/bin/sh")];
+    for round in 1..=9 {
+        let response = if round > MOST_ROUNDS { "contested" } else { "failed" };
+        let (since, before) = (host.boot, round - 1);
+        let told = host.look(&changed, &changed);
+        assert_eq!(told, [format!("ana /bin/sh {response} since {since} round {before}")]);
+        let told = host.look(&changed, &[]);
+        assert_eq!(told, [format!("ana /bin/sh repaired since {since} round {round}")]);
+    }
+}
+
+fn grave() -> Difference {
+    Difference { severity: Severity::High, ..found("ana", "/bin/sh") }
+}
+
+/// A host where somebody has given more than was granted so many times, which was put right each time.
+fn fought(rounds: u32) -> Host {
+    let mut host = Host::settled(HostMode::Enforce);
+    (0..rounds).for_each(|_| drop(host.look(&[grave()], &[])));
+    host
+}
+
+#[test]
+fn what_gives_somebody_more_is_put_right_however_often_it_comes() {
+    let mut host = fought(20);
+    assert!(!host.memory.is_contested(&[grave()], &host.at(&[])));
     // Nor does a fight over something harmless keep it there, or what a bundle could not do yet.
-    let fought = found("bob", "/bin/sh");
-    (0..4).for_each(|_| drop(host.look(std::slice::from_ref(&fought), &[])));
-    assert!(host.memory.is_contested(std::slice::from_ref(&fought), &host.at(&[])));
-    assert!(!host.memory.is_contested(&[fought.clone(), grave], &host.at(&[])));
-    assert!(!host.memory.is_contested(&[fought, found("eve", "/bin/sh")], &host.at(&[])));
+    let harmless = found("bob", "/bin/sh");
+    (0..4).for_each(|_| drop(host.look(std::slice::from_ref(&harmless), &[])));
+    assert!(host.memory.is_contested(std::slice::from_ref(&harmless), &host.at(&[])));
+    assert!(!host.memory.is_contested(&[harmless.clone(), grave()], &host.at(&[])));
+    assert!(!host.memory.is_contested(&[harmless, found("eve", "/bin/sh")], &host.at(&[])));
+}
+
+#[test]
+fn whoever_gives_somebody_more_again_and_again_is_told_as_a_fight_until_it_is_over() {
+    let mut host = Host::settled(HostMode::Enforce);
+    let told: Vec<String> = (0..20).flat_map(|_| host.look(&[grave()], &[])).collect();
+    let expected = [
+        "ana /bin/sh repaired since 1001 round 1",
+        "ana /bin/sh repaired since 1002 round 2",
+        "ana /bin/sh repaired since 1003 round 3",
+        "ana /bin/sh, put right each time contested since 1004 round 4",
+        "ana /bin/sh, put right each time contested since 1004 round 8",
+        "ana /bin/sh, put right each time contested since 1004 round 16",
+    ];
+    assert_eq!(told, expected);
+    let last = host.boot - 1;
+    for boot in [host.boot, last + CALM_SECONDS] {
+        host.boot = boot;
+        assert_eq!(host.look(&[], &[]), [""; 0]);
+        assert!(host.memory.is_watched());
+    }
+    assert_eq!(host.look(&[], &[]), ["ana /bin/sh repaired since 1004 round 20"]);
+    assert!(!host.memory.is_watched());
+    assert_eq!(host.look(&[], &[]), [""; 0]);
+    let now = host.boot;
+    assert_eq!(host.look(&[grave()], &[]), [format!("ana /bin/sh repaired since {now} round 1")]);
+}
+
+#[test]
+fn a_fight_that_cannot_be_put_right_any_more_is_told_as_what_is_there() {
+    let mut host = fought(5);
+    let told = host.look(&[grave()], &[grave()]);
+    assert_eq!(told, ["ana /bin/sh contested since 1004 round 5"]);
+    let told = host.look(&[grave()], &[]);
+    assert_eq!(told, ["ana /bin/sh, put right each time contested since 1004 round 6"]);
+}
+
+#[test]
+fn a_fight_that_nobody_saw_the_end_of_is_over_when_it_has_been_calm_for_long_enough() {
+    let mut host = fought(5);
+    host.boot += CALM_SECONDS;
+    let now = host.boot;
+    assert_eq!(host.look(&[grave()], &[]), [format!("ana /bin/sh repaired since {now} round 1")]);
+    // What else is put right at that moment does not hide how it went.
+    let mut host = fought(5);
+    host.boot += CALM_SECONDS;
+    let now = host.boot;
+    let expected = [
+        format!("bob /bin/sh repaired since {now} round 1"),
+        "ana /bin/sh repaired since 1004 round 5".to_owned(),
+    ];
+    assert_eq!(host.look(&[found("bob", "/bin/sh")], &[]), expected);
+}
+
+#[test]
+fn a_start_of_the_keeper_ends_no_fight_and_tells_none_anew() {
+    let mut host = fought(5);
+    host.memory.rounds.clear();
+    assert_eq!(host.look(&[], &[]), [""; 0]);
+    assert_eq!(host.look(&[grave()], &[]), [""; 0]);
+    host.memory.rounds.clear();
+    assert_eq!(host.look(&[grave()], &[]), [""; 0]);
+    host.boot += CALM_SECONDS;
+    assert_eq!(host.look(&[], &[]), ["ana /bin/sh repaired since 1004 round 5"]);
+}
+
+#[test]
+fn what_nothing_can_be_done_about_keeps_no_fight_going() {
+    let mut host = Host::settled(HostMode::Enforce);
+    let fought = found("ana", "/bin/sh");
+    let stuck = found("eve", "/bin/sh");
+    let uid = Difference {
+        what: What::new(DriftKind::AccountChanged, "bob", "uid"),
+        severity: Severity::Critical,
+        ..found("", "0")
+    };
+    for _ in 0..MOST_ROUNDS {
+        let told = host.look(&[fought.clone(), stuck.clone()], std::slice::from_ref(&stuck));
+        assert!(!told.is_empty());
+    }
+    let at = |host: &Host, found: &[&Difference]| {
+        let found: Vec<Difference> = found.iter().map(|one| (*one).clone()).collect();
+        host.memory.is_contested(&found, &host.at(&[]))
+    };
+    assert!(at(&host, &[&fought, &uid, &stuck]));
+    // There is no fight in it alone, another finding was not tried yet, and what gives somebody more
+    // is tried again however often that fails.
+    assert!(!at(&host, &[&uid, &stuck]));
+    assert!(!at(&host, &[&fought, &found("eve", "/bin/zsh")]));
+    let graver = Difference { severity: Severity::High, ..stuck.clone() };
+    assert!(!at(&host, &[&fought, &graver]));
+    // A Unix group may be called so.
+    let member = What::new(DriftKind::MemberMissing, "bob", "uid");
+    assert!(!at(&host, &[&fought, &Difference { what: member, ..stuck }]));
 }
 
 #[test]

@@ -140,3 +140,26 @@ fn an_account_that_was_there_at_the_first_look_is_told_once_it_gets_a_password()
         told.iter().map(|told| (told.kind.as_str(), told.found.as_str())).collect();
     assert_eq!(told, [("account-new", "uid 0, /bin/bash, a password")]);
 }
+
+#[test]
+fn several_lines_of_one_login_are_one_difference_that_says_them_all() {
+    let observed = ObservedState {
+        passwd: table(
+            "root:x:0:0::/root:/usr/sbin/nologin\ntoor:x:0:0::/root:/bin/sh\n\
+             toor:x:00:0::/root:/bin/sh\ntoor:x:0:0::/root:/bin/bash\n",
+        ),
+        shadow: table("toor:!:1::::::\n"),
+        group: table("root:x:0:\nsudo:x:27:bob,bob\n"),
+        ..ObservedState::default()
+    };
+    let found: Vec<String> = ungranted(&observed, &Ownership::default())
+        .iter()
+        .map(|one| format!("{} {} {}", one.what.kind.as_str(), one.what.subject, one.found))
+        .collect();
+    let locked = ["uid 0, /bin/sh", "uid 00, /bin/sh", "uid 0, /bin/bash"];
+    let locked = locked.map(|one| format!("{one}, locked password")).join("; ");
+    let expected =
+        ["uid-zero toor uid `0`; uid `00`".to_owned(), format!("account-new toor {locked}")];
+    assert_eq!(found[..2], expected);
+    assert_eq!(found.len(), 4, "toor is in root by her gid, and bob once in sudo: {found:?}");
+}

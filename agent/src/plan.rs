@@ -13,6 +13,7 @@ pub mod action;
 mod break_glass;
 mod judge;
 pub mod leave;
+mod numbers;
 mod purge;
 mod quality;
 mod unix_groups;

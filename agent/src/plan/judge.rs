@@ -17,13 +17,13 @@ use muster_proto::{
 };
 
 use crate::{
-    format::{Entry, OldLine, Table, group, passwd, ssh::MARKER},
+    format::{Entry, OldLine, group, passwd, ssh::MARKER},
     observed::{Elsewhere, Home, ObservedState},
     ownership::{Before, Origin, OwnedAccount, Ownership},
     policy::HostPolicy,
 };
 
-use super::action::finding;
+use super::{action::finding, numbers::Numbers};
 
 /// What became of the accounts.
 #[derive(Debug, Default)]
@@ -64,39 +64,6 @@ pub(super) struct Leaving<'a> {
     pub(super) owned: &'a OwnedAccount,
     /// Whether no other login has its uid, so that its processes are its own.
     pub(super) alone: bool,
-}
-
-struct Numbers<'a> {
-    logins: ByNumber<'a>,
-    groups: ByNumber<'a>,
-}
-
-impl<'a> Numbers<'a> {
-    fn of(observed: &'a ObservedState) -> Self {
-        Self {
-            logins: ByNumber::of(&observed.passwd, passwd::UID),
-            groups: ByNumber::of(&observed.group, group::GID),
-        }
-    }
-}
-
-/// The names of each number, in order.
-struct ByNumber<'a>(Vec<(u32, &'a str)>);
-
-impl<'a> ByNumber<'a> {
-    fn of(table: &'a Table, field: usize) -> Self {
-        let named = |entry: Entry<'a>| Some((entry.number(field)?, entry.text(0).unwrap_or("?")));
-        let mut names: Vec<_> = table.entries().filter_map(named).collect();
-        names.sort_unstable();
-        names.dedup();
-        Self(names)
-    }
-
-    fn names(&self, number: u32) -> impl Iterator<Item = &'a str> {
-        let from = self.0.partition_point(|(other, _)| *other < number);
-        let rest = self.0.get(from..).unwrap_or_default().iter();
-        rest.take_while(move |(other, _)| *other == number).map(|(_, name)| *name)
-    }
 }
 
 pub(super) fn judge<'a>(

@@ -143,6 +143,7 @@ fn endings(
     let kept = kept.map(|(login, kept)| Leaver {
         login: (*login).clone(),
         uid: kept.uid.get(),
+        has_its_uid: true,
         subuids: observed.own_subuids.get(*login).cloned().unwrap_or_default(),
         ending: Ending::Kept,
     });
@@ -158,6 +159,7 @@ fn leaver(observed: &ObservedState, login: &Login, leaving: &judge::Leaving<'_>)
     Leaver {
         login: login.clone(),
         uid: leaving.owned.uid.get(),
+        has_its_uid: leaving.has_its_uid(),
         subuids: observed.own_subuids.get(login).cloned().unwrap_or_default(),
         ending: Ending::Locked(leaving.owned.kind),
     }

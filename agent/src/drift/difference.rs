@@ -264,8 +264,8 @@ impl Found {
         }
     }
 
-    /// Accounts of Muster's that have another uid by now: nobody can say whose they are, so they are
-    /// only told.
+    /// Accounts of Muster's that have another uid by now: nobody can say whose they are, so that no uid
+    /// is put right.
     fn uids(&mut self, observed: &ObservedState, ownership: &Ownership) {
         for (login, owned) in &ownership.accounts {
             let entry = observed.passwd.get(login.as_str());

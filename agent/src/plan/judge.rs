@@ -2,6 +2,8 @@
 //! is never taken over unless a statement names the uid found here; a refusal stops one account and
 //! leaves the others alone.
 
+mod leaving;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
@@ -10,8 +12,7 @@ use muster_proto::{
     receipt::{
         Finding,
         FindingKind::{
-            self, AccountMissing, Conflict, KnownElsewhere, NoHome, Protected, UidOutOfRange,
-            UidShared, UnknownElsewhere,
+            self, Conflict, KnownElsewhere, NoHome, Protected, UidOutOfRange, UnknownElsewhere,
         },
     },
 };
@@ -23,6 +24,7 @@ use crate::{
     policy::HostPolicy,
 };
 
+pub(super) use self::leaving::{Leaving, Line};
 use super::{action::finding, numbers::Numbers};
 
 /// What became of the accounts.
@@ -30,6 +32,9 @@ use super::{action::finding, numbers::Numbers};
 pub(super) struct Judged<'a> {
     /// Those that Muster keeps as desired.
     pub(super) kept: BTreeMap<&'a Login, Kept<'a>>,
+    /// Those that shall be, are Muster's and are there otherwise than it knows them, so that nobody can
+    /// say whose they are. They are given nothing, and what keeps their own keys from counting holds.
+    pub(super) fenced: BTreeMap<&'a Login, &'a OwnedAccount>,
     /// Those that Muster keeps and that are no longer desired.
     pub(super) leaving: BTreeMap<&'a Login, Leaving<'a>>,
     /// Those that Muster gave something and that the host protects by now: they keep what they have.
@@ -58,12 +63,11 @@ pub(super) enum Standing<'a> {
     Held(Entry<'a>, &'a OwnedAccount),
 }
 
-/// An account that is no longer desired.
-#[derive(Debug)]
-pub(super) struct Leaving<'a> {
-    pub(super) owned: &'a OwnedAccount,
-    /// Whether no other login has its uid, so that its processes are its own.
-    pub(super) alone: bool,
+impl Judged<'_> {
+    /// Says whether there is anybody to whom our drop-in for sshd is to apply.
+    pub(super) fn has_anybody(&self) -> bool {
+        !self.kept.is_empty() || !self.fenced.is_empty()
+    }
 }
 
 pub(super) fn judge<'a>(
@@ -77,14 +81,21 @@ pub(super) fn judge<'a>(
     judged.findings.extend(desired.clashes.iter().map(clash));
     let judge = Judge { observed, desired, policy, numbers: &numbers };
     for (login, account) in &desired.accounts {
-        if ownership.accounts.get(login).is_some_and(|owned| owned.is_let_go(Some(account))) {
+        let owned = ownership.accounts.get(login);
+        if owned.is_some_and(|owned| owned.is_let_go(Some(account))) {
             continue;
         }
-        match judge.account(login, account, ownership.accounts.get(login)) {
+        match judge.account(login, account, owned) {
             Ok(kept) => {
                 judged.kept.insert(login, kept);
             }
-            Err(finding) => judged.findings.push(finding),
+            Err(finding) => {
+                judged.findings.push(finding);
+                let is_there = observed.passwd.get(login.as_str()).is_some();
+                if is_there && !policy.protects(login.as_str()) {
+                    judged.fenced.extend(owned.map(|owned| (login, owned)));
+                }
+            }
         }
     }
     for (login, owned) in &ownership.accounts {
@@ -98,25 +109,8 @@ pub(super) fn judge<'a>(
             judged.findings.push(finding(Protected, login, "no longer desired, not locked"));
             continue;
         }
-        let Some(entry) = observed.passwd.get(login.as_str()) else {
-            // Its processes go on without it, and its number must not be somebody else's by now.
-            let alone = numbers.logins.names(owned.uid.get()).next().is_none();
-            let detail = format!("no longer desired, and uid {} has no passwd line", owned.uid);
-            judged.findings.push(finding(AccountMissing, login, detail));
-            judged.leaving.insert(login, Leaving { owned, alone });
-            continue;
-        };
-        if entry.number(passwd::UID) != Some(owned.uid.get()) {
-            let detail = format!("no longer desired, its uid is not {} any more", owned.uid);
-            judged.findings.push(finding(Conflict, login, detail));
-            continue;
-        }
-        let alone = numbers.logins.names(owned.uid.get()).count() == 1;
-        if !alone {
-            let detail = format!("another login has uid {} too: no process is ended", owned.uid);
-            judged.findings.push(finding(UidShared, login, detail));
-        }
-        judged.leaving.insert(login, Leaving { owned, alone });
+        let leaving = Leaving::of(login, owned, observed, &numbers, &mut judged.findings);
+        judged.leaving.insert(login, leaving);
     }
     judged
 }
@@ -300,7 +294,10 @@ fn held<'a>(
 ) -> Result<Kept<'a>, Finding> {
     let refuse = |detail: String| Err(finding(Conflict, login, detail));
     if entry.number(passwd::UID) != Some(owned.uid.get()) {
-        return refuse(format!("its uid is not {} any more", owned.uid));
+        return refuse(format!(
+            "its uid is not {} any more: it has no key and no sudo rule until that is put right",
+            owned.uid
+        ));
     }
     if owned.origin == Origin::Created && owned.uid != account.grant.uid {
         return refuse(format!(

@@ -2,6 +2,8 @@
 //! off) is about one account's supplementary Unix groups; a Unix group whose own statement says
 //! exactly has nobody else in it. group and gshadow get the same members, each from what it has.
 
+mod rule;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
@@ -20,6 +22,7 @@ use crate::{
     policy::HostPolicy,
 };
 
+use self::rule::{Stand, rules};
 use super::{
     action::{AccountEdits, Note, finding, note},
     judge::{Judged, Standing},
@@ -40,26 +43,6 @@ pub(super) struct Membership<'a> {
     /// The Unix groups that are Muster's afterwards.
     pub(super) owned: BTreeMap<UnixGroupName, Gid>,
     pub(super) findings: Vec<Finding>,
-}
-
-#[derive(Clone, Copy)]
-struct Rule<'a> {
-    mode: UnixGroupMode,
-    leaves: bool,
-    given: Option<&'a BTreeSet<UnixGroupName>>,
-}
-
-impl Rule<'_> {
-    /// Says whether a membership that nobody wants is taken away.
-    fn takes(&self, unix_group: &str) -> bool {
-        let all = match self.mode {
-            UnixGroupMode::Exactly => true,
-            UnixGroupMode::AtLeast => self.leaves,
-            UnixGroupMode::HandsOff => false,
-        };
-        all || (self.leaves && is_root_equivalent(unix_group))
-            || self.given.is_some_and(|given| given.iter().any(|g| g.as_str() == unix_group))
-    }
 }
 
 impl<'a> Membership<'a> {
@@ -85,6 +68,7 @@ impl<'a> Membership<'a> {
             .filter(|name| this.owned.keys().any(|owned| owned.as_str() == *name))
             .chain([MARKER])
             .collect();
+        let ours: BTreeSet<&str> = ownership.accounts.keys().map(Login::as_str).collect();
         let nobody = BTreeSet::new();
         let tables = [Some(&observed.group), observed.gshadow.as_ref()];
         for entry in tables.into_iter().flatten().flat_map(Table::entries) {
@@ -93,8 +77,10 @@ impl<'a> Membership<'a> {
             let members: BTreeSet<&str> = group::members(entry).collect();
             for &member in members.difference(wanted).filter(|member| **member != name) {
                 let goes = match rules.get(member) {
-                    Some(rule) if name == MARKER => !rule.leaves,
+                    Some(rule) if name == MARKER => rule.stand == Stand::Kept,
                     Some(rule) => rule.takes(name) || exact.contains(name),
+                    // Outside of it the account's own keys would count, once there is one again.
+                    None if name == MARKER && ours.contains(member) => false,
                     None => exact.contains(name) && !policy.protects(member),
                 };
                 if goes {
@@ -116,7 +102,7 @@ impl<'a> Membership<'a> {
         judged: &Judged<'a>,
         taken: &BTreeSet<u32>,
     ) {
-        if judged.kept.is_empty() || observed.group.get(MARKER).is_some() {
+        if !judged.has_anybody() || observed.group.get(MARKER).is_some() {
             return;
         }
         match (100..1_000).rev().find(|gid| !taken.contains(gid)) {
@@ -191,6 +177,8 @@ impl<'a> Membership<'a> {
                 }
             }
             self.given.insert(*login, given);
+        }
+        for login in judged.kept.keys().chain(judged.fenced.keys()) {
             self.into.entry(MARKER).or_default().insert(login.as_str());
         }
         for (name, number) in unmet {
@@ -291,21 +279,6 @@ impl<'a> Membership<'a> {
             into.map(|(login, names)| note("memberships-changed", login, list("into", names)));
         created.chain(into).collect()
     }
-}
-
-fn rules<'a>(judged: &Judged<'a>) -> BTreeMap<&'a str, Rule<'a>> {
-    let kept = judged.kept.iter().map(|(login, kept)| {
-        let given = match &kept.standing {
-            Standing::Held(_, owned) => Some(&owned.given),
-            _ => None,
-        };
-        (login.as_str(), Rule { mode: kept.account.unix_group_mode, leaves: false, given })
-    });
-    let leaving = judged.leaving.iter().map(|(login, leaving)| {
-        let given = Some(&leaving.owned.given);
-        (login.as_str(), Rule { mode: leaving.owned.mode, leaves: true, given })
-    });
-    kept.chain(leaving).collect()
 }
 
 fn both<'a>(

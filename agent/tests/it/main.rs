@@ -30,6 +30,7 @@ mod outrun;
 mod passwords;
 mod power;
 mod purging;
+mod renumbered;
 mod spool;
 mod stored;
 mod world;

@@ -1,24 +1,25 @@
 //! An account of Muster's that has another uid by now: nobody can say whose it is, and neither does
-//! it get out of Muster's hands nor does anything end that may be somebody else's.
+//! it get out of Muster's hands nor does anything end that may be somebody else's. A Unix group of
+//! Muster's with another gid stays its own.
 #![expect(clippy::disallowed_methods, reason = "a test lays out its root")]
 
 use std::{collections::BTreeSet, fs, os::unix::fs::chown};
 
 use muster_agent::{
-    format::Edit,
+    format::{Edit, Value},
     host::Host,
     observed::Scope,
     ownership::Ownership,
     plan::{AccountEdits, Action, Leaver, Plan, plan},
     policy::{AccountName, HostPolicy},
 };
-use muster_proto::name::Uid;
+use muster_proto::{name::Uid, statement::MemberList};
 
 use crate::{
     fake::Fake,
     world::{
-        Desired, NOW, Root, converge, edit_passwd, findings, login, look, members, need_root,
-        policy,
+        Desired, NOW, Root, by_word, converge, edit_passwd, findings, login, look, members,
+        need_root, policy, unix_group,
     },
 };
 
@@ -54,14 +55,25 @@ fn unix_groups(host: &mut dyn Host, owned: &Ownership) -> [BTreeSet<&'static str
     })
 }
 
-fn take_out_of_marker(host: &mut dyn Host) {
-    let remove = BTreeSet::from(["ana".to_owned()]);
-    let edit = Edit::Members { name: MARKER.to_owned(), add: BTreeSet::new(), remove };
-    let group = vec![edit];
-    let action = Action::Accounts(AccountEdits { group, ..AccountEdits::default() });
+/// Edits the account files as somebody does by hand.
+fn by_hand(host: &mut dyn Host, edits: AccountEdits) {
+    let action = Action::Accounts(edits);
     host.prepare(&[&action]);
     assert_eq!(host.perform(&action).whole, None);
     host.settle();
+}
+
+fn edit_group(host: &mut dyn Host, edit: Edit) {
+    by_hand(host, AccountEdits { group: vec![edit], ..AccountEdits::default() });
+}
+
+fn set(name: &str, field: usize, text: &str) -> Edit {
+    Edit::Set { name: name.to_owned(), field, value: Value::Text(text.to_owned()) }
+}
+
+fn take_out_of_marker(host: &mut dyn Host) {
+    let remove = BTreeSet::from(["ana".to_owned()]);
+    edit_group(host, Edit::Members { name: MARKER.to_owned(), add: BTreeSet::new(), remove });
 }
 
 fn assert_settled(host: &mut dyn Host, desired: &Desired, owned: &Ownership) {
@@ -242,16 +254,75 @@ fn a_locked_login_that_comes_back_with_another_uid_is_locked_again() {
         converge(host, &nobody, owned);
         // As after `userdel` and `useradd`: Muster was told that nobody is to have this login.
         edit_passwd(host, "ana", 2, "3001");
-        let value = muster_agent::format::Value::Text("$6$hash".to_owned());
-        let shadow = vec![Edit::Set { name: "ana".to_owned(), field: 1, value }];
-        let action = Action::Accounts(AccountEdits { shadow, ..AccountEdits::default() });
-        host.prepare(&[&action]);
-        assert_eq!(host.perform(&action).whole, None);
-        host.settle();
+        let shadow = vec![set("ana", 1, "$6$hash")];
+        by_hand(host, AccountEdits { shadow, ..AccountEdits::default() });
         converge(host, &nobody, owned);
         let (observed, _) = look(host, &nobody, owned);
         assert_eq!(observed.shadow.get("ana").unwrap().field(1), b"!$6$hash");
         assert_settled(host, &nobody, owned);
         assert_eq!(owned.accounts[&login("ana")].uid, Uid::parse(2_001).unwrap());
+    });
+}
+
+#[test]
+fn a_unix_group_gets_its_gid_back_and_keeps_its_members() {
+    on_both(|host, owned| {
+        let (before, _) = look(host, &ana(), owned);
+        let was_owned = owned.clone();
+        // Docker's among them.
+        for gid in ["4000", "999", "0", "x", ""] {
+            edit_group(host, set("web", 2, gid));
+            let (plan, applied) = converge(host, &ana(), owned);
+            assert_eq!(by_word(&applied), [("unix-group-changed", 1)].into(), "{gid}");
+            assert_eq!(applied.outcomes[0].detail, "gid 3000");
+            assert_eq!(findings(&plan), [].into(), "{gid}");
+            let (after, _) = look(host, &ana(), owned);
+            assert_eq!((&after.group, &after.gshadow), (&before.group, &before.gshadow), "{gid}");
+            assert_eq!(*owned, was_owned, "{gid}");
+            assert_settled(host, &ana(), owned);
+        }
+    });
+}
+
+#[test]
+fn a_unix_group_whose_gid_another_has_stays_musters_and_as_it_is_until_that_is_free() {
+    on_both(|host, owned| {
+        let with_ben = |ana: Desired| ana.user("ben", 2_002).unix_group("web", 3_000, &["ben"]);
+        let exactly = |mut desired: Desired| {
+            let web = desired.0.unix_groups.get_mut(&unix_group("web")).unwrap();
+            web.members = MemberList::Exactly;
+            desired
+        };
+        let desired = exactly(with_ben(ana()));
+        edit_group(host, set("web", 2, "4000"));
+        let add = BTreeSet::from(["eve".to_owned()]);
+        edit_group(host, Edit::Members { name: "web".to_owned(), add, remove: BTreeSet::new() });
+        edit_group(host, Edit::Add { name: "too".to_owned(), line: "too:x:3000:".to_owned() });
+        let members_now = |host: &mut dyn Host, owned: &Ownership| {
+            let (observed, _) = look(host, &desired, owned);
+            let text = String::from_utf8(observed.group.text().to_vec()).unwrap();
+            let gid = observed.group.get("web").unwrap().number(2).unwrap();
+            (gid, members(&text, "web").into_iter().collect::<Vec<_>>().join(" "))
+        };
+        let (plan, _) = converge(host, &desired, owned);
+        assert_eq!(findings(&plan), [("conflict", "web")].into());
+        assert_eq!(members_now(host, owned), (4_000, "ana eve".to_owned()));
+        assert_settled(host, &desired, owned);
+        assert!(owned.unix_groups.contains_key(&unix_group("web")));
+
+        let line = b"too:x:3000:".to_vec();
+        edit_group(host, Edit::Remove { name: "too".to_owned(), line });
+        let (plan, _) = converge(host, &desired, owned);
+        assert_eq!(findings(&plan), [].into());
+        assert_eq!(members_now(host, owned), (3_000, "ana ben".to_owned()));
+        assert_settled(host, &desired, owned);
+
+        // Whoever loses it is taken out all the same.
+        edit_group(host, set("web", 2, "2001"));
+        edit_group(host, Edit::Add { name: "too".to_owned(), line: "too:x:3000:".to_owned() });
+        let without = exactly(with_ben(Desired::default().user("ana", 2_001)));
+        converge(host, &without, owned);
+        assert_eq!(members_now(host, owned), (2_001, "ben".to_owned()));
+        assert_settled(host, &without, owned);
     });
 }

@@ -1,6 +1,7 @@
 use muster_proto::{
-    name::{Login, Uid},
-    statement::{UnixGroupMode, UserKind},
+    desired::UnixGroupGrant,
+    name::{Gid, Login, Uid, UnixGroupName},
+    statement::{MemberList, UnixGroupMode, UserKind},
 };
 
 use super::*;
@@ -41,14 +42,23 @@ fn ownership() -> Ownership {
     };
     Ownership {
         accounts: [("ana", 2_001), ("bob", 2_002)].map(owned).into(),
-        unix_groups: BTreeMap::new(),
+        unix_groups: [dbas(), (UnixGroupName::parse("old").unwrap(), Gid::parse(3_001).unwrap())]
+            .into(),
     }
+}
+
+/// A Unix group of Muster's.
+fn dbas() -> (UnixGroupName, Gid) {
+    (UnixGroupName::parse("dbas").unwrap(), Gid::parse(3_000).unwrap())
 }
 
 fn of(observed: &ObservedState, actions: Vec<Action>) -> Vec<String> {
     let planned = |action| Planned { phase: Phase::Take, action, notes: Vec::new() };
     let plan = Plan { actions: actions.into_iter().map(planned).collect(), ..Plan::default() };
-    let found = differences(observed, &ownership(), &plan);
+    let (name, gid) = dbas();
+    let grant = UnixGroupGrant { name: name.clone(), gid, members: MemberList::AtLeast };
+    let desired = DesiredState { unix_groups: [(name, grant)].into(), ..DesiredState::default() };
+    let found = differences(observed, &desired, &ownership(), &plan);
     let words = |one: &Difference| {
         let What { kind, subject, place } = &one.what;
         let severity = one.severity.as_str();
@@ -96,6 +106,19 @@ fn another_uid_of_an_account_of_musters_is_told_though_nothing_is_done_about_it(
         assert_eq!(of(&observed, Vec::new()), [told]);
     }
     assert_eq!(of(&observed(), Vec::new()), [""; 0]);
+}
+
+#[test]
+fn another_gid_of_a_unix_group_of_musters_is_told_as_long_as_that_is_wanted() {
+    let gids = [("999", "high"), ("27", "critical"), ("0", "critical"), ("x", "high")];
+    for (found, severity) in gids {
+        let group = format!("sudo:x:27:\ndbas:x:{found}:ana\nold:x:5000:\neve:x:3000:\n");
+        let observed = ObservedState { group: table(&group), ..ObservedState::default() };
+        let told = format!("unix-group-changed dbas gid: 3000 but {found}, {severity}");
+        assert_eq!(of(&observed, Vec::new()), [told]);
+    }
+    let observed = ObservedState { group: table("dbas:x:3000:ana\n"), ..ObservedState::default() };
+    assert_eq!(of(&observed, Vec::new()), [""; 0]);
 }
 
 #[test]

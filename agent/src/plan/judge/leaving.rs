@@ -59,8 +59,7 @@ impl<'a> Leaving<'a> {
             Some(entry) => {
                 let found = String::from_utf8_lossy(entry.field(passwd::UID));
                 let detail = format!(
-                    "no longer desired, and its uid is `{found}` instead of {uid}: it is locked \
-                     by its login, and what runs as `{found}` goes on"
+                    "locked, but its uid is `{found}` and not {uid}: what runs as `{found}` goes on"
                 );
                 findings.push(finding(Conflict, login, detail));
                 Line::Renumbered

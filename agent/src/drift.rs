@@ -85,7 +85,7 @@ pub struct Touch {
 
 impl Difference {
     /// Returns it in one digest. Another content is another difference, but not another number of
-    /// processes, nor what the owner of an account that is not Muster's does with it.
+    /// processes.
     fn identity(&self) -> Digest {
         let What { kind, subject, place } = &self.what;
         let content = match kind {

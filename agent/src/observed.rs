@@ -19,8 +19,8 @@ use crate::{
 pub struct Scope {
     /// The accounts that shall be.
     pub wanted: BTreeMap<Login, Wanted>,
-    /// The accounts that Muster keeps and that shall be no longer.
-    pub leaving: BTreeSet<Login>,
+    /// The accounts that Muster keeps and that shall be no longer, with the uids that they had.
+    pub leaving: BTreeMap<Login, u32>,
     /// Where homes are.
     pub home_base: String,
     /// The uids whose processes matter, and whose they are.
@@ -104,7 +104,8 @@ pub struct ObservedState {
     pub elsewhere: BTreeMap<Login, Elsewhere>,
     /// Processes of the uids in scope, those inside their user namespaces too.
     pub running: BTreeMap<u32, Running>,
-    /// Leaving accounts that linger or have a crontab, at jobs or a time stamp of sudo's.
+    /// Leaving accounts that linger or have a crontab, at jobs or a time stamp of sudo's, by their login
+    /// or by the uid that they had unless that is another login's by now.
     pub jobs: BTreeSet<Login>,
     /// Whether homes that were purged are yet to be removed.
     pub purging: bool,
@@ -202,7 +203,7 @@ impl Scope {
             wanted: wanted.collect(),
             passwords,
             home_base: policy.home_base.as_str().to_owned(),
-            leaving: leaving.map(|(login, _)| login.clone()).collect(),
+            leaving: leaving.map(|(login, owned)| (login.clone(), owned.uid.get())).collect(),
             uids: ownership
                 .accounts
                 .iter()

@@ -25,7 +25,8 @@ pub struct Ownership {
 /// One account of Muster's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedAccount {
-    /// Its uid here; an account of this login with another uid is not ours.
+    /// Its uid here; an account of this login with another uid is given nothing, and locked when the
+    /// login is no longer desired.
     pub uid: Uid,
     /// How it became Muster's.
     pub origin: Origin,

@@ -12,6 +12,7 @@ mod accounts;
 pub mod action;
 mod judge;
 pub mod leave;
+mod numbers;
 mod purge;
 mod quality;
 mod unix_groups;
@@ -140,6 +141,7 @@ fn endings(
     let kept = kept.map(|(login, kept)| Leaver {
         login: (*login).clone(),
         uid: kept.uid.get(),
+        has_its_uid: true,
         subuids: observed.own_subuids.get(*login).cloned().unwrap_or_default(),
         ending: Ending::Kept,
     });
@@ -155,6 +157,7 @@ fn leaver(observed: &ObservedState, login: &Login, leaving: &judge::Leaving<'_>)
     Leaver {
         login: login.clone(),
         uid: leaving.owned.uid.get(),
+        has_its_uid: leaving.has_its_uid(),
         subuids: observed.own_subuids.get(login).cloned().unwrap_or_default(),
         ending: Ending::Locked(leaving.owned.kind),
     }

@@ -37,6 +37,7 @@ mod places;
 mod purged;
 mod reading;
 mod releases;
+mod renumbered;
 mod restore;
 mod staying;
 mod sudo_rs;

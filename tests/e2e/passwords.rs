@@ -2,7 +2,11 @@
 
 use muster_tests::{Fleet, Host, Member, Mode, Programs, wait};
 
-use crate::{SOON, is_there, shown};
+use crate::{
+    SOON,
+    drifting::{await_told, word},
+    is_there, shown,
+};
 
 const HOST: &str = "pass1";
 const KEEPER: &str = "muster-agent.service";
@@ -46,6 +50,13 @@ fn a_password_that_is_shorter_than_a_role_says_is_refused_by_the_host_itself() {
     assert!(said.contains("shorter than 14 characters"), "{said}");
     let (changed, said) = change(host, "vera", FIRST, LONG);
     assert_eq!((LONG.len(), changed), (14, true), "{said}");
+
+    // Whoever shortens it by hand is undone.
+    host.run_ok(&["sed", "--in-place", "s/^minlen.*/minlen = 4/", DROP_IN]).unwrap();
+    let told = await_told(&fleet, "password-policy", "50-muster.conf", "", "repaired");
+    assert_eq!(word(&told, "severity"), "medium", "{told}");
+    let policy = host.run_ok(&["cat", DROP_IN]).unwrap();
+    assert!(policy.ends_with("\nminlen = 14\n"), "{policy}");
 
     // What the host's own administrator says is read last: it holds, and is told.
     let main = "/etc/security/pwquality.conf";

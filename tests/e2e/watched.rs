@@ -5,7 +5,7 @@ use muster_tests::wait;
 use serde_json::Value;
 
 use crate::{
-    SOON,
+    SOON, assert_let_in,
     drifting::{await_told, told, word},
     fleet,
     hindered::RETRIED,
@@ -52,18 +52,28 @@ fn neither_a_thread_of_the_keeper_nor_what_it_starts_can_administer_the_host() {
 fn all_that_somebody_undoes_at_once_is_told_each_and_put_right() {
     let fleet = fleet();
     let db1 = fleet.host("db1");
-    let (stays, goes) = (fleet.person("driftg").unwrap(), fleet.person("driftl").unwrap());
+    let [stays, goes, back] =
+        ["driftg", "driftl", "drifth"].map(|login| fleet.person(login).unwrap());
     let declared = format!(
-        "users:\n  driftg: {{keys: [\"{}\"]}}\n  driftl: {{keys: [\"{}\"]}}\n\
-         unix_groups: {{driftx: {{}}, drifty: {{}}}}\n\
-         roles:\n  driftg: {{unix_groups: {{at_least: [driftx, drifty]}}}}\n  driftl: {{}}\n\
+        "users:\n  driftg: {{keys: [\"{}\"]}}\n  driftl: {{keys: [\"{}\"]}}\n  \
+         drifth: {{keys: [\"{}\"]}}\n\
+         unix_groups: {{driftx: {{}}, drifty: {{}}, driftz: {{exact_members: true}}}}\n\
+         roles:\n  driftg: {{unix_groups: {{at_least: [driftx, drifty, driftz]}}}}\n  \
+         driftl: {{}}\n  drifth: {{}}\n\
          assignments:\n  driftg: {{user: driftg, role: driftg, hosts: muster/hostname=db1}}\n  \
-         driftl: {{user: driftl, role: driftl, hosts: muster/hostname=db1}}\n",
-        stays.key.public, goes.key.public
+         driftl: {{user: driftl, role: driftl, hosts: muster/hostname=db1}}\n  \
+         drifth: {{user: drifth, role: drifth, hosts: muster/hostname=db1}}\n",
+        stays.key.public, goes.key.public, back.key.public
     );
     fleet.apply_ok(&declared).unwrap();
     fleet.muster_ok(&["revoke", "assignment", "driftl", "--yes"]).unwrap();
+    let of_hers = ["getent", "passwd", "drifth"];
+    let of_driftz = ["getent", "group", "driftz"];
+    let was = [&of_hers, &of_driftz].map(|words| db1.run_ok(words).unwrap());
     let script = "usermod --unlock driftl
+        userdel drifth
+        gpasswd --add nobody driftz
+        groupmod --gid 61999 driftz
         chage --expiredate -1 driftl
         install --owner driftl --mode 0600 /dev/null /var/spool/cron/crontabs/driftl
         install --owner driftl --mode 0700 /dev/null /var/spool/cron/atjobs/a0000101c0ffee
@@ -78,7 +88,10 @@ fn all_that_somebody_undoes_at_once_is_told_each_and_put_right() {
         ("account-unlocked", "driftl", "expiry", "high"),
         ("jobs-back", "driftl", "", "high"),
         ("member-missing", "driftg", "driftx", "medium"),
+        ("member-added", "nobody", "driftz", "high"),
+        ("unix-group-changed", "driftz", "gid", "high"),
         ("unix-group-changed", "drifty", "", "medium"),
+        ("account-missing", "drifth", "", "medium"),
         ("account-changed", "driftg", "gid", "critical"),
         ("account-changed", "driftg", "home", "medium"),
         ("home-missing", "driftg", "", "medium"),
@@ -94,6 +107,8 @@ fn all_that_somebody_undoes_at_once_is_told_each_and_put_right() {
     assert_eq!((fields[2], fields[5]), (fields[3], "/home/driftg"), "{passwd}");
     db1.run_ok(&["test", "-d", "/home/driftg"]).unwrap();
     assert!(db1.run_ok(&["id", "driftg"]).unwrap().contains("(drifty)"));
+    assert_eq!([&of_hers, &of_driftz].map(|words| db1.run_ok(words).unwrap()), was);
+    assert_let_in(&fleet, "db1", &back);
     let jobs = "ls /var/spool/cron/crontabs /var/spool/cron/atjobs";
     let jobs = db1.run_ok(&["sh", "-c", jobs]).unwrap();
     assert!(!jobs.contains("driftl") && !jobs.contains("c0ffee"), "{jobs}");

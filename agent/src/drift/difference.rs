@@ -1,16 +1,20 @@
 //! From a plan to what differs: each edit that the plan would make is a field that is another.
 
+mod numbers;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
+    desired::DesiredState,
     drift::{DriftKind, Severity},
     privilege::is_root_equivalent,
 };
 
+use self::numbers::primary;
 use super::{Difference, What};
 use crate::{
     format::{
-        Edit, Entry, Value, group, passwd,
+        Edit, Value, passwd,
         shadow::{self, Password},
         ssh, sudoers,
     },
@@ -24,6 +28,7 @@ use crate::{
 /// only time has made due: what is left of a lock to be told, and what is to be purged.
 pub fn differences(
     observed: &ObservedState,
+    desired: &DesiredState,
     ownership: &Ownership,
     plan: &Plan,
 ) -> Vec<Difference> {
@@ -79,6 +84,7 @@ pub fn differences(
         found.add(what, expected, "something else", Severity::Medium);
     }
     found.uids(observed, ownership);
+    found.gids(observed, desired, ownership);
     found.0.into_values().collect()
 }
 
@@ -262,33 +268,6 @@ impl Found {
             let what = What::new(DriftKind::Sshd, "sshd", ssh::DROP_IN);
             self.add(what, lines_in(text), found, Severity::High);
         }
-    }
-
-    /// Accounts of Muster's that have another uid by now: nobody can say whose they are, so they are
-    /// only told.
-    fn uids(&mut self, observed: &ObservedState, ownership: &Ownership) {
-        for (login, owned) in &ownership.accounts {
-            let entry = observed.passwd.get(login.as_str());
-            let Some(entry) = entry else { continue };
-            let found = entry.number(passwd::UID);
-            if found != Some(owned.uid.get()) {
-                let severity = if found == Some(0) { Severity::Critical } else { Severity::High };
-                let what = What::new(DriftKind::AccountChanged, login.as_str(), "uid");
-                self.add(what, owned.uid.to_string(), lossy(entry.field(passwd::UID)), severity);
-            }
-        }
-    }
-}
-
-/// Says how grave it is that an account has the primary Unix group that it has.
-fn primary(observed: &ObservedState, login: &str) -> Severity {
-    let gid = observed.passwd.get(login).and_then(|entry| entry.number(passwd::GID));
-    let is_it = |entry: &Entry<'_>| gid.is_some() && entry.number(group::GID) == gid;
-    let mut names = observed.group.entries().filter(is_it).filter_map(|entry| entry.text(0));
-    if gid == Some(0) || names.any(is_root_equivalent) {
-        Severity::Critical
-    } else {
-        Severity::High
     }
 }
 

@@ -66,15 +66,24 @@ impl Jobs {
         Ok(jobs)
     }
 
+    /// Says whether an account has any by its login.
+    pub(super) fn has_by_name(&self, login: &str) -> bool {
+        [&self.lingering, &self.crontabs, &self.stamps].iter().any(|names| has(names, login))
+    }
+
+    /// Says whether there are any of a uid.
+    pub(super) fn has_by_uid(&self, uid: u32) -> bool {
+        self.at_owners.contains(&uid) || has(&self.stamps, &uid.to_string())
+    }
+
     /// Returns what an account has, in words.
     pub(super) fn of(&self, login: &str, uid: u32) -> Vec<&'static str> {
-        let named = |names: &[String]| names.iter().any(|name| name == login);
-        let number = uid.to_string();
+        let stamped = has(&self.stamps, login) || has(&self.stamps, &uid.to_string());
         let has = [
-            ("lingering", named(&self.lingering)),
-            ("a crontab", named(&self.crontabs)),
+            ("lingering", has(&self.lingering, login)),
+            ("a crontab", has(&self.crontabs, login)),
             ("at jobs", self.at_owners.contains(&uid)),
-            ("a time stamp of sudo", named(&self.stamps) || self.stamps.contains(&number)),
+            ("a time stamp of sudo", stamped),
         ];
         has.into_iter().filter(|(_, has)| *has).map(|(what, _)| what).collect()
     }
@@ -84,6 +93,10 @@ impl Jobs {
         let own = |name: &&String| name.split_once('.').is_some_and(|(owner, _)| owner == login);
         self.aside.iter().filter(own).count()
     }
+}
+
+fn has(names: &[String], name: &str) -> bool {
+    names.iter().any(|other| other == name)
 }
 
 /// A place that is a link is passed over, rather than that nothing could be looked at.
@@ -157,7 +170,9 @@ fn end_lingering(root: &Dir, leaver: &Leaver) -> Result<(), FileError> {
 fn remove_stamps(root: &Dir, leaver: &Leaver) -> Result<(), FileError> {
     for dir in stamps(root)? {
         dir.remove(leaver.login.as_str())?;
-        dir.remove(leaver.uid.to_string())?;
+        if leaver.has_its_uid {
+            dir.remove(leaver.uid.to_string())?;
+        }
     }
     Ok(())
 }
@@ -179,6 +194,9 @@ fn set_crontabs_aside(root: &Dir, leaver: &Leaver) -> Result<u32, FileError> {
 }
 
 fn set_at_jobs_aside(root: &Dir, leaver: &Leaver) -> Result<u32, FileError> {
+    if !leaver.has_its_uid {
+        return Ok(0);
+    }
     let mut moved = Moved::default();
     for place in AT_JOBS {
         let found = spool(root, place).and_then(|dir| match dir {

@@ -116,7 +116,8 @@ mod tests {
         let root = Dir::open(folder.path(), Arc::new(Faults::none())).unwrap();
         let ending = Ending::Locked(kind);
         let subuids = Vec::new();
-        let ana = Leaver { login: Login::parse("ana").unwrap(), uid: UID, subuids, ending };
+        let login = Login::parse("ana").unwrap();
+        let ana = Leaver { login, uid: UID, has_its_uid: true, subuids, ending };
         Look::again(&root, &[(&ana, kind)]).unwrap().left(&ana, kind)
     }
 

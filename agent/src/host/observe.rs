@@ -7,7 +7,7 @@ use muster_proto::{crypto::sha256, name::Login};
 use nix::sys::stat::FileStat;
 
 use crate::{
-    format::{Table, passwd, pwquality, ssh, subid, sudoers},
+    format::{Entry, Table, passwd, pwquality, ssh, subid, sudoers},
     observed::{Content, DropIn, Home, ObservedState, Passwords, RootFile, Scope, Wanted},
 };
 
@@ -33,10 +33,9 @@ pub(super) fn observe(
     let new: BTreeMap<&Login, &Wanted> =
         scope.wanted.iter().filter(|(login, _)| passwd.get(login.as_str()).is_none()).collect();
     let jobs = Jobs::observe(root)?;
-    let jobs_of = |login: &&Login| {
-        let entry = passwd.get(login.as_str());
-        let uid = entry.and_then(|entry| entry.number(passwd::UID));
-        uid.is_some_and(|uid| !jobs.of(login.as_str(), uid).is_empty())
+    let has_jobs = |(login, uid): &(&Login, &u32)| {
+        jobs.has_by_name(login.as_str())
+            || (jobs.has_by_uid(**uid) && has_its_uid(&passwd, login, **uid))
     };
     let (subuids, subgids) = (ranges(&etc, "subuid")?, ranges(&etc, "subgid")?);
     let own_subuids = own_subuids(&subuids, scope, &passwd);
@@ -66,7 +65,7 @@ pub(super) fn observe(
         sshd_knows_utc,
         elsewhere: names::ask(root, programs, &new)?,
         running,
-        jobs: scope.leaving.iter().filter(jobs_of).cloned().collect(),
+        jobs: scope.leaving.iter().filter(has_jobs).map(|(login, _)| login.clone()).collect(),
         purging: purge::is_unfinished(root, &scope.home_base),
         unseen_jobs: jobs.unseen.clone(),
         set_aside: scope
@@ -89,6 +88,13 @@ fn ranges(etc: &Dir, name: &str) -> Result<Vec<subid::Range>, FileError> {
     Ok(etc.read(name)?.map(|(text, _)| subid::parse(&text)).unwrap_or_default())
 }
 
+/// Says whether a uid is this account's too, rather than another login's alone.
+fn has_its_uid(passwd: &Table, login: &Login, uid: u32) -> bool {
+    let has_it = |entry: &Entry<'_>| entry.number(passwd::UID) == Some(uid);
+    let mut names = passwd.entries().filter(has_it).map(|entry| entry.text(0)).peekable();
+    names.peek().is_none() || names.any(|name| name == Some(login.as_str()))
+}
+
 fn own_subuids(
     subuids: &[subid::Range],
     scope: &Scope,
@@ -99,6 +105,11 @@ fn own_subuids(
     }
     let taken = passwd.entries().filter_map(|entry| entry.number(passwd::UID)).collect();
     let own = |(uid, login): (&u32, &Login)| {
+        // Ranges go by login, which may be somebody else's when it has another uid.
+        let found = passwd.get(login.as_str()).map(|entry| entry.number(passwd::UID));
+        if found.is_some_and(|found| found != Some(*uid)) {
+            return None;
+        }
         let numbers = subid::alone(subuids, login.as_str(), *uid, &taken);
         (!numbers.is_empty()).then(|| (login.clone(), numbers))
     };

@@ -62,8 +62,7 @@ impl Looked {
             // Another source of accounts was asked, whose answers nobody watches.
             asked.beyond();
         }
-        let leaving = scope.uids.iter().filter(|(_, login)| scope.leaving.contains(*login));
-        let leaving: BTreeSet<u32> = leaving.map(|(uid, _)| *uid).collect();
+        let leaving: BTreeSet<u32> = scope.leaving.values().copied().collect();
         let seen = what_matters(observed.running.clone(), &leaving);
         Self { asked, began, running: Processes { owners, leaving, seen } }
     }

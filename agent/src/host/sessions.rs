@@ -53,14 +53,15 @@ fn end_within(patience: Duration, root: &Dir, programs: Programs, leavers: &[Lea
         // Where there is no such group the uid finds the processes.
         let _ = kill_control_group(root, *uid);
     }
-    let sessions: Vec<&str> = leavers
+    // By uid: a login may be another one's by now, and that may be root's.
+    let sessions: Vec<String> = leavers
         .iter()
         .filter(|leaver| has_session(root, leaver.uid))
-        .map(|leaver| leaver.login.as_str())
+        .map(|leaver| leaver.uid.to_string())
         .collect();
     if !sessions.is_empty() {
         let mut arguments = vec!["terminate-user"];
-        arguments.extend(sessions);
+        arguments.extend(sessions.iter().map(String::as_str));
         // What it misses is found by uid.
         let _ = programs.run("loginctl", &arguments);
     }
@@ -235,7 +236,7 @@ mod tests {
 
     fn leaver(uid: u32, subuids: Vec<RangeInclusive<u32>>) -> Leaver {
         let login = Login::parse("ana").expect("a login");
-        Leaver { login, uid, subuids, ending: plan::Ending::Kept }
+        Leaver { login, uid, has_its_uid: true, subuids, ending: plan::Ending::Kept }
     }
 
     #[test]

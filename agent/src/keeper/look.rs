@@ -110,7 +110,7 @@ impl<H: Host> Turn<'_, H> {
         self.unsaved |= ends.ended != self.ledger.passed;
         self.ledger.passed.clone_from(&ends.ended);
         self.keeper.ends = ends;
-        let differences = differences(&observed, &self.ledger.ownership, &plan);
+        let differences = differences(&observed, &desired, &self.ledger.ownership, &plan);
         let ungranted = ungranted(&observed, &self.ledger.ownership);
         Ok(Look { desired, observed, plan, findings, differences, ungranted })
     }

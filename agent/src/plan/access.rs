@@ -244,7 +244,7 @@ pub(super) fn drop_in(
         .collect();
     let whole = ssh::drop_in(by_password.iter().copied());
     match &observed.drop_in {
-        DropIn::NoPlace | DropIn::Absent if judged.kept.is_empty() => DropInSteps::default(),
+        DropIn::NoPlace | DropIn::Absent if !judged.has_anybody() => DropInSteps::default(),
         DropIn::NoPlace => {
             let detail = "sshd has no directory for our settings: our key files have no effect";
             findings.push(finding(FindingKind::Ineffective, "sshd", detail));

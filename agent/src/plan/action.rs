@@ -112,6 +112,8 @@ pub struct Leaver {
     pub login: Login,
     /// The uid.
     pub uid: u32,
+    /// Whether what has that number is its own too, and no other login's alone.
+    pub has_its_uid: bool,
     /// The numbers that it alone may run as inside user namespaces.
     pub subuids: Vec<RangeInclusive<u32>>,
     /// What becomes of the account.

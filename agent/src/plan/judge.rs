@@ -2,6 +2,8 @@
 //! is never taken over unless a statement names the uid found here; a refusal stops one account and
 //! leaves the others alone.
 
+mod leaving;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
@@ -10,26 +12,29 @@ use muster_proto::{
     receipt::{
         Finding,
         FindingKind::{
-            self, AccountMissing, Conflict, KnownElsewhere, NoHome, Protected, UidOutOfRange,
-            UidShared, UnknownElsewhere,
+            self, Conflict, KnownElsewhere, NoHome, Protected, UidOutOfRange, UnknownElsewhere,
         },
     },
 };
 
 use crate::{
-    format::{Entry, OldLine, Table, group, passwd, ssh::MARKER},
+    format::{Entry, OldLine, group, passwd, ssh::MARKER},
     observed::{Elsewhere, Home, ObservedState},
     ownership::{Before, Origin, OwnedAccount, Ownership},
     policy::HostPolicy,
 };
 
-use super::action::finding;
+pub(super) use self::leaving::{Leaving, Line};
+use super::{action::finding, numbers::Numbers};
 
 /// What became of the accounts.
 #[derive(Debug, Default)]
 pub(super) struct Judged<'a> {
     /// Those that Muster keeps as desired.
     pub(super) kept: BTreeMap<&'a Login, Kept<'a>>,
+    /// Those that shall be, are Muster's and are there otherwise than it knows them, so that nobody can
+    /// say whose they are. They are given nothing, and what keeps their own keys from counting holds.
+    pub(super) fenced: BTreeMap<&'a Login, &'a OwnedAccount>,
     /// Those that Muster keeps and that are no longer desired.
     pub(super) leaving: BTreeMap<&'a Login, Leaving<'a>>,
     /// Those that Muster gave something and that the host protects by now: they keep what they have.
@@ -58,44 +63,10 @@ pub(super) enum Standing<'a> {
     Held(Entry<'a>, &'a OwnedAccount),
 }
 
-/// An account that is no longer desired.
-#[derive(Debug)]
-pub(super) struct Leaving<'a> {
-    pub(super) owned: &'a OwnedAccount,
-    /// Whether no other login has its uid, so that its processes are its own.
-    pub(super) alone: bool,
-}
-
-struct Numbers<'a> {
-    logins: ByNumber<'a>,
-    groups: ByNumber<'a>,
-}
-
-impl<'a> Numbers<'a> {
-    fn of(observed: &'a ObservedState) -> Self {
-        Self {
-            logins: ByNumber::of(&observed.passwd, passwd::UID),
-            groups: ByNumber::of(&observed.group, group::GID),
-        }
-    }
-}
-
-/// The names of each number, in order.
-struct ByNumber<'a>(Vec<(u32, &'a str)>);
-
-impl<'a> ByNumber<'a> {
-    fn of(table: &'a Table, field: usize) -> Self {
-        let named = |entry: Entry<'a>| Some((entry.number(field)?, entry.text(0).unwrap_or("?")));
-        let mut names: Vec<_> = table.entries().filter_map(named).collect();
-        names.sort_unstable();
-        names.dedup();
-        Self(names)
-    }
-
-    fn names(&self, number: u32) -> impl Iterator<Item = &'a str> {
-        let from = self.0.partition_point(|(other, _)| *other < number);
-        let rest = self.0.get(from..).unwrap_or_default().iter();
-        rest.take_while(move |(other, _)| *other == number).map(|(_, name)| *name)
+impl Judged<'_> {
+    /// Says whether there is anybody to whom our drop-in for sshd is to apply.
+    pub(super) fn has_anybody(&self) -> bool {
+        !self.kept.is_empty() || !self.fenced.is_empty()
     }
 }
 
@@ -110,14 +81,21 @@ pub(super) fn judge<'a>(
     judged.findings.extend(desired.clashes.iter().map(clash));
     let judge = Judge { observed, desired, policy, numbers: &numbers };
     for (login, account) in &desired.accounts {
-        if ownership.accounts.get(login).is_some_and(|owned| owned.is_let_go(Some(account))) {
+        let owned = ownership.accounts.get(login);
+        if owned.is_some_and(|owned| owned.is_let_go(Some(account))) {
             continue;
         }
-        match judge.account(login, account, ownership.accounts.get(login)) {
+        match judge.account(login, account, owned) {
             Ok(kept) => {
                 judged.kept.insert(login, kept);
             }
-            Err(finding) => judged.findings.push(finding),
+            Err(finding) => {
+                judged.findings.push(finding);
+                let is_there = observed.passwd.get(login.as_str()).is_some();
+                if is_there && !policy.protects(login.as_str()) {
+                    judged.fenced.extend(owned.map(|owned| (login, owned)));
+                }
+            }
         }
     }
     for (login, owned) in &ownership.accounts {
@@ -131,25 +109,8 @@ pub(super) fn judge<'a>(
             judged.findings.push(finding(Protected, login, "no longer desired, not locked"));
             continue;
         }
-        let Some(entry) = observed.passwd.get(login.as_str()) else {
-            // Its processes go on without it, and its number must not be somebody else's by now.
-            let alone = numbers.logins.names(owned.uid.get()).next().is_none();
-            let detail = format!("no longer desired, and uid {} has no passwd line", owned.uid);
-            judged.findings.push(finding(AccountMissing, login, detail));
-            judged.leaving.insert(login, Leaving { owned, alone });
-            continue;
-        };
-        if entry.number(passwd::UID) != Some(owned.uid.get()) {
-            let detail = format!("no longer desired, its uid is not {} any more", owned.uid);
-            judged.findings.push(finding(Conflict, login, detail));
-            continue;
-        }
-        let alone = numbers.logins.names(owned.uid.get()).count() == 1;
-        if !alone {
-            let detail = format!("another login has uid {} too: no process is ended", owned.uid);
-            judged.findings.push(finding(UidShared, login, detail));
-        }
-        judged.leaving.insert(login, Leaving { owned, alone });
+        let leaving = Leaving::of(login, owned, observed, &numbers, &mut judged.findings);
+        judged.leaving.insert(login, leaving);
     }
     judged
 }
@@ -333,7 +294,10 @@ fn held<'a>(
 ) -> Result<Kept<'a>, Finding> {
     let refuse = |detail: String| Err(finding(Conflict, login, detail));
     if entry.number(passwd::UID) != Some(owned.uid.get()) {
-        return refuse(format!("its uid is not {} any more", owned.uid));
+        return refuse(format!(
+            "its uid is not {} any more: it has no key and no sudo rule until that is put right",
+            owned.uid
+        ));
     }
     if owned.origin == Origin::Created && owned.uid != account.grant.uid {
         return refuse(format!(

@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     action::{AccountEdits, Purged},
-    judge::{Judged, Leaving},
+    judge::{Judged, Leaving, Line},
 };
 
 const DAY: u64 = 86_400;
@@ -34,6 +34,7 @@ pub(super) fn purged(
         owned.origin == Origin::Created
             && owned.locked_at.is_some_and(|at| now >= at.plus(days.saturating_mul(DAY)))
             && leaving.alone
+            && leaving.line != Line::Renumbered
             && !owned.sessions_owed
             && running.is_none_or(|running| running.processes == 0)
             && !observed.jobs.contains(login)

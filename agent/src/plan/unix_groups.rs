@@ -2,6 +2,9 @@
 //! off) is about one account's supplementary Unix groups; a Unix group whose own statement says
 //! exactly has nobody else in it. group and gshadow get the same members, each from what it has.
 
+mod edits;
+mod rule;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
@@ -13,15 +16,16 @@ use muster_proto::{
 };
 
 use crate::{
-    format::{Edit, Table, group, ssh::MARKER},
+    format::{Table, group, ssh::MARKER},
     listing::count,
     observed::ObservedState,
     ownership::Ownership,
     policy::HostPolicy,
 };
 
+use self::rule::{Stand, rules};
 use super::{
-    action::{AccountEdits, Note, finding, note},
+    action::finding,
     judge::{Judged, Standing},
 };
 
@@ -33,6 +37,11 @@ pub(super) struct Membership<'a> {
     /// By Unix group, who is in it and shall not be.
     out: BTreeMap<&'a str, BTreeSet<&'a str>>,
     created: BTreeMap<&'a str, u32>,
+    /// Muster's own that have another gid, with the one that is put back.
+    put_back: BTreeMap<&'a str, u32>,
+    /// Muster's own that have another gid, where that cannot be put back: nobody comes in, and nobody
+    /// who belongs there goes.
+    stuck: BTreeSet<&'a str>,
     /// What Muster gives each kept account.
     pub(super) given: BTreeMap<&'a Login, BTreeSet<UnixGroupName>>,
     /// Those who lose a Unix group that is as good as root, now or in a session from before.
@@ -40,26 +49,6 @@ pub(super) struct Membership<'a> {
     /// The Unix groups that are Muster's afterwards.
     pub(super) owned: BTreeMap<UnixGroupName, Gid>,
     pub(super) findings: Vec<Finding>,
-}
-
-#[derive(Clone, Copy)]
-struct Rule<'a> {
-    mode: UnixGroupMode,
-    leaves: bool,
-    given: Option<&'a BTreeSet<UnixGroupName>>,
-}
-
-impl Rule<'_> {
-    /// Says whether a membership that nobody wants is taken away.
-    fn takes(&self, unix_group: &str) -> bool {
-        let all = match self.mode {
-            UnixGroupMode::Exactly => true,
-            UnixGroupMode::AtLeast => self.leaves,
-            UnixGroupMode::HandsOff => false,
-        };
-        all || (self.leaves && is_root_equivalent(unix_group))
-            || self.given.is_some_and(|given| given.iter().any(|g| g.as_str() == unix_group))
-    }
 }
 
 impl<'a> Membership<'a> {
@@ -83,8 +72,10 @@ impl<'a> Membership<'a> {
             .filter(|group| group.members == MemberList::Exactly)
             .map(|group| group.name.as_str())
             .filter(|name| this.owned.keys().any(|owned| owned.as_str() == *name))
+            .filter(|name| !this.stuck.contains(name))
             .chain([MARKER])
             .collect();
+        let ours: BTreeSet<&str> = ownership.accounts.keys().map(Login::as_str).collect();
         let nobody = BTreeSet::new();
         let tables = [Some(&observed.group), observed.gshadow.as_ref()];
         for entry in tables.into_iter().flatten().flat_map(Table::entries) {
@@ -93,8 +84,10 @@ impl<'a> Membership<'a> {
             let members: BTreeSet<&str> = group::members(entry).collect();
             for &member in members.difference(wanted).filter(|member| **member != name) {
                 let goes = match rules.get(member) {
-                    Some(rule) if name == MARKER => !rule.leaves,
+                    Some(rule) if name == MARKER => rule.stand == Stand::Kept,
                     Some(rule) => rule.takes(name) || exact.contains(name),
+                    // Outside of it the account's own keys would count, once there is one again.
+                    None if name == MARKER && ours.contains(member) => false,
                     None => exact.contains(name) && !policy.protects(member),
                 };
                 if goes {
@@ -116,7 +109,7 @@ impl<'a> Membership<'a> {
         judged: &Judged<'a>,
         taken: &BTreeSet<u32>,
     ) {
-        if judged.kept.is_empty() || observed.group.get(MARKER).is_some() {
+        if !judged.has_anybody() || observed.group.get(MARKER).is_some() {
             return;
         }
         match (100..1_000).rev().find(|gid| !taken.contains(gid)) {
@@ -142,18 +135,26 @@ impl<'a> Membership<'a> {
         for (name, wanted) in &desired.unix_groups {
             let gid = wanted.gid.get();
             let present = observed.group.get(name.as_str());
-            let reason = match present.map(|entry| entry.number(group::GID)) {
-                Some(found) if found == Some(gid) && self.owned.get(name) == Some(&wanted.gid) => {
+            let is_ours = self.owned.get(name) == Some(&wanted.gid);
+            let other = if taken.contains(&gid) {
+                Some("another Unix group's")
+            } else {
+                new_uids.contains(&gid).then_some("a user's own")
+            };
+            let reason = match (present.map(|entry| entry.number(group::GID)), other) {
+                (Some(found), other) if is_ours => {
+                    if found != Some(gid) {
+                        self.settle_gid(name, gid, other);
+                    }
                     continue;
                 }
-                Some(Some(found)) => format!("a Unix group with gid {found} is there"),
-                Some(None) => "a Unix group without gid is there".to_owned(),
-                None if taken.contains(&gid) => format!("gid {gid} is another Unix group's"),
-                None if new_uids.contains(&gid) => format!("gid {gid} is a user's own"),
-                None if observed.passwd.get(name.as_str()).is_some() => {
+                (Some(Some(found)), _) => format!("a Unix group with gid {found} is there"),
+                (Some(None), _) => "a Unix group without gid is there".to_owned(),
+                (None, Some(other)) => format!("gid {gid} is {other}"),
+                (None, None) if observed.passwd.get(name.as_str()).is_some() => {
                     "an account has this name".to_owned()
                 }
-                None => {
+                (None, None) => {
                     self.created.insert(name.as_str(), gid);
                     self.owned.insert(name.clone(), wanted.gid);
                     continue;
@@ -161,6 +162,18 @@ impl<'a> Membership<'a> {
             };
             self.owned.remove(name);
             self.findings.push(finding(FindingKind::Conflict, name, reason));
+        }
+    }
+
+    /// One of Muster's stays its own whatever gid somebody gives it: its members are those that it was
+    /// made for, and files that they share have the gid that it had.
+    fn settle_gid(&mut self, name: &'a UnixGroupName, gid: u32, other: Option<&str>) {
+        if let Some(other) = other {
+            let detail = format!("its gid is not {gid} any more, and that is {other} by now");
+            self.findings.push(finding(FindingKind::Conflict, name, detail));
+            self.stuck.insert(name.as_str());
+        } else {
+            self.put_back.insert(name.as_str(), gid);
         }
     }
 
@@ -176,7 +189,10 @@ impl<'a> Membership<'a> {
             let mut given = BTreeSet::new();
             if account.unix_group_mode != UnixGroupMode::HandsOff {
                 let fleet = account.unix_groups.iter().filter(|name| {
-                    desired.unix_groups.contains_key(*name) && self.owned.contains_key(*name)
+                    desired.unix_groups.contains_key(*name)
+                        && self.owned.contains_key(*name)
+                        && (!self.stuck.contains(name.as_str())
+                            || members_of(&observed.group, name.as_str()).contains(login.as_str()))
                 });
                 let (there, missing): (Vec<_>, Vec<_>) = account
                     .host_unix_groups
@@ -191,6 +207,8 @@ impl<'a> Membership<'a> {
                 }
             }
             self.given.insert(*login, given);
+        }
+        for login in judged.kept.keys().chain(judged.fenced.keys()) {
             self.into.entry(MARKER).or_default().insert(login.as_str());
         }
         for (name, number) in unmet {
@@ -223,108 +241,8 @@ impl<'a> Membership<'a> {
             }
         }
     }
-
-    /// Adds what takes memberships away.
-    pub(super) fn take(&self, observed: &ObservedState, edits: &mut AccountEdits) -> Vec<Note> {
-        let mut told: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (table, edits) in both(observed, edits) {
-            for (name, out) in &self.out {
-                let present = members_of(table, name);
-                let out = out.intersection(&present);
-                let remove: BTreeSet<String> = out
-                    .map(|login| {
-                        told.entry(login).or_default().insert(name);
-                        (*login).to_owned()
-                    })
-                    .collect();
-                if !remove.is_empty() {
-                    let name = (*name).to_owned();
-                    edits.push(Edit::Members { name, add: BTreeSet::new(), remove });
-                }
-            }
-        }
-        let notes = told.into_iter();
-        notes
-            .map(|(login, names)| note("memberships-changed", login, list("out of", names)))
-            .collect()
-    }
-
-    /// Adds what creates Unix groups and puts members into them.
-    pub(super) fn give(&self, observed: &ObservedState, edits: &mut AccountEdits) -> Vec<Note> {
-        let mut told: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (at, (table, edits)) in both(observed, edits).into_iter().enumerate() {
-            let nobody = BTreeSet::new();
-            let names: BTreeSet<&str> =
-                self.into.keys().chain(self.created.keys()).copied().collect();
-            for name in names {
-                let into = self.into.get(name).unwrap_or(&nobody);
-                let present = first_members(table, name);
-                let add: BTreeSet<&str> = into.difference(&present).copied().collect();
-                let members: BTreeSet<String> =
-                    add.iter().map(|login| (*login).to_owned()).collect();
-                let owned_name = name.to_owned();
-                if table.get(name).is_some() {
-                    if !add.is_empty() {
-                        let remove = BTreeSet::new();
-                        edits.push(Edit::Members { name: owned_name, add: members, remove });
-                    }
-                } else if let Some(gid) = self.created.get(name) {
-                    let line = if at == 0 {
-                        group::new_group_line(name, *gid, &members)
-                    } else {
-                        group::new_gshadow_line(name, &members)
-                    };
-                    edits.push(Edit::Add { name: owned_name, line });
-                } else {
-                    continue;
-                }
-                for login in add {
-                    told.entry(login).or_default().insert(name);
-                }
-            }
-        }
-        let created = self.created.iter();
-        let created =
-            created.map(|(name, gid)| note("unix-group-created", name, format!("gid {gid}")));
-        let into = told.into_iter();
-        let into =
-            into.map(|(login, names)| note("memberships-changed", login, list("into", names)));
-        created.chain(into).collect()
-    }
-}
-
-fn rules<'a>(judged: &Judged<'a>) -> BTreeMap<&'a str, Rule<'a>> {
-    let kept = judged.kept.iter().map(|(login, kept)| {
-        let given = match &kept.standing {
-            Standing::Held(_, owned) => Some(&owned.given),
-            _ => None,
-        };
-        (login.as_str(), Rule { mode: kept.account.unix_group_mode, leaves: false, given })
-    });
-    let leaving = judged.leaving.iter().map(|(login, leaving)| {
-        let given = Some(&leaving.owned.given);
-        (login.as_str(), Rule { mode: leaving.owned.mode, leaves: true, given })
-    });
-    kept.chain(leaving).collect()
-}
-
-fn both<'a>(
-    observed: &'a ObservedState,
-    edits: &'a mut AccountEdits,
-) -> Vec<(&'a Table, &'a mut Vec<Edit>)> {
-    let mut tables = vec![(&observed.group, &mut edits.group)];
-    tables.extend(observed.gshadow.as_ref().map(|gshadow| (gshadow, &mut edits.gshadow)));
-    tables
 }
 
 fn members_of<'a>(table: &'a Table, name: &str) -> BTreeSet<&'a str> {
     table.all(name).flat_map(group::members).collect()
-}
-
-fn first_members<'a>(table: &'a Table, name: &str) -> BTreeSet<&'a str> {
-    table.get(name).into_iter().flat_map(group::members).collect()
-}
-
-fn list(head: &str, names: BTreeSet<&str>) -> String {
-    format!("{head} {}", names.into_iter().collect::<Vec<_>>().join(", "))
 }

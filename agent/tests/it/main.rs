@@ -31,6 +31,7 @@ mod outrun;
 mod passwords;
 mod power;
 mod purging;
+mod renumbered;
 mod spool;
 mod stored;
 mod told;

@@ -1,8 +1,13 @@
-use muster_proto::name::Login;
+use muster_proto::{
+    desired::UnixGroupGrant,
+    name::{Gid, Login, Uid, UnixGroupName},
+    statement::{MemberList, UnixGroupMode, UserKind},
+};
 
 use super::*;
 use crate::{
     format::Table,
+    ownership::{Origin, OwnedAccount},
     plan::{Leaver, NewHome, Phase, Planned},
 };
 
@@ -20,10 +25,40 @@ fn observed() -> ObservedState {
     }
 }
 
+/// What is Muster's where ana and bob are.
+fn ownership() -> Ownership {
+    let owned = |(login, uid): (&str, u32)| {
+        let account = OwnedAccount {
+            uid: Uid::parse(uid).unwrap(),
+            origin: Origin::Created,
+            home: None,
+            kind: UserKind::Person,
+            mode: UnixGroupMode::AtLeast,
+            given: BTreeSet::new(),
+            sessions_owed: false,
+            locked_at: None,
+        };
+        (Login::parse(login).unwrap(), account)
+    };
+    Ownership {
+        accounts: [("ana", 2_001), ("bob", 2_002)].map(owned).into(),
+        unix_groups: [dbas(), (UnixGroupName::parse("old").unwrap(), Gid::parse(3_001).unwrap())]
+            .into(),
+    }
+}
+
+/// A Unix group of Muster's.
+fn dbas() -> (UnixGroupName, Gid) {
+    (UnixGroupName::parse("dbas").unwrap(), Gid::parse(3_000).unwrap())
+}
+
 fn of(observed: &ObservedState, actions: Vec<Action>) -> Vec<String> {
     let planned = |action| Planned { phase: Phase::Take, action, notes: Vec::new() };
     let plan = Plan { actions: actions.into_iter().map(planned).collect(), ..Plan::default() };
-    let found = differences(observed, &Ownership::default(), &plan);
+    let (name, gid) = dbas();
+    let grant = UnixGroupGrant { name: name.clone(), gid, members: MemberList::AtLeast };
+    let desired = DesiredState { unix_groups: [(name, grant)].into(), ..DesiredState::default() };
+    let found = differences(observed, &desired, &ownership(), &plan);
     let words = |one: &Difference| {
         let What { kind, subject, place } = &one.what;
         let severity = one.severity.as_str();
@@ -58,6 +93,32 @@ fn a_primary_unix_group_that_is_as_good_as_root_is_the_gravest() {
         let told = format!("account-changed ana gid: 2001 but {gid}, {severity}");
         assert_eq!(of(&observed, vec![Action::Accounts(edits)]), [told]);
     }
+}
+
+#[test]
+fn another_uid_of_an_account_of_musters_is_told_though_nothing_is_done_about_it() {
+    for (found, severity) in [("3001", "high"), ("0", "critical"), ("x", "high"), ("", "high")] {
+        let line = |login, uid| format!("{login}:x:{uid}:100::/home/{login}:/bin/sh\n");
+        // Bob's line is gone, which is told otherwise; nobody but root knows whose eve's is.
+        let passwd = line("ana", found) + &line("eve", found);
+        let observed = ObservedState { passwd: table(&passwd), ..ObservedState::default() };
+        let told = format!("account-changed ana uid: 2001 but {found}, {severity}");
+        assert_eq!(of(&observed, Vec::new()), [told]);
+    }
+    assert_eq!(of(&observed(), Vec::new()), [""; 0]);
+}
+
+#[test]
+fn another_gid_of_a_unix_group_of_musters_is_told_as_long_as_that_is_wanted() {
+    let gids = [("999", "high"), ("27", "critical"), ("0", "critical"), ("x", "high")];
+    for (found, severity) in gids {
+        let group = format!("sudo:x:27:\ndbas:x:{found}:ana\nold:x:5000:\neve:x:3000:\n");
+        let observed = ObservedState { group: table(&group), ..ObservedState::default() };
+        let told = format!("unix-group-changed dbas gid: 3000 but {found}, {severity}");
+        assert_eq!(of(&observed, Vec::new()), [told]);
+    }
+    let observed = ObservedState { group: table("dbas:x:3000:ana\n"), ..ObservedState::default() };
+    assert_eq!(of(&observed, Vec::new()), [""; 0]);
 }
 
 #[test]
@@ -161,8 +222,14 @@ fn a_file_is_compared_with_its_last_step() {
 #[test]
 fn what_only_time_has_made_due_is_no_difference_and_what_runs_is() {
     let login = Login::parse("ana").unwrap();
-    let leaver = |ending| Leaver { login: login.clone(), uid: 2_001, subuids: Vec::new(), ending };
-    let locked = Ending::Locked(muster_proto::statement::UserKind::Person);
+    let leaver = |ending| Leaver {
+        login: login.clone(),
+        uid: 2_001,
+        has_its_uid: true,
+        subuids: Vec::new(),
+        ending,
+    };
+    let locked = Ending::Locked(UserKind::Person);
     let mut seen = observed();
     let sessions =
         |ending| vec![Action::Sessions(vec![leaver(ending)]), Action::LeftBehind(Vec::new())];

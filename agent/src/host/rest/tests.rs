@@ -103,7 +103,9 @@ fn scope() -> Scope {
             Wanted { uid: 2_001, home: WantedHome::Given("/home/ana".to_owned()) },
         )]
         .into(),
-        leaving: ["ben", "cas", "dan", "eve"].map(login).into(),
+        leaving: [("ben", 2_002), ("cas", 2_003), ("dan", 2_004), ("eve", 2_005)]
+            .map(|(name, uid)| (login(name), uid))
+            .into(),
         home_base: "/home".to_owned(),
         uids: [(2_001, login("ana")), (2_002, login("ben"))].into(),
         passwords: Passwords::OfSomeLength,

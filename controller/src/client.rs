@@ -28,7 +28,7 @@ use self::answers::{
 };
 use crate::{exception::Exception, host::Measure};
 
-pub use answers::{Decided, Host, Progress, Status, TokenParts};
+pub use answers::{Decided, Host, Progress, Record, Status, TokenParts};
 
 pub use drift::{DriftWanted, Drifted, Told};
 

@@ -1,10 +1,12 @@
-//! `muster drift list|show|accept`: what hosts have come to be without any change. What is printed of an
-//! item is read from a receipt that was verified here with the host's own key. In which receipts to
-//! look, what of it is still there or accepted, and so how many hosts pass, is the controller's word.
+//! `muster drift summary|list|show|accept`: what hosts have come to be without any change. What is
+//! printed of an item is read from a receipt that was verified here with the host's own key. In which
+//! receipts to look, what of it is still there or accepted, and so how many hosts pass, is the
+//! controller's word.
 
 mod accept;
 mod line;
 mod propose;
+pub(super) mod summary;
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -15,21 +17,23 @@ use clap::{
 };
 use muster_proto::{
     drift::{DriftKind, Severity},
+    id::HostId,
     time::Timestamp,
 };
 
 use self::{
     accept::AcceptArgs,
     line::{DriftLine, read},
+    summary::Summary,
 };
 use super::{
     End, Globals, host,
-    output::{self, Format, Rows, count},
+    output::{self, Format, Rows},
     session::{self, Session},
     usage,
 };
 use crate::{
-    client::{DriftWanted, Drifted, Host},
+    client::DriftWanted,
     declare::{
         dates::{self, When},
         text::FromText,
@@ -40,7 +44,12 @@ use crate::{
 /// What to ask about drift.
 #[derive(Clone, Debug, Subcommand)]
 pub enum DriftVerb {
-    /// List what differs now, gravest first, and how many hosts pass.
+    /// Say how many hosts pass, which do not, and of which nobody can tell: who is away for ten minutes,
+    /// has not done what it was sent, only observes, or whose receipts are missing. Exit code 3 if one
+    /// does not pass, 4 if some are only not known.
+    Summary,
+    /// List what differs now, gravest first, and how many hosts pass. Exit code 3 if anything of what
+    /// was asked for differs; 0 says nothing of hosts that are not known.
     List(ListArgs),
     /// Show what a host told last, newest first, with all that is known of it.
     Show {
@@ -120,8 +129,6 @@ fn kind(word: &str) -> Result<DriftKind, String> {
 
 /// The most that is asked for at once.
 const MOST: u32 = 1_000;
-/// So many hosts with drift are named before the list.
-const NAMED: usize = 20;
 /// How often what comes is asked for.
 const WATCHED: Duration = Duration::from_secs(1);
 
@@ -129,6 +136,7 @@ const WATCHED: Duration = Duration::from_secs(1);
 pub async fn run(common: &Globals, verb: &DriftVerb) -> Result<End> {
     let mut session = common.session().await?;
     match verb {
+        DriftVerb::Summary => summary::run(common, &mut session).await,
         DriftVerb::List(args) => list(common, &mut session, args).await,
         DriftVerb::Accept(args) => accept::run(common, &mut session, args).await,
         DriftVerb::Show { host, limit } => {
@@ -146,22 +154,7 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
         Some(host) => Some(host::find(session, host).await?.labels.id),
         None => None,
     };
-    let mut wanted = DriftWanted {
-        host,
-        scope: match (args.all, args.accepted) {
-            (true, _) => DriftScope::All,
-            (false, true) => DriftScope::Open,
-            (false, false) => DriftScope::Unaccepted,
-        },
-        least: args.severity,
-        kind: args.kind.map(|kind| kind.as_str().to_owned()),
-        subject: args.subject.clone(),
-        by: args.by.clone(),
-        since: moment(args.since.as_deref(), "--since", When::start)?,
-        until: moment(args.until.as_deref(), "--until", When::end)?,
-        after: None,
-        limit: MOST,
-    };
+    let mut wanted = wanted(args, host)?;
     let hosts = session.client.hosts().await?;
     let drifted = session.client.drift(&wanted).await?;
     let mut found = read(&drifted, &hosts);
@@ -169,7 +162,8 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
         found.lines.sort_by(|a, b| gravest(a).cmp(&gravest(b)));
     }
     if common.output == Format::Table {
-        output::say(&summary(&hosts, &drifted));
+        let summary = Summary::of(&hosts, &drifted, session::now());
+        summary.lines().iter().for_each(|line| output::say(line));
     }
     if common.output != Format::Table || !found.lines.is_empty() {
         output::list(common.output, &found.lines)?;
@@ -206,30 +200,28 @@ fn watched(format: Format, line: &DriftLine) -> Result<String> {
     })
 }
 
-fn gravest(line: &DriftLine) -> (Reverse<Severity>, &str, &str, &str) {
-    (Reverse(line.severity), &line.host, &line.subject, &line.kind)
+/// Returns what to ask for.
+fn wanted(args: &ListArgs, host: Option<HostId>) -> Result<DriftWanted> {
+    Ok(DriftWanted {
+        host,
+        scope: match (args.all, args.accepted) {
+            (true, _) => DriftScope::All,
+            (false, true) => DriftScope::Open,
+            (false, false) => DriftScope::Unaccepted,
+        },
+        least: args.severity,
+        kind: args.kind.map(|kind| kind.as_str().to_owned()),
+        subject: args.subject.clone(),
+        by: args.by.clone(),
+        since: moment(args.since.as_deref(), "--since", When::start)?,
+        until: moment(args.until.as_deref(), "--until", When::end)?,
+        after: None,
+        limit: MOST,
+    })
 }
 
-/// Says how many hosts pass, and which do not, in a few lines however many there are.
-fn summary(hosts: &[Host], drifted: &Drifted) -> String {
-    let joined: Vec<&Host> = hosts.iter().filter(|host| !host.pending).collect();
-    let failing: Vec<&str> = joined
-        .iter()
-        .filter(|host| drifted.hosts.contains(&host.labels.id))
-        .map(|host| host.labels.hostname.as_str())
-        .collect();
-    let all = count(joined.len(), "host", "hosts");
-    let passing = joined.len() - failing.len();
-    let exceptions = match usize::try_from(drifted.exceptions).unwrap_or(usize::MAX) {
-        0 => String::new(),
-        some => format!(", {}", count(some, "exception", "exceptions")),
-    };
-    if failing.is_empty() {
-        return format!("{passing} of {all} pass{exceptions}");
-    }
-    let (shown, rest) = failing.split_at(failing.len().min(NAMED));
-    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-    format!("{passing} of {all} pass{exceptions}; drift on {}{more}", shown.join(", "))
+fn gravest(line: &DriftLine) -> (Reverse<Severity>, &str, &str, &str) {
+    (Reverse(line.severity), &line.host, &line.subject, &line.kind)
 }
 
 #[cfg(test)]

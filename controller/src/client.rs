@@ -58,6 +58,20 @@ pub enum ClientError {
     Answer(&'static str),
 }
 
+impl ClientError {
+    /// Says whether it may go by itself: the controller was not there, or ended meanwhile.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Connect { .. } => true,
+            Self::Refused(status) => matches!(
+                status.code(),
+                Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded
+            ),
+            Self::Answer(_) => false,
+        }
+    }
+}
+
 impl From<tonic::Status> for ClientError {
     fn from(status: tonic::Status) -> Self {
         Self::Refused(Box::new(status))

@@ -7,8 +7,9 @@ mod accept;
 mod line;
 mod propose;
 pub(super) mod summary;
+mod watch;
 
-use std::{cmp::Reverse, time::Duration};
+use std::cmp::Reverse;
 
 use anyhow::{Context, Result};
 use clap::{
@@ -25,10 +26,11 @@ use self::{
     accept::AcceptArgs,
     line::{DriftLine, read},
     summary::Summary,
+    watch::Watch,
 };
 use super::{
     End, Globals, host,
-    output::{self, Format, Rows},
+    output::{self, Format},
     session::{self, Session},
     usage,
 };
@@ -95,7 +97,7 @@ pub struct ListArgs {
     /// Also what is accepted, has been put right or has gone.
     #[arg(long)]
     all: bool,
-    /// Stay, and print what comes.
+    /// Stay, and print what comes; also across a restart of the controller.
     #[arg(long, conflicts_with = "all")]
     watch: bool,
 }
@@ -129,8 +131,6 @@ fn kind(word: &str) -> Result<DriftKind, String> {
 
 /// The most that is asked for at once.
 const MOST: u32 = 1_000;
-/// How often what comes is asked for.
-const WATCHED: Duration = Duration::from_secs(1);
 
 /// Runs the verb.
 pub async fn run(common: &Globals, verb: &DriftVerb) -> Result<End> {
@@ -154,7 +154,7 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
         Some(host) => Some(host::find(session, host).await?.labels.id),
         None => None,
     };
-    let mut wanted = wanted(args, host)?;
+    let wanted = wanted(args, host)?;
     let hosts = session.client.hosts().await?;
     let drifted = session.client.drift(&wanted).await?;
     let mut found = read(&drifted, &hosts);
@@ -171,33 +171,12 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
     if drifted.more {
         output::say("there is more than this: narrow it down");
     }
-    if !args.watch {
-        let differs = found.lines.iter().any(DriftLine::is_drift);
-        return Ok(found.end().and(if differs { End::Differences } else { End::Done }));
+    let end = found.end();
+    if args.watch {
+        return Watch::new(wanted, &drifted).run(common.output, session).await;
     }
-    wanted.scope = DriftScope::All;
-    let mut after = drifted.newest;
-    loop {
-        tokio::time::sleep(WATCHED).await;
-        let page = DriftWanted { after: Some(after), ..wanted.clone() };
-        let drifted = session.client.drift(&page).await?;
-        if let Some(last) = drifted.found.last() {
-            after = last.place;
-            let hosts = session.client.hosts().await?;
-            for line in read(&drifted, &hosts).lines {
-                output::lines(&[watched(common.output, &line)?])?;
-            }
-        }
-    }
-}
-
-/// One line for each item that comes, in whichever form was asked for.
-fn watched(format: Format, line: &DriftLine) -> Result<String> {
-    Ok(match format {
-        Format::Table => line.row().join("  "),
-        // One of JSON is one of YAML too.
-        Format::Json | Format::Yaml => serde_json::to_string(line)?,
-    })
+    let differs = found.lines.iter().any(DriftLine::is_drift);
+    Ok(end.and(if differs { End::Differences } else { End::Done }))
 }
 
 /// Returns what to ask for.

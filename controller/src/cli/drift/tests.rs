@@ -9,7 +9,7 @@ use muster_proto::{
     time::Timestamp,
 };
 
-use super::{line::Read, *};
+use super::{line::Read, output::Rows, *};
 use crate::{
     client::{Drifted, Host, Record, Told},
     preview::HostLabels,

@@ -37,7 +37,8 @@ use output::Format;
 /// What scripts go by.
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or found something wrong (doctor); 2 usage, files or configuration; \
     3 differences (plan, --dry-run, drift); 4 waiting: hosts have not confirmed all that was asked, because they were \
-    not heard, could do only a part, or only observe.";
+    not heard, could do only a part, or only observe; or no host is known to drift, and of some nobody can tell \
+    (drift summary).";
 
 /// Keeps the local accounts of a fleet of Linux servers as the organisation says they should be.
 #[derive(Debug, Parser)]

@@ -28,7 +28,7 @@ use self::answers::{
 };
 use crate::{exception::Exception, host::Measure};
 
-pub use answers::{Decided, Host, Progress, Status, TokenParts};
+pub use answers::{Decided, Host, Progress, Record, Status, TokenParts};
 
 pub use drift::{DriftWanted, Drifted, Told};
 
@@ -56,6 +56,20 @@ pub enum ClientError {
     /// It answered something that is not understood.
     #[error("the controller's answer is not understood: {0}")]
     Answer(&'static str),
+}
+
+impl ClientError {
+    /// Says whether it may go by itself: the controller was not there, or ended meanwhile.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Connect { .. } => true,
+            Self::Refused(status) => matches!(
+                status.code(),
+                Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded
+            ),
+            Self::Answer(_) => false,
+        }
+    }
 }
 
 impl From<tonic::Status> for ClientError {

@@ -132,6 +132,12 @@ impl Host {
         self.standing.is_none() && self.receipts.is_none()
     }
 
+    /// Says whether some of what it told since it joined is not known. Whoever joins again tells all
+    /// that stands open again.
+    pub fn has_gap(&self) -> bool {
+        self.breaks.iter().any(|found| found.found >= self.joined)
+    }
+
     /// Returns what holds for it.
     pub fn verdict(&self) -> Option<Verdict> {
         self.decision.as_ref().map(|decision| decision.verdict)

@@ -40,7 +40,7 @@ use crate::audit::{self, Log};
 
 pub use certificates::CertificateRefused;
 pub use copy::Damage;
-pub use drift::{DriftCount, DriftPage, DriftQuery, FoundDrift};
+pub use drift::{DriftCount, DriftPage, DriftQuery, FoundDrift, KEPT_DRIFT};
 pub use exceptions::Item;
 pub use fleet::SentTo;
 pub use receipts::{FoundBreak, StoredReceipt, show_break};

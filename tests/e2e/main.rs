@@ -32,6 +32,7 @@ mod locked;
 mod moving;
 mod names;
 mod observed;
+mod overview;
 mod passwords;
 mod places;
 mod purged;

@@ -29,7 +29,8 @@ pub fn preview<H: Host>(
     let time = keeper.clock.read(clocks);
     let mut turn = Turn::begin(&mut keeper)?;
     let mut look = turn.look(&time)?;
-    turn.count(&look.observed, clocks.wall.0 / 86_400);
+    let sources = turn.sources(&look.observed);
+    turn.count(&look.observed, &sources, clocks.wall.0 / 86_400);
     look.findings.extend(turn.keeper.counted.emergency.findings());
     Ok((turn.ledger, look.plan, look.findings.into_iter().collect()))
 }

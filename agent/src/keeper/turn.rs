@@ -28,6 +28,7 @@ use crate::{
     host::Host,
     inventory::{self, Sources},
     ledger::Ledger,
+    observed::ObservedState,
 };
 
 /// So often a plan is made anew in one turn because somebody else was at the same files.
@@ -226,13 +227,17 @@ impl<'a, H: Host> Turn<'a, H> {
     /// shows.
     pub(super) fn beyond(&mut self, look: &Look, asking: Asking) -> (Vec<Difference>, Sources) {
         let Look { desired, observed, plan, .. } = look;
-        let ownership = &self.ledger.ownership;
-        let expected = effect::expected(desired, observed, ownership, plan);
+        let expected = effect::expected(desired, observed, &self.ledger.ownership, plan);
         let mut found = self.keeper.host.effects(observed, &expected, asking);
-        let others = inventory::others(observed, ownership);
-        let sources = self.keeper.host.sources(observed, &others);
-        found.extend(by_ways(observed, ownership, &sources));
+        let sources = self.sources(observed);
+        found.extend(by_ways(observed, &self.ledger.ownership, &sources));
         (found, sources)
+    }
+
+    /// Returns what the account files do not say.
+    pub(super) fn sources(&mut self, observed: &ObservedState) -> Sources {
+        let others = inventory::others(observed, &self.ledger.ownership);
+        self.keeper.host.sources(observed, &others)
     }
 
     /// Watches what is there by now, and returns who has been at what since the last time.

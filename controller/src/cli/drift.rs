@@ -1,12 +1,15 @@
-//! `muster drift list|show|accept`: what hosts have come to be without any change. What is printed of an
-//! item is read from a receipt that was verified here with the host's own key. In which receipts to
-//! look, what of it is still there or accepted, and so how many hosts pass, is the controller's word.
+//! `muster drift summary|list|show|accept`: what hosts have come to be without any change. What is
+//! printed of an item is read from a receipt that was verified here with the host's own key. In which
+//! receipts to look, what of it is still there or accepted, and so how many hosts pass, is the
+//! controller's word.
 
 mod accept;
 mod line;
 mod propose;
+pub(super) mod summary;
+mod watch;
 
-use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use anyhow::{Context, Result};
 use clap::{
@@ -15,21 +18,24 @@ use clap::{
 };
 use muster_proto::{
     drift::{DriftKind, Severity},
+    id::HostId,
     time::Timestamp,
 };
 
 use self::{
     accept::AcceptArgs,
     line::{DriftLine, read},
+    summary::Summary,
+    watch::Watch,
 };
 use super::{
     End, Globals, host,
-    output::{self, Format, Rows, count},
+    output::{self, Format},
     session::{self, Session},
     usage,
 };
 use crate::{
-    client::{DriftWanted, Drifted, Host},
+    client::{DriftWanted, Host},
     declare::{
         dates::{self, When},
         text::FromText,
@@ -40,7 +46,12 @@ use crate::{
 /// What to ask about drift.
 #[derive(Clone, Debug, Subcommand)]
 pub enum DriftVerb {
-    /// List what differs now, gravest first, and how many hosts pass.
+    /// Say how many hosts pass, which do not, and of which nobody can tell: who is away for ten minutes,
+    /// has not done what it was sent, only observes, or whose receipts are missing. Exit code 3 if one
+    /// does not pass, 4 if some are only not known.
+    Summary,
+    /// List what differs now, gravest first, and how many hosts pass. Exit code 3 if anything of what
+    /// was asked for differs; 0 says nothing of hosts that are not known.
     List(ListArgs),
     /// Show what a host told last, newest first, with all that is known of it.
     Show {
@@ -86,7 +97,7 @@ pub struct ListArgs {
     /// Also what is accepted, has been put right or has gone.
     #[arg(long)]
     all: bool,
-    /// Stay, and print what comes.
+    /// Stay, and print what comes; also across a restart of the controller.
     #[arg(long, conflicts_with = "all")]
     watch: bool,
 }
@@ -120,15 +131,12 @@ fn kind(word: &str) -> Result<DriftKind, String> {
 
 /// The most that is asked for at once.
 const MOST: u32 = 1_000;
-/// So many hosts with drift are named before the list.
-const NAMED: usize = 20;
-/// How often what comes is asked for.
-const WATCHED: Duration = Duration::from_secs(1);
 
 /// Runs the verb.
 pub async fn run(common: &Globals, verb: &DriftVerb) -> Result<End> {
     let mut session = common.session().await?;
     match verb {
+        DriftVerb::Summary => summary::run(common, &mut session).await,
         DriftVerb::List(args) => list(common, &mut session, args).await,
         DriftVerb::Accept(args) => accept::run(common, &mut session, args).await,
         DriftVerb::Show { host, limit } => {
@@ -146,7 +154,34 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
         Some(host) => Some(host::find(session, host).await?.labels.id),
         None => None,
     };
-    let mut wanted = DriftWanted {
+    let wanted = wanted(args, host)?;
+    let hosts = session.client.hosts().await?;
+    let drifted = session.client.drift(&wanted).await?;
+    let mut found = read(&drifted, &hosts);
+    if !args.all {
+        found.lines.sort_by(|a, b| gravest(a).cmp(&gravest(b)));
+    }
+    if common.output == Format::Table {
+        let summary = Summary::of(&hosts, &drifted, session::now());
+        summary.lines().iter().for_each(|line| output::say(line));
+    }
+    if common.output != Format::Table || !found.lines.is_empty() {
+        output::list(common.output, &found.lines)?;
+    }
+    if drifted.more {
+        output::say("there is more than this: narrow it down");
+    }
+    let end = found.end();
+    if args.watch {
+        return Watch::new(wanted, &drifted).run(common.output, session).await;
+    }
+    let differs = found.lines.iter().any(DriftLine::is_drift);
+    Ok(end.and(if differs { End::Differences } else { End::Done }))
+}
+
+/// Returns what to ask for.
+fn wanted(args: &ListArgs, host: Option<HostId>) -> Result<DriftWanted> {
+    Ok(DriftWanted {
         host,
         scope: match (args.all, args.accepted) {
             (true, _) => DriftScope::All,
@@ -161,40 +196,7 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
         until: moment(args.until.as_deref(), "--until", When::end)?,
         after: None,
         limit: MOST,
-    };
-    let hosts = session.client.hosts().await?;
-    let drifted = session.client.drift(&wanted).await?;
-    let mut found = read(&drifted, &hosts);
-    if !args.all {
-        found.lines.sort_by(|a, b| gravest(a).cmp(&gravest(b)));
-    }
-    if common.output == Format::Table {
-        output::say(&summary(&hosts, &drifted));
-    }
-    if common.output != Format::Table || !found.lines.is_empty() {
-        output::list(common.output, &found.lines)?;
-    }
-    if drifted.more {
-        output::say("there is more than this: narrow it down");
-    }
-    if !args.watch {
-        let differs = found.lines.iter().any(DriftLine::is_drift);
-        return Ok(found.end().and(if differs { End::Differences } else { End::Done }));
-    }
-    wanted.scope = DriftScope::All;
-    let mut after = drifted.newest;
-    loop {
-        tokio::time::sleep(WATCHED).await;
-        let page = DriftWanted { after: Some(after), ..wanted.clone() };
-        let drifted = session.client.drift(&page).await?;
-        if let Some(last) = drifted.found.last() {
-            after = last.place;
-            let hosts = session.client.hosts().await?;
-            for line in read(&drifted, &hosts).lines {
-                output::lines(&[watched(common.output, &line)?])?;
-            }
-        }
-    }
+    })
 }
 
 /// Returns the names of the hosts on which no account for an emergency works, by their own signed word.
@@ -212,39 +214,8 @@ pub(super) async fn without_emergency(
     Ok(read.lines.into_iter().map(|line| line.host).collect())
 }
 
-/// One line for each item that comes, in whichever form was asked for.
-fn watched(format: Format, line: &DriftLine) -> Result<String> {
-    Ok(match format {
-        Format::Table => line.row().join("  "),
-        // One of JSON is one of YAML too.
-        Format::Json | Format::Yaml => serde_json::to_string(line)?,
-    })
-}
-
 fn gravest(line: &DriftLine) -> (Reverse<Severity>, &str, &str, &str) {
     (Reverse(line.severity), &line.host, &line.subject, &line.kind)
-}
-
-/// Says how many hosts pass, and which do not, in a few lines however many there are.
-fn summary(hosts: &[Host], drifted: &Drifted) -> String {
-    let joined: Vec<&Host> = hosts.iter().filter(|host| !host.pending).collect();
-    let failing: Vec<&str> = joined
-        .iter()
-        .filter(|host| drifted.hosts.contains(&host.labels.id))
-        .map(|host| host.labels.hostname.as_str())
-        .collect();
-    let all = count(joined.len(), "host", "hosts");
-    let passing = joined.len() - failing.len();
-    let exceptions = match usize::try_from(drifted.exceptions).unwrap_or(usize::MAX) {
-        0 => String::new(),
-        some => format!(", {}", count(some, "exception", "exceptions")),
-    };
-    if failing.is_empty() {
-        return format!("{passing} of {all} pass{exceptions}");
-    }
-    let (shown, rest) = failing.split_at(failing.len().min(NAMED));
-    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-    format!("{passing} of {all} pass{exceptions}; drift on {}{more}", shown.join(", "))
 }
 
 #[cfg(test)]

@@ -292,7 +292,7 @@ mod tests {
     use muster_proto::{crypto::MachineKey, id::Digest, selector::Labels, time::Timestamp};
 
     use super::*;
-    use crate::{preview::HostLabels, signer};
+    use crate::{client::Record, preview::HostLabels, signer};
 
     fn host(id: u8, hostname: &str) -> Host {
         let key = MachineKey::from_pkcs8(&signer::generate().unwrap()).unwrap();
@@ -312,6 +312,7 @@ mod tests {
             pending: false,
             notes: Vec::new(),
             behind: false,
+            record: Record::Whole,
             decision: None,
         }
     }

@@ -8,7 +8,8 @@ use muster_proto::statement::LeafState;
 use serde::Serialize;
 
 use super::{
-    End, Globals, drift,
+    End, Globals,
+    drift::{self, summary::Summary},
     output::{self, Format, count},
 };
 
@@ -33,6 +34,7 @@ struct StatusView {
     hosts: u32,
     hosts_connected: u32,
     hosts_current: u32,
+    drift: Summary,
     /// Hosts that have not confirmed all that concerns them.
     behind: Vec<String>,
     /// Hosts that have verified a newer change than there is here.
@@ -62,6 +64,7 @@ pub async fn run(common: &Globals, args: &StatusArgs) -> Result<End> {
     // In this order: what is published meanwhile makes no host seem to be ahead.
     let hosts = session.client.hosts().await?;
     let status = session.client.status().await?;
+    let (summary, read) = Summary::ask(&mut session.client, &hosts).await?;
     let behind = hosts.iter().filter(|host| host.behind);
     let behind: Vec<String> = behind.map(|host| host.labels.hostname.clone()).collect();
     let newest = status.newest.map_or(0, |link| link.number).max(session.newest());
@@ -107,6 +110,7 @@ pub async fn run(common: &Globals, args: &StatusArgs) -> Result<End> {
         hosts: status.hosts.0,
         hosts_connected: status.hosts.1,
         hosts_current: status.hosts.2,
+        drift: summary,
         behind,
         ahead,
         refusing,
@@ -118,11 +122,12 @@ pub async fn run(common: &Globals, args: &StatusArgs) -> Result<End> {
         unconfirmed_revocations: super::losses::views(chain, &[]),
         advice,
     };
-    if common.output == Format::Table {
+    let shown = if common.output == Format::Table {
         output::lines(&lines(&view))
     } else {
         output::value(common.output, &view)
-    }
+    };
+    Ok(shown?.and(read))
 }
 
 fn lines(view: &StatusView) -> Vec<String> {
@@ -139,6 +144,7 @@ fn lines(view: &StatusView) -> Vec<String> {
             "hosts        {}, {} connected, {} current",
             view.hosts, view.hosts_connected, view.hosts_current
         ),
+        format!("drift        {}", view.drift.line()),
         format!("revocations  {}", view.revocations),
     ];
     if !view.behind.is_empty() {

@@ -73,8 +73,19 @@ pub struct Host {
     pub notes: Vec<String>,
     /// It has not confirmed all that concerns it.
     pub behind: bool,
+    /// Whether all that it told is here.
+    pub record: Record,
     /// What was decided about it.
     pub decision: Option<Decision>,
+}
+
+/// Whether all that a host told since it joined is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// It is.
+    Whole,
+    /// Receipts are missing, or do not fit onto one another.
+    Gap,
 }
 
 /// How far one host has got.
@@ -177,6 +188,7 @@ pub(super) fn host(wire: wire::Host) -> Result<Host, ClientError> {
         pending: wire.pending,
         notes: wire.notes,
         behind: wire.behind,
+        record: if wire.gap { Record::Gap } else { Record::Whole },
         decision: wire.decision.map(decision).transpose()?,
     })
 }

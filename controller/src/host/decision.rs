@@ -7,7 +7,7 @@ use std::fmt;
 use muster_proto::{name::Line, time::Timestamp};
 
 /// What holds for a host until something else is decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// It may connect, and is sent only what takes away.
     Quarantined,

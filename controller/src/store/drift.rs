@@ -1,21 +1,21 @@
 //! Where drift is told. Whoever wants to know what a host said reads its receipt; here is only what
 //! it takes to find that.
 
+mod noted;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_proto::{
-    drift::{Drift, Severity},
-    envelope::Envelope,
-    id::HostId,
-    time::Timestamp,
-};
+use muster_proto::{drift::Severity, envelope::Envelope, id::HostId, time::Timestamp};
 
 use super::{
-    Change, Store, StoreError, digest, envelope,
+    Store, StoreError, digest, envelope,
     exceptions::{ExceptionRow, JOINED},
     failed, signed, unsigned,
 };
 use crate::exception::{DriftScope, Exception};
+
+pub use noted::KEPT_DRIFT;
+pub(super) use noted::is_due;
 
 /// The most bytes of receipts that one page holds.
 const MOST_BYTES: usize = 2 << 20;
@@ -94,72 +94,6 @@ struct FoundRow {
     exception: ExceptionRow,
 }
 
-/// So many items of one host can be found.
-const KEPT: i64 = 20_000;
-
-impl Change<'_> {
-    /// Notes where a receipt tells drift. What it says of one thing takes the place of what was said
-    /// of it before.
-    pub(super) async fn insert_drift(
-        &mut self,
-        host: HostId,
-        receipt: u64,
-        told: &[Drift],
-    ) -> Result<(), StoreError> {
-        if told.is_empty() {
-            return Ok(());
-        }
-        for (item, drift) in told.iter().enumerate() {
-            sqlx::query(
-                "UPDATE drift SET open = 0
-                 WHERE open = 1 AND host = $1 AND kind = $2 AND subject = $3 AND part = $4",
-            )
-            .bind(host.as_bytes().to_vec())
-            .bind(&drift.kind)
-            .bind(&drift.subject)
-            .bind(&drift.place)
-            .execute(&mut *self.tx)
-            .await
-            .map_err(failed("close drift that was told before"))?;
-            sqlx::query(
-                "INSERT INTO drift
-                     (host, receipt, item, kind, subject, part, severity, open, since, by_login,
-                      found)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-            )
-            .bind(host.as_bytes().to_vec())
-            .bind(signed(receipt))
-            .bind(i64::try_from(item).unwrap_or(i64::MAX))
-            .bind(&drift.kind)
-            .bind(&drift.subject)
-            .bind(&drift.place)
-            .bind(i64::from(drift.severity.rank()))
-            .bind(i64::from(drift.response.is_open()))
-            .bind(signed(drift.since.0))
-            .bind(drift.culprit.as_ref().map_or("", |by| by.login.as_str()))
-            .bind(drift.found_digest().as_bytes().to_vec())
-            .execute(&mut *self.tx)
-            .await
-            .map_err(failed("store drift"))?;
-        }
-        self.drop_old_drift(host).await
-    }
-
-    /// Of each host so much is kept: its receipts hold the rest.
-    async fn drop_old_drift(&mut self, host: HostId) -> Result<(), StoreError> {
-        sqlx::query(
-            "DELETE FROM drift WHERE host = $1 AND place <= (
-                 SELECT place FROM drift WHERE host = $1 ORDER BY place DESC LIMIT 1 OFFSET $2)",
-        )
-        .bind(host.as_bytes().to_vec())
-        .bind(KEPT)
-        .execute(&mut *self.tx)
-        .await
-        .map_err(failed("drop old drift"))?;
-        Ok(())
-    }
-}
-
 impl Store {
     /// Returns drift, and the receipts that tell it: fewer than asked for if those are large.
     pub async fn drift(&self, query: &DriftQuery, now: Timestamp) -> Result<DriftPage, StoreError> {
@@ -226,12 +160,13 @@ impl Store {
         Ok(page)
     }
 
-    /// Returns the place of what was told last, 0 before the first.
+    /// Returns the place of what was told last, be it forgotten, 0 before the first.
     pub async fn newest_drift(&self) -> Result<u64, StoreError> {
-        let newest: Option<i64> = sqlx::query_scalar("SELECT max(place) FROM drift")
-            .fetch_one(&self.readers)
-            .await
-            .map_err(failed("look for the newest drift"))?;
+        let newest: Option<i64> =
+            sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'drift'")
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(failed("look for the newest drift"))?;
         Ok(newest.map_or(0, unsigned))
     }
 

@@ -9,7 +9,9 @@ use muster_proto::{
     id::{Digest, HostId},
 };
 
-use super::{Store, StoreError, corrupt, digest, envelope, failed, signed, time, unsigned};
+use super::{
+    Store, StoreError, corrupt, digest, drift::is_due, envelope, failed, signed, time, unsigned,
+};
 use crate::{
     audit::Entry,
     host::{BreakKind, ReceiptBreak},
@@ -117,6 +119,9 @@ impl Store {
             if receipt.tells_accounts {
                 change.set_inventory(host, receipt.number).await?;
             }
+        }
+        if is_due(receipts, breaks) {
+            change.drop_old_drift(host).await?;
         }
         change.commit().await
     }

@@ -20,12 +20,12 @@ use crate::{
     world::World,
 };
 
-fn content(which: u8) -> String {
+pub(crate) fn content(which: u8) -> String {
     content_of(Digest::new([which; 32]))
 }
 
 /// A foreign sudo file, which nobody granted.
-fn sudo_file(name: &str) -> Drift {
+pub(crate) fn sudo_file(name: &str) -> Drift {
     Drift {
         kind: DriftKind::SudoForeign.as_str().to_owned(),
         subject: format!("sudoers.d/{name}"),
@@ -45,15 +45,15 @@ fn by(login: &str) -> Culprit {
 }
 
 /// A server and a host of its fleet that tells what it is given.
-struct Telling {
-    server: Running,
-    host: Host,
+pub(crate) struct Telling {
+    pub(crate) server: Running,
+    pub(crate) host: Host,
     session: Session,
     _courier: Courier,
 }
 
 impl Telling {
-    async fn start(world: &World) -> Self {
+    pub(crate) async fn start(world: &World) -> Self {
         let server = Running::start(world).await;
         let host = Host::new(world, &[]);
         let mut courier = server.join(&host, server.token(600).await).await.unwrap();
@@ -61,18 +61,18 @@ impl Telling {
         Self { server, host, session, _courier: courier }
     }
 
-    async fn tell(&mut self, drift: &[Drift]) {
+    pub(crate) async fn tell(&mut self, drift: &[Drift]) {
         self.host.drift = drift.to_vec();
         report(&mut self.session, &mut self.host).await;
     }
 
-    async fn find(&self, wanted: &DriftWanted) -> Drifted {
+    pub(crate) async fn find(&self, wanted: &DriftWanted) -> Drifted {
         let mut client = Client::connect(&self.server.socket()).await.unwrap();
         client.drift(wanted).await.unwrap()
     }
 
     /// How many there are that nobody has accepted, and how many that somebody has.
-    async fn count(&self) -> (usize, u64) {
+    pub(crate) async fn count(&self) -> (usize, u64) {
         let drift = self
             .find(&DriftWanted { scope: DriftScope::Unaccepted, ..DriftWanted::default() })
             .await;
@@ -81,7 +81,7 @@ impl Telling {
     }
 
     /// The newest place of something that is there.
-    async fn place(&self, drift: &Drift) -> u64 {
+    pub(crate) async fn place(&self, drift: &Drift) -> u64 {
         let subject = Some(drift.subject.clone());
         let all = self.find(&DriftWanted { subject, limit: 1, ..DriftWanted::default() }).await;
         all.found[0].place
@@ -102,7 +102,7 @@ impl Telling {
     }
 
     /// Accepts the newest that was told of something, for 100 seconds.
-    async fn accept(&self, drift: &Drift) -> wire::Exception {
+    pub(crate) async fn accept(&self, drift: &Drift) -> wire::Exception {
         let place = self.place(drift).await;
         self.ask(self.acceptance(place, drift)).await.unwrap()
     }
@@ -300,6 +300,7 @@ async fn a_host_that_is_forgotten_takes_with_it_what_was_accepted_there() {
     let file = sudo_file("one");
     told.tell(std::slice::from_ref(&file)).await;
     told.accept(&file).await;
+    let before = told.place(&file).await;
     let decide = |measure: wire::Measure| wire::DecideRequest {
         host: told.host.id().as_bytes().to_vec(),
         measure: measure.into(),
@@ -314,5 +315,6 @@ async fn a_host_that_is_forgotten_takes_with_it_what_was_accepted_there() {
     told.session = courier.session(&told.host).await;
     told.tell(std::slice::from_ref(&file)).await;
     assert_eq!(told.count().await, (1, 0));
+    assert!(told.place(&file).await > before, "no place is given twice");
     told.server.stop().await;
 }

@@ -43,5 +43,6 @@ mod store;
 mod stored;
 mod strangers;
 mod tls;
+mod told_again;
 mod witness;
 mod world;

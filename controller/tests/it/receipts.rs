@@ -48,6 +48,7 @@ async fn receipts_that_never_came_are_told_of_and_end_nothing() {
     let (first, word) = report(&mut session, &mut host).await;
     assert_eq!((word.number, word.digest), (1, first.digest()));
     assert!(shown(&server).await.notes.is_empty());
+    assert!(!shown(&server).await.gap);
 
     // A spool that is full drops its oldest.
     for _ in 2..=4 {
@@ -63,6 +64,7 @@ async fn receipts_that_never_came_are_told_of_and_end_nothing() {
     let notes = shown(&server).await.notes;
     assert_eq!(notes.len(), 2, "{notes:?}");
     assert!(notes[0].starts_with("receipts 2 to 4 never came"), "{notes:?}");
+    assert!(shown(&server).await.gap);
     assert!(notes[1].starts_with("receipt 6 never came"), "{notes:?}");
 
     // What the host does is confirmed as before.
@@ -75,6 +77,12 @@ async fn receipts_that_never_came_are_told_of_and_end_nothing() {
     assert!(arrived(&server, &host, 1).await);
 
     let server = Running::resume(server.stop().await).await;
+    assert_eq!(shown(&server).await.notes, notes);
+    assert!(shown(&server).await.gap);
+    // Whoever joins again begins anew; what was found before is shown all the same.
+    server.turn_clock(1);
+    server.join(&host, server.token(600).await).await.unwrap();
+    assert!(!shown(&server).await.gap);
     assert_eq!(shown(&server).await.notes, notes);
     let dir = server.stop().await;
     let store = Store::open(&dir.path().join("data")).await.unwrap();

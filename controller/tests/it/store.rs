@@ -30,7 +30,7 @@ fn entry(kind: &'static str, body: &[u8]) -> Entry {
     Entry { time: NOW, kind, salt: [3; 16], body: body.to_vec() }
 }
 
-async fn create(dir: &tempfile::TempDir, world: &World) -> Store {
+pub(crate) async fn create(dir: &tempfile::TempDir, world: &World) -> Store {
     let first = entry("trust-root", &world.trust.encode());
     Store::create(dir.path(), &world.trust, &first).await.unwrap()
 }
@@ -53,7 +53,7 @@ fn new_host(host: &Host) -> NewHost {
     }
 }
 
-async fn joined(store: &Store, host: &Host) {
+pub(crate) async fn joined(store: &Store, host: &Host) {
     store.add_token(&token("secret", 60), &entry("token", b"")).await.unwrap();
     let secret = sha256(&[b"secret"]);
     let by = store.join(secret, &new_host(host), &entry("enrolment", b"")).await.unwrap();

@@ -184,7 +184,9 @@ async fn connect(file: &Path) -> SqliteConnection {
 /// Returns the statements that make a database what it is, each on a line of its own.
 async fn dump(file: &Path) -> String {
     let mut from = connect(file).await;
-    let made = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid";
+    // What the engine keeps for itself cannot be made, and comes by itself.
+    let made = "SELECT type, name, sql FROM sqlite_schema
+                WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid";
     let made = sqlx::query(made).fetch_all(&mut from).await.unwrap();
     let mut text = "PRAGMA application_id = 1299542900;\n".to_owned();
     for row in &made {

@@ -24,6 +24,7 @@ pub(super) fn wire_host(host: &Host, connected: bool, newest: Option<LinkRef>) -
         pending: host.is_pending(),
         notes: notes(host, newest),
         behind: false,
+        gap: host.has_gap(),
         decision: host.decision.as_ref().map(wire_decision),
     }
 }

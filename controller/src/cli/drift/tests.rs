@@ -9,14 +9,19 @@ use muster_proto::{
     time::Timestamp,
 };
 
-use super::{line::Read, *};
-use crate::{client::Told, preview::HostLabels, signer};
+use super::{line::Read, output::Rows, *};
+use crate::{
+    client::{Drifted, Host, Record, Told},
+    preview::HostLabels,
+    signer,
+};
 
-fn key() -> MachineKey {
+pub(super) fn key() -> MachineKey {
     MachineKey::from_pkcs8(&signer::generate().unwrap()).unwrap()
 }
 
-fn host(key: &MachineKey, hostname: &str) -> Host {
+/// A host that is as it should be.
+pub(super) fn host(key: &MachineKey, hostname: &str) -> Host {
     let id = key.public().digest();
     Host {
         labels: HostLabels { id, hostname: hostname.to_owned(), labels: Labels::default() },
@@ -33,6 +38,7 @@ fn host(key: &MachineKey, hostname: &str) -> Host {
         pending: false,
         notes: Vec::new(),
         behind: false,
+        record: Record::Whole,
         decision: None,
     }
 }
@@ -116,25 +122,6 @@ fn what_cannot_be_shown_ends_as_something_wrong() {
 }
 
 #[test]
-fn many_hosts_with_drift_are_told_in_one_line() {
-    let keys: Vec<MachineKey> = (0..NAMED + 5).map(|_| key()).collect();
-    let named = keys.iter().enumerate().map(|(n, key)| host(key, &format!("h{n}")));
-    let hosts: Vec<Host> = named.collect();
-    let drifted = |count: usize| {
-        let failing = hosts.iter().take(count).map(|host| host.labels.id).collect();
-        Drifted { hosts: failing, ..Drifted::default() }
-    };
-    assert_eq!(summary(&hosts, &drifted(0)), "25 of 25 hosts pass");
-    assert_eq!(summary(&hosts, &drifted(2)), "23 of 25 hosts pass; drift on h0, h1");
-    let accepted = |exceptions, failing| Drifted { exceptions, ..drifted(failing) };
-    assert_eq!(summary(&hosts, &accepted(1, 0)), "25 of 25 hosts pass, 1 exception");
-    let some = "24 of 25 hosts pass, 2 exceptions; drift on h0";
-    assert_eq!(summary(&hosts, &accepted(2, 1)), some);
-    assert!(summary(&hosts, &drifted(NAMED)).ends_with("h19"));
-    assert!(summary(&hosts, &drifted(NAMED + 1)).ends_with("h19 and 1 more"));
-}
-
-#[test]
 fn a_time_is_a_day_a_moment_or_so_long_ago() {
     let read = |text, bound| moment(Some(text), "--since", bound).unwrap().unwrap();
     assert_eq!(read("2027-06-30", When::start).to_string(), "2027-06-30T00:00:00Z");
@@ -145,4 +132,40 @@ fn a_time_is_a_day_a_moment_or_so_long_ago() {
     assert_eq!(moment(None, "--since", When::start).unwrap(), None);
     let refused = moment(Some("yesterday"), "--since", When::start).unwrap_err();
     assert!(format!("{refused:?}").contains("`yesterday` is not a date"), "{refused:?}");
+}
+
+/// What is asked for by these options, on a host that was found by its name.
+fn asked(options: &[&str]) -> DriftWanted {
+    #[derive(Debug, clap::Parser)]
+    struct Typed {
+        #[command(subcommand)]
+        verb: DriftVerb,
+    }
+    let words = [&["drift", "list"], options].concat();
+    match <Typed as clap::Parser>::try_parse_from(words).unwrap().verb {
+        DriftVerb::List(args) => wanted(&args, None).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_option_narrows_down_what_is_asked_for() {
+    let plain = asked(&[]);
+    assert_eq!((plain.scope, plain.limit, plain.after), (DriftScope::Unaccepted, MOST, None));
+    assert!(plain.least.is_none() && plain.kind.is_none() && plain.subject.is_none());
+    assert!(plain.by.is_none() && plain.since.is_none() && plain.until.is_none());
+    for severity in Severity::ALL {
+        let least = asked(&["--severity", severity.as_str()]).least;
+        assert_eq!(least, Some(*severity));
+    }
+    assert_eq!(asked(&["--kind", "uid-zero"]).kind.as_deref(), Some("uid-zero"));
+    assert_eq!(asked(&["--subject", "toor"]).subject.as_deref(), Some("toor"));
+    assert_eq!(asked(&["--by", "bob"]).by.as_deref(), Some("bob"));
+    let time = |time: Option<Timestamp>| time.unwrap().to_string();
+    let since = asked(&["--since", "2027-06-30"]);
+    assert_eq!((time(since.since), since.until), ("2027-06-30T00:00:00Z".to_owned(), None));
+    let until = asked(&["--until", "2027-06-30"]);
+    assert_eq!((until.since, time(until.until)), (None, "2027-07-01T00:00:00Z".to_owned()));
+    assert_eq!(asked(&["--accepted"]).scope, DriftScope::Open);
+    assert_eq!(asked(&["--all"]).scope, DriftScope::All);
 }

@@ -43,7 +43,8 @@ impl Known {
     }
 }
 
-fn look(pid: u32) -> Culprit {
+/// Says who a process is now.
+pub(super) fn look(pid: u32) -> Culprit {
     let program = proc(pid, "comm").trim_end().to_owned();
     Culprit {
         pid,

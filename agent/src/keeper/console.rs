@@ -27,6 +27,7 @@ pub fn preview<H: Host>(
     let mut keeper = Keeper::open(config, directory, host)?;
     let time = keeper.clock.read(keeper.host.clocks());
     let mut turn = Turn::begin(&mut keeper)?;
+    turn.lapse(&time);
     let look = turn.look(&time)?;
     Ok((turn.ledger, look.plan, look.findings.into_iter().collect()))
 }
@@ -41,10 +42,11 @@ pub fn drift<H: Host>(
     let clocks = keeper.host.clocks();
     let time = keeper.clock.read(clocks);
     let mut turn = Turn::begin(&mut keeper)?;
+    turn.lapse(&time);
     let look = turn.look(&time)?;
     let at = Circumstances {
         wanted: turn.wanted(&look.desired),
-        mode: turn.keeper.config.policy.mode,
+        mode: turn.mode(),
         touches: &[],
         now: clocks.wall,
         boot: clocks.boot,

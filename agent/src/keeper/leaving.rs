@@ -70,6 +70,7 @@ impl<H: Host> Leaving<H> {
         // What failed is tried again from where it began: what was given back is given back again.
         if applied.outcomes.iter().all(|outcome| outcome.failure.is_none()) {
             turn.ledger.ownership = applied.ownership.clone();
+            turn.ledger.pause = None;
             let bytes = turn.ledger.encode();
             state::replace(&turn.keeper.directory.join("ledger"), &bytes, 0o600)?;
         }

@@ -6,14 +6,12 @@ use std::path::Path;
 
 use muster_proto::{
     crypto::sha256,
-    desired::{Account, DesiredState},
+    desired::{Account, DesiredState, Pins},
     id::Digest,
     receipt::{Convergence, HostMode, Outcome, Trigger},
 };
 
-use super::{
-    Agenda, Handed, Keeper, KeeperError, Rest, TIME_KEPT_SECONDS, load_ledger, look::Look,
-};
+use super::{Agenda, Handed, Keeper, KeeperError, Rest, load_ledger, look::Look};
 use crate::{
     apply::{self, Reach},
     drift::{
@@ -24,6 +22,7 @@ use crate::{
     ends::NextDates,
     host::Host,
     ledger::Ledger,
+    plan::Plan,
 };
 
 /// How many receipts are handed over in one turn.
@@ -52,7 +51,7 @@ impl<'a, H: Host> Turn<'a, H> {
         self.keeper.rounds = std::mem::take(&mut self.ledger.drift.rounds);
         self.keeper.tell_time();
         let kept_for = self.keeper.time_kept_for(self.keeper.host.clocks());
-        let is_due = self.unsaved || kept_for >= TIME_KEPT_SECONDS;
+        let is_due = self.unsaved || kept_for >= self.keeper.time_kept_seconds();
         if is_due && self.save().is_err() {
             self.keeper.unwritten = Some(self.ledger);
         }
@@ -97,11 +96,12 @@ impl<'a, H: Host> Turn<'a, H> {
         let clocks = self.keeper.host.clocks();
         let time = self.keeper.clock.read(clocks);
         self.keeper.rest = None;
+        self.lapse(&time);
         let touches = self.touches();
         let mut look = self.look(&time)?;
         let at = drift::memory::Circumstances {
             wanted: self.wanted(&look.desired),
-            mode: self.keeper.config.policy.mode,
+            mode: self.mode(),
             touches: &touches,
             now: clocks.wall,
             boot: clocks.boot,
@@ -113,10 +113,16 @@ impl<'a, H: Host> Turn<'a, H> {
         let mut convergence = Convergence::Done;
         if !look.plan.is_empty() {
             convergence = Convergence::Observed;
-            if self.ledger.drift.is_contested(&looked.before, &at) {
+            let enforces = self.keeper.config.policy.mode == HostMode::Enforce;
+            if enforces && self.ledger.pause.is_some() {
+                (outcomes, convergence) = self.take_away(&mut look, &time)?;
+            } else if self.ledger.drift.is_contested(&looked.before, &at) {
                 convergence = Convergence::Retrying;
-            } else if self.keeper.config.policy.mode == HostMode::Enforce {
-                (outcomes, convergence) = self.apply(&look);
+            } else if enforces {
+                let pin = |account: &Account| account.adopts.unwrap_or(account.grant.uid);
+                let pins = look.desired.accounts.iter();
+                let pins = pins.map(|(login, account)| (login.clone(), pin(account))).collect();
+                (outcomes, convergence) = self.apply(&look.plan, pins);
                 look = self.look(&time)?;
                 if !look.plan.is_empty() {
                     convergence = Convergence::Retrying;
@@ -194,20 +200,18 @@ impl<'a, H: Host> Turn<'a, H> {
     /// leaves nothing that is taken for somebody else's; what it came to own is saved with the
     /// receipt. If it cannot be saved, access is taken away and none is given: whoever can fill a
     /// disk must not be able to stay.
-    fn apply(&mut self, look: &Look) -> (Vec<Outcome>, Convergence) {
+    pub(super) fn apply(&mut self, plan: &Plan, pins: Pins) -> (Vec<Outcome>, Convergence) {
         let before = self.ledger.ownership.clone();
         let pins_before = self.ledger.pins.clone();
-        let pins = look.desired.accounts.iter();
-        let pin = |account: &Account| account.adopts.unwrap_or(account.grant.uid);
-        self.ledger.pins.extend(pins.map(|(login, account)| (login.clone(), pin(account))));
-        self.ledger.ownership.clone_from(&look.plan.ownership_after);
+        self.ledger.pins.extend(pins);
+        self.ledger.ownership.clone_from(&plan.ownership_after);
         let reach = if self.save().is_ok() {
             Reach::Everything
         } else {
             self.ledger.pins = pins_before;
             Reach::TakingAway
         };
-        let applied = apply::apply(&look.plan, reach, &before, &mut self.keeper.host);
+        let applied = apply::apply(plan, reach, &before, &mut self.keeper.host);
         self.ledger.ownership = applied.ownership;
         self.unsaved = true;
         (applied.outcomes, applied.convergence)

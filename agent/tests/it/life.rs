@@ -313,13 +313,24 @@ impl Life {
         Some(told.sworn.max(told.said).0)
     }
 
-    /// Whose ends wait for a clock to be sure, by the newest receipt.
-    pub fn waiting(&self) -> BTreeSet<String> {
+    /// The newest receipt.
+    pub fn receipt(&self) -> Verified<Receipt> {
         let spool = Spool::open(self.directory.path()).unwrap();
         let newest = spool.numbers().unwrap().into_iter().max().unwrap();
         let envelope = Envelope::decode(&spool.read(newest).unwrap().unwrap()).unwrap();
-        let key = machine(HOST).public();
-        let receipt: Verified<Receipt> = trust::verify_by_host(&envelope, key).unwrap();
+        trust::verify_by_host(&envelope, machine(HOST).public()).unwrap()
+    }
+
+    /// Starts the keeper anew while the machine goes on.
+    pub fn restart(&mut self) {
+        self.keeper = open(self.directory.path(), &self.machine, self.more);
+        self.keeper.begin().unwrap();
+        self.settle();
+    }
+
+    /// Whose ends wait for a clock to be sure, by the newest receipt.
+    pub fn waiting(&self) -> BTreeSet<String> {
+        let receipt = self.receipt();
         let found = receipt.findings.iter().filter(|f| f.kind.as_str() == "clock-stepped");
         found.map(|finding| finding.subject.clone()).collect()
     }

@@ -27,6 +27,7 @@ mod life;
 mod locking;
 mod odd;
 mod passwords;
+mod pausing;
 mod power;
 mod purging;
 mod spool;

@@ -2,13 +2,19 @@
 
 use anyhow::Result;
 use clap::Args;
-use muster_proto::statement::LeafState;
+use muster_proto::{
+    id::Digest,
+    receipt::{FindingKind, Receipt},
+    statement::LeafState,
+    trust::verify_by_host,
+};
 use serde::Serialize;
 
 use super::{
     End, Globals,
     output::{self, Format, count},
 };
+use crate::client::Host;
 
 /// The verb's own arguments.
 #[derive(Clone, Debug, Args)]
@@ -37,6 +43,8 @@ struct StatusView {
     ahead: Vec<String>,
     /// Hosts that refused what they were sent, each with its reason.
     refusing: Vec<RefusalView>,
+    /// Hosts that say, in a receipt that was verified, that root there has paused them.
+    paused: Vec<PauseView>,
     revocations: u32,
     revoked_and_not_removed: Vec<String>,
     unconfirmed_revocations: Vec<super::losses::LossView>,
@@ -47,6 +55,27 @@ struct StatusView {
 struct RefusalView {
     host: String,
     refusal: String,
+}
+
+#[derive(Debug, Serialize)]
+struct PauseView {
+    host: String,
+    by: String,
+    /// Until when, and why.
+    detail: String,
+}
+
+impl PauseView {
+    /// Reads it from the host's own word in this fleet; nothing where the receipt shown is none of its.
+    fn of(host: &Host, lineage: Digest) -> Option<Self> {
+        let receipt = verify_by_host::<Receipt>(host.paused.as_ref()?, host.keeper_key).ok()?;
+        let told = receipt.findings.iter().find(|found| found.kind == FindingKind::Paused)?;
+        (receipt.lineage == lineage).then(|| Self {
+            host: host.labels.hostname.clone(),
+            by: told.subject.clone(),
+            detail: told.detail.clone(),
+        })
+    }
 }
 
 /// Runs the verb.
@@ -63,6 +92,8 @@ pub async fn run(common: &Globals, args: &StatusArgs) -> Result<End> {
     let newest = status.newest.map_or(0, |link| link.number).max(session.newest());
     let ahead = hosts.iter().filter(|host| host.floor.is_some_and(|floor| floor.number > newest));
     let ahead: Vec<String> = ahead.map(|host| host.labels.hostname.clone()).collect();
+    let lineage = session.tool.chain().lineage();
+    let paused = hosts.iter().filter_map(|host| PauseView::of(host, lineage)).collect();
     let refusing = hosts.into_iter().filter(|host| !host.refusal.is_empty());
     let refusing = refusing
         .map(|host| RefusalView { host: host.labels.hostname, refusal: host.refusal })
@@ -105,6 +136,7 @@ pub async fn run(common: &Globals, args: &StatusArgs) -> Result<End> {
         behind,
         ahead,
         refusing,
+        paused,
         revocations: status.revocations,
         revoked_and_not_removed: revoked
             .filter_map(|statement| statement.content.name().map(ToOwned::to_owned))
@@ -148,6 +180,11 @@ fn lines(view: &StatusView) -> Vec<String> {
     }
     lines.extend(
         view.refusing.iter().map(|found| format!("refused by   {}: {}", found.host, found.refusal)),
+    );
+    lines.extend(
+        view.paused
+            .iter()
+            .map(|found| format!("paused       {}: by {} {}", found.host, found.by, found.detail)),
     );
     if !view.revoked_and_not_removed.is_empty() {
         lines.push(format!(

@@ -75,6 +75,8 @@ pub struct Host {
     pub behind: bool,
     /// What was decided about it.
     pub decision: Option<Decision>,
+    /// The receipt in which it says that it is paused; believed by nobody yet.
+    pub paused: Option<Envelope>,
 }
 
 /// How far one host has got.
@@ -178,6 +180,7 @@ pub(super) fn host(wire: wire::Host) -> Result<Host, ClientError> {
         notes: wire.notes,
         behind: wire.behind,
         decision: wire.decision.map(decision).transpose()?,
+        paused: wire.paused.map(envelope).transpose()?,
     })
 }
 

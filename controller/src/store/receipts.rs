@@ -7,6 +7,7 @@ use muster_proto::{
     drift::Drift,
     envelope::{Document, Envelope},
     id::{Digest, HostId},
+    receipt::Finding,
 };
 
 use super::{Store, StoreError, corrupt, digest, envelope, failed, signed, time, unsigned};
@@ -33,6 +34,10 @@ pub struct StoredReceipt {
     pub drift: Vec<Drift>,
     /// Whether it tells the host's accounts.
     pub tells_accounts: bool,
+    /// What it says of a pause, if the host is paused.
+    pub pause: Option<Finding>,
+    /// What the log says of it.
+    pub logged: Option<Entry>,
 }
 
 /// A receipt that does not fit, and what the log says of it.
@@ -101,6 +106,9 @@ impl Store {
             .map_err(failed("store a break in a host's receipts"))?;
         }
         for receipt in receipts {
+            if let Some(entry) = &receipt.logged {
+                change.append(entry).await?;
+            }
             sqlx::query(
                 "INSERT INTO receipts (host, number, digest, floor, envelope)
                  VALUES ($1, $2, $3, $4, $5)",
@@ -117,6 +125,9 @@ impl Store {
             if receipt.tells_accounts {
                 change.set_inventory(host, receipt.number).await?;
             }
+        }
+        if let Some(newest) = receipts.last() {
+            change.set_pause(host, newest.pause.as_ref().map(|_| newest.number)).await?;
         }
         change.commit().await
     }

@@ -25,6 +25,7 @@ pub(super) fn wire_host(host: &Host, connected: bool, newest: Option<LinkRef>) -
         notes: notes(host, newest),
         behind: false,
         decision: host.decision.as_ref().map(wire_decision),
+        paused: host.paused.as_ref().map(wire::Envelope::from),
     }
 }
 

@@ -32,6 +32,7 @@ fn host(key: &MachineKey, hostname: &str) -> Host {
         token_by: "ana".to_owned(),
         pending: false,
         notes: Vec::new(),
+        paused: None,
         behind: false,
         decision: None,
     }

@@ -33,6 +33,7 @@ mod moving;
 mod names;
 mod observed;
 mod passwords;
+mod paused;
 mod places;
 mod purged;
 mod reading;

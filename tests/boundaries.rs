@@ -32,6 +32,7 @@ const PURE: &[&str] = &[
     "agent/src/format",
     "agent/src/guard",
     "agent/src/inventory",
+    "agent/src/pause",
     "controller/src/publish",
     "controller/src/preview",
     "controller/src/access",

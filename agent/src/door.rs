@@ -14,6 +14,7 @@ use std::{
 use crate::{
     channel::{self, BadMessage, ToKeeper},
     config::{BadConfig, Config},
+    console::Asked,
     host::{chain, clocks, outlet, peer, state},
 };
 
@@ -32,6 +33,8 @@ pub enum Event {
     Changed,
     /// The configuration was read anew.
     Configured(Box<Result<Config, BadConfig>>),
+    /// Root on the console wants something.
+    Asked(Box<Asked>),
 }
 
 /// The courier that is connected.

@@ -9,6 +9,7 @@ mod count;
 mod delivery;
 pub mod leaving;
 mod look;
+mod pausing;
 mod portions;
 mod record;
 mod rest;
@@ -47,6 +48,7 @@ use crate::{
     labels::HostLabels,
     leave,
     ledger::{BadLedger, Ledger},
+    pause::Term,
     receipt::Spool,
 };
 
@@ -131,6 +133,8 @@ pub struct Keeper<H> {
     unwatched: Vec<(String, String)>,
     /// Since the last look nothing is known to have changed.
     rest: Option<Rest>,
+    /// When the pause ends that the ledger tells of; nothing if there is none.
+    term: Option<Term>,
 }
 
 /// What the courier has been handed of the spool. Receipts go in their order: a new one waits in the
@@ -195,6 +199,7 @@ impl<H: Host> Keeper<H> {
             watch: None,
             unwatched: Vec::new(),
             rest: None,
+            term: ledger.pause.as_ref().map(|pause| Term::restored(pause, clocks.boot)),
         })
     }
 
@@ -261,13 +266,16 @@ impl<H: Host> Keeper<H> {
                 turn.converge(trigger)
             }),
             Event::Changed => self.turn(|turn| turn.converge(Trigger::Change)),
+            Event::Asked(asked) => self.obey(&asked),
             Event::Configured(read) => {
                 manager.reloading();
+                let owed = self.owed()?;
                 self.configure(*read);
                 manager.ready();
                 self.turn(|turn| {
                     turn.load_labels();
                     turn.tell_standing();
+                    turn.note_newly_owed(&owed)?;
                     turn.converge(Trigger::Start)
                 })
             }
@@ -329,8 +337,13 @@ impl<H: Host> Keeper<H> {
     /// what will be the reason then.
     pub fn next_look(&mut self) -> (u64, Trigger) {
         let clocks = self.host.clocks();
-        let (wait, trigger) = self.agenda.wait(self.every(), &self.clock.read(clocks), clocks.boot);
-        let fresh = TIME_KEPT_SECONDS.saturating_sub(self.time_kept_for(clocks));
+        let time = self.clock.read(clocks);
+        let (wait, trigger) = self.agenda.wait(self.every(), &time, clocks.boot);
+        let fresh = self.time_kept_seconds().saturating_sub(self.time_kept_for(clocks));
+        let left = self.term.map(|term| term.left(time.now, clocks.boot));
+        if let Some(left) = left.filter(|left| *left < wait.min(fresh)) {
+            return (left, Trigger::Time);
+        }
         // A file that cannot be written is tried again with all else.
         if fresh < wait && self.unwritten.is_none() {
             (fresh, Trigger::Scan)

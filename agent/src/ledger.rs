@@ -4,6 +4,7 @@
 
 mod drift;
 mod file;
+mod pause;
 mod revoked;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,12 @@ use muster_proto::{
 use self::revoked::Kept;
 pub use self::revoked::MAX_ONLINE_REVOCATIONS;
 use crate::{
-    clock::Remembered, drift::memory::Memory, ends::Ended, guard::Window, ownership::Ownership,
+    clock::Remembered,
+    drift::memory::Memory,
+    ends::Ended,
+    guard::Window,
+    ownership::Ownership,
+    pause::{BadPause, Pause},
 };
 
 /// Everything that the keeper remembers.
@@ -65,6 +71,8 @@ pub struct Ledger {
     pub unreported: BTreeSet<Id>,
     /// What is told of drift already.
     pub drift: Memory,
+    /// What root of this host has paused, until it is over.
+    pub pause: Option<Pause>,
 }
 
 /// How many contradicting links are kept.
@@ -95,6 +103,9 @@ pub enum BadLedger {
     /// A digest is of the wrong length.
     #[error("the ledger holds a digest or id that is damaged")]
     Length(#[from] muster_proto::id::WrongLength),
+    /// A pause inside cannot be.
+    #[error("the ledger holds a pause that cannot be")]
+    Pause(#[from] BadPause),
 }
 
 /// Why trust roots cannot be followed from the first to the newest.
@@ -138,6 +149,7 @@ impl Ledger {
             ended: BTreeMap::new(),
             unreported: BTreeSet::new(),
             drift: Memory::default(),
+            pause: None,
         })
     }
 

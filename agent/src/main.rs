@@ -1,4 +1,4 @@
-//! `muster-agent`: join, courier, keeper, status, plan, drift, leave, doctor.
+//! `muster-agent`: join, courier, keeper, status, plan, drift, pause, leave, doctor.
 
 use std::{
     convert::Infallible,
@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use muster_agent::{
     channel, config,
+    console::{self as orders, Order},
     courier::{self, HostTime},
     doctor, door,
     drift::standing::Standing,
@@ -27,6 +28,7 @@ use muster_agent::{
     join::{self, Memory},
     keeper::{Keeper, console, leaving::Leaving},
     leave, listing,
+    pause::{BadPause, Reason, Span},
     plan::leave::Created,
 };
 use muster_proto::{receipt::HostMode, token::JoinToken};
@@ -84,6 +86,19 @@ enum Verb {
         #[arg(long, value_enum, default_value = "table")]
         output: Format,
     },
+    /// Give nobody anything and put nothing right for a while, since somebody works on this host. What is
+    /// taken from somebody is taken all the same. It ends by itself, and the controller hears of it.
+    Pause {
+        /// How long: 90s, 15m, 2h; 24h at most.
+        #[arg(long = "for", value_name = "TIME", required_unless_present = "end")]
+        span: Option<String>,
+        /// Why, for whoever asks.
+        #[arg(long, required_unless_present = "end")]
+        reason: Option<String>,
+        /// End it now, and put everything right.
+        #[arg(long, conflicts_with_all = ["span", "reason"])]
+        end: bool,
+    },
     /// Leave the fleet: adopted accounts get back what adoption replaced, created ones stay. Needs no
     /// controller, and may be run again.
     Leave {
@@ -129,8 +144,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {}", host::chain(error.as_ref()));
-            let is_config = error.downcast_ref::<config::BadConfig>().is_some();
-            if is_config { ExitCode::from(2) } else { ExitCode::FAILURE }
+            let is_usage = error.is::<config::BadConfig>() || error.is::<BadPause>();
+            if is_usage { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -148,6 +163,11 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Status => status(cli)?,
         Verb::Plan => return plan(cli),
         Verb::Drift { output } => return drift(cli, *output),
+        Verb::Pause { span: Some(span), reason: Some(reason), end: false } => {
+            let (span, reason) = (Span::parse(span)?, Reason::parse(reason)?);
+            give_order(&Order::Pause { span, reason })?;
+        }
+        Verb::Pause { .. } => give_order(&Order::End)?,
         Verb::Doctor { output } => return examine(cli, *output),
         Verb::Leave { lock, yes, dry_run } => {
             let created = if *lock { Created::Lock } else { Created::Stay };
@@ -337,6 +357,14 @@ fn drift(cli: &Cli, format: Format) -> Result<ExitCode> {
     Ok(if rows.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 
+fn give_order(order: &Order) -> Result<()> {
+    if !peer::is_root() {
+        bail!("only root can pause this host");
+    }
+    let words = orders::ask(Path::new(orders::SOCKET), order)?;
+    Ok(writeln!(io::stdout(), "{words}")?)
+}
+
 fn print<const N: usize>(format: Format, fields: [&str; N], rows: &[[String; N]]) -> Result<()> {
     let text = match format {
         Format::Table => listing::table(fields, rows),
@@ -372,6 +400,7 @@ fn keep(cli: &Cli) -> Result<()> {
     // Nothing piles up in memory: a courier that brings more than is taken has to wait.
     let (sender, receiver) = mpsc::sync_channel(1);
     let (waker, configurer, watcher) = (sender.clone(), sender.clone(), sender.clone());
+    let orderer = sender.clone();
     match watch.and_then(|watch| {
         // A full queue wakes the keeper as well, which then asks the watch.
         watch.start(move || {
@@ -392,6 +421,8 @@ fn keep(cli: &Cli) -> Result<()> {
     let timer = Timer::start(wake).context("cannot start a timer")?;
     door::open(Path::new(channel::SOCKET), account, sender)
         .with_context(|| format!("cannot listen at `{}`", channel::SOCKET))?;
+    orders::open(Path::new(orders::SOCKET), orderer)
+        .with_context(|| format!("cannot listen at `{}`", orders::SOCKET))?;
     let config = cli.config.clone();
     let reload = move || {
         let read = Box::new(config::Config::load(&config));
@@ -441,6 +472,9 @@ fn status(cli: &Cli) -> Result<()> {
     writeln!(out, "host         {}", ledger.host)?;
     writeln!(out, "fleet        {}", ledger.lineage)?;
     writeln!(out, "mode         {mode}")?;
+    if let Some(pause) = &ledger.pause {
+        writeln!(out, "paused       by {} {}", pause.by(), pause.words())?;
+    }
     writeln!(out, "trust root   {}, until {}", ledger.trust().version, ledger.trust().expires)?;
     writeln!(out, "change       {floor}")?;
     writeln!(out, "accounts     {} of Muster's", ledger.ownership.accounts.len())?;

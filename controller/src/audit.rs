@@ -17,7 +17,7 @@ pub struct Entry {
     pub time: Timestamp,
     /// A stable word: trust-root, link, approval, revocation, token, enrolment, enrolment-lapsed,
     /// receipts-missing, receipts-parted, receipts-back, host-quarantined, host-released,
-    /// host-evicted, host-banned, host-purged, exception-made, exception-withdrawn, log-begun.
+    /// host-evicted, host-banned, host-purged, host-paused, host-resumed, exception-made, exception-withdrawn, log-begun.
     pub kind: &'static str,
     /// 16 random bytes, so that a leaf tells nothing of an erased body.
     pub salt: [u8; 16],

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, fmt};
 use muster_proto::{
     bundle::MAX_BUNDLE,
     crypto::MachinePublicKey,
+    envelope::Envelope,
     id::{Digest, HostId, Id},
     receipt::Standing,
     time::Timestamp,
@@ -45,6 +46,8 @@ pub struct Host {
     pub unsent: Option<TooLarge>,
     /// What an operator has decided about it.
     pub decision: Option<Decision>,
+    /// The newest receipt, if the host says in it that it is paused.
+    pub paused: Option<Envelope>,
 }
 
 /// A bundle that is larger than a host reads.

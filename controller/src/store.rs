@@ -13,6 +13,7 @@ mod history;
 mod hosts;
 mod inventory;
 mod log;
+mod pauses;
 mod receipts;
 mod tokens;
 

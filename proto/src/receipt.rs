@@ -101,7 +101,7 @@ pub enum Trigger {
 /// What is left to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Convergence {
-    /// Nothing: host and desired state agree.
+    /// Nothing, but for what the findings name.
     Done,
     /// Something failed and is tried again.
     Retrying,

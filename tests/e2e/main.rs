@@ -34,6 +34,7 @@ mod names;
 mod observed;
 mod overview;
 mod passwords;
+mod paused;
 mod places;
 mod purged;
 mod reading;

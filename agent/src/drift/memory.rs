@@ -76,7 +76,7 @@ pub struct Over {
 pub struct Circumstances<'a> {
     /// What is wanted, in one digest.
     pub wanted: Digest,
-    /// Whether the host changes anything.
+    /// Whether anything is put right: not by a host that observes or is paused.
     pub mode: HostMode,
     /// Who was at what since the last look.
     pub touches: &'a [Touch],

@@ -43,8 +43,9 @@ impl Known {
     }
 }
 
-/// Reads all there is before anything is made of it: it is there no longer than the process is.
-fn look(pid: u32) -> Culprit {
+/// Says who a process is now. Reads all there is before anything is made of it: it is there no longer
+/// than the process is.
+pub(super) fn look(pid: u32) -> Culprit {
     let [cgroup, loginuid, comm, cmdline] =
         ["cgroup", "loginuid", "comm", "cmdline"].map(|file| proc(pid, file));
     Culprit {

@@ -28,6 +28,7 @@ pub fn preview<H: Host>(
     let clocks = keeper.host.clocks();
     let time = keeper.clock.read(clocks);
     let mut turn = Turn::begin(&mut keeper)?;
+    turn.lapse(&time);
     let mut look = turn.look(&time)?;
     let sources = turn.sources(&look.observed);
     turn.count(&look.observed, &sources, clocks.wall.0 / 86_400);
@@ -45,10 +46,11 @@ pub fn drift<H: Host>(
     let clocks = keeper.host.clocks();
     let time = keeper.clock.read(clocks);
     let mut turn = Turn::begin(&mut keeper)?;
+    turn.lapse(&time);
     let look = turn.look(&time)?;
     let at = Circumstances {
         wanted: turn.wanted(&look.desired),
-        mode: turn.keeper.config.policy.mode,
+        mode: turn.mode(),
         touches: &[],
         now: clocks.wall,
         boot: clocks.boot,

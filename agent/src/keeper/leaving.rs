@@ -72,6 +72,7 @@ impl<H: Host> Leaving<H> {
             turn.ledger.ownership = applied.ownership.clone();
             // Who lets the host join again may know nothing of what it has told.
             turn.ledger.drift.has_gap = true;
+            turn.ledger.pause = None;
             let bytes = turn.ledger.encode();
             state::replace(&turn.keeper.directory.join("ledger"), &bytes, 0o600)?;
         }

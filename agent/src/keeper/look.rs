@@ -71,6 +71,7 @@ impl<H: Host> Turn<'_, H> {
             HostMode::Observe => (self.ledger.weigh_nothing(believed), Vec::new()),
         };
         self.unsaved |= weighed || held != grants;
+        self.note_lost(&held, &grants);
         let roles_refused = self.roles_refused(&ends, time);
         let mut desired = DesiredState::assemble(&grants, &self.ledger.pins);
         desired.note_ends(&self.ledger.known());
@@ -112,7 +113,10 @@ impl<H: Host> Turn<'_, H> {
         self.keeper.ends = ends;
         let differences = differences(&observed, &desired, &self.ledger.ownership, &plan);
         let ungranted = ungranted(&observed, &self.ledger.ownership);
-        Ok(Look { desired, observed, plan, findings, differences, ungranted })
+        let mut look = Look { desired, observed, plan, findings, differences, ungranted };
+        let paused = self.paused(&look);
+        look.findings.extend(paused);
+        Ok(look)
     }
 
     /// Says so if no more revocations of the controller's own key are kept here.

@@ -152,7 +152,11 @@ impl<H: Host> Turn<'_, H> {
 
     /// Writes the ledger. If it cannot, that is told, and it is tried again.
     pub(super) fn save(&mut self) -> Result<(), Unwritten> {
-        self.ledger.time = self.keeper.clock.remembered(self.keeper.host.clocks());
+        let clocks = self.keeper.host.clocks();
+        self.ledger.time = self.keeper.clock.remembered(clocks);
+        if let (Some(pause), Some(term)) = (&mut self.ledger.pause, self.keeper.term) {
+            pause.left = term.uptime_left(clocks.boot);
+        }
         let bytes = self.ledger.encode();
         if let Err(error) = state::replace(&self.keeper.directory.join("ledger"), &bytes, 0o600) {
             self.unsaved = true;

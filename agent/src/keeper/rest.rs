@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use muster_proto::receipt::{Convergence, Trigger};
 
-use super::{Keeper, TIME_KEPT_SECONDS};
+use super::Keeper;
 use crate::{
     clock::Clocks,
     host::{Host, files::GRAIN, rest::Still},
@@ -53,7 +53,7 @@ impl<H: Host> Keeper<H> {
         let is_quiet = trigger == Trigger::Scan
             && self.convergence != Convergence::Retrying
             && rest.may_last(now)
-            && self.time_kept_for(now) < TIME_KEPT_SECONDS
+            && self.time_kept_for(now) < self.time_kept_seconds()
             && rest.damaged == self.damaged
             && self.owes_nothing()
             && self.agenda.dates.wait(self.clock.read(now).now) != Some(0)

@@ -6,15 +6,13 @@ use std::path::Path;
 
 use muster_proto::{
     crypto::sha256,
-    desired::{Account, DesiredState},
+    desired::{Account, DesiredState, Pins},
     drift::Culprit,
     id::Digest,
     receipt::{Convergence, HostMode, Outcome, Trigger},
 };
 
-use super::{
-    Agenda, Handed, Keeper, KeeperError, Rest, TIME_KEPT_SECONDS, load_ledger, look::Look,
-};
+use super::{Agenda, Handed, Keeper, KeeperError, Rest, load_ledger, look::Look};
 use crate::{
     apply::{self, Applied, Reach},
     clock::Time,
@@ -29,6 +27,7 @@ use crate::{
     inventory::{self, Sources},
     ledger::Ledger,
     observed::ObservedState,
+    plan::Plan,
 };
 
 /// So often a plan is made anew in one turn because somebody else was at the same files.
@@ -60,7 +59,7 @@ impl<'a, H: Host> Turn<'a, H> {
         self.keeper.rounds = std::mem::take(&mut self.ledger.drift.rounds);
         self.keeper.tell_time();
         let kept_for = self.keeper.time_kept_for(self.keeper.host.clocks());
-        let is_due = self.unsaved || kept_for >= TIME_KEPT_SECONDS;
+        let is_due = self.unsaved || kept_for >= self.keeper.time_kept_seconds();
         if is_due && self.save().is_err() {
             self.keeper.unwritten = Some(self.ledger);
         }
@@ -108,12 +107,13 @@ impl<'a, H: Host> Turn<'a, H> {
         let clocks = self.keeper.host.clocks();
         let time = self.keeper.clock.read(clocks);
         self.keeper.rest = None;
+        self.lapse(&time);
         let mut touches = self.touches();
         let mut look = self.look(&time)?;
         touches.extend(self.late_touches(&look, &touches));
         let at = Circumstances {
             wanted: self.wanted(&look.desired),
-            mode: self.keeper.config.policy.mode,
+            mode: self.mode(),
             touches: &touches,
             now: clocks.wall,
             boot: clocks.boot,
@@ -125,9 +125,12 @@ impl<'a, H: Host> Turn<'a, H> {
         let mut convergence = Convergence::Done;
         if !look.plan.is_empty() {
             convergence = Convergence::Observed;
-            if self.ledger.drift.is_contested(&looked.before, &at) {
+            let enforces = self.keeper.config.policy.mode == HostMode::Enforce;
+            if enforces && self.ledger.pause.is_some() {
+                (outcomes, convergence) = self.take_away(&mut look, &time)?;
+            } else if self.ledger.drift.is_contested(&looked.before, &at) {
                 convergence = Convergence::Retrying;
-            } else if self.keeper.config.policy.mode == HostMode::Enforce {
+            } else if enforces {
                 (look, outcomes, convergence) =
                     self.make_so(look, &time, &mut looked.before, &at)?;
             }
@@ -200,7 +203,8 @@ impl<'a, H: Host> Turn<'a, H> {
         let mut outcomes: Vec<Outcome> = Vec::new();
         let mut tries = 1;
         loop {
-            let applied = self.apply(&look, at);
+            self.ledger.drift.begin(&look.differences, at);
+            let applied = self.apply(&look.plan, pins(&look.desired));
             outcomes.extend(applied.outcomes);
             look = self.look(time)?;
             if !applied.outrun {
@@ -267,25 +271,28 @@ impl<'a, H: Host> Turn<'a, H> {
     /// leaves nothing that is taken for somebody else's, and so is what it puts right, which would be
     /// told by nobody else; what it came to own is saved with the receipt. If it cannot be saved, access is taken away and none is given: whoever can fill a
     /// disk must not be able to stay.
-    fn apply(&mut self, look: &Look, at: &Circumstances<'_>) -> Applied {
+    pub(super) fn apply(&mut self, plan: &Plan, pins: Pins) -> Applied {
         let before = self.ledger.ownership.clone();
         let pins_before = self.ledger.pins.clone();
-        let pins = look.desired.accounts.iter();
-        let pin = |account: &Account| account.adopts.unwrap_or(account.grant.uid);
-        self.ledger.pins.extend(pins.map(|(login, account)| (login.clone(), pin(account))));
-        self.ledger.ownership.clone_from(&look.plan.ownership_after);
-        self.ledger.drift.begin(&look.differences, at);
+        self.ledger.pins.extend(pins);
+        self.ledger.ownership.clone_from(&plan.ownership_after);
         let reach = if self.save().is_ok() {
             Reach::Everything
         } else {
             self.ledger.pins = pins_before;
             Reach::TakingAway
         };
-        let applied = apply::apply(&look.plan, reach, &before, &mut self.keeper.host);
+        let applied = apply::apply(plan, reach, &before, &mut self.keeper.host);
         self.ledger.ownership.clone_from(&applied.ownership);
         self.unsaved = true;
         applied
     }
+}
+
+/// Returns which account has which uid once a plan for this is done.
+fn pins(desired: &DesiredState) -> Pins {
+    let pin = |account: &Account| account.adopts.unwrap_or(account.grant.uid);
+    desired.accounts.iter().map(|(login, account)| (login.clone(), pin(account))).collect()
 }
 
 fn log(outcome: &Outcome) {

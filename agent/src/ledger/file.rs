@@ -18,6 +18,7 @@ use prost::Message;
 use super::{
     BadLedger, Known, Ledger,
     drift::FileDrift,
+    pause::FilePause,
     revoked::{Kept, Standing},
 };
 use crate::{
@@ -85,6 +86,9 @@ struct File {
     waiting_revocations: Vec<Vec<u8>>,
     #[prost(message, repeated, tag = "32")]
     taken: Vec<FileTaken>,
+    /// Absent: there is none.
+    #[prost(message, optional, tag = "36")]
+    pause: Option<FilePause>,
 }
 
 /// Who has lost something by the online key, and when.
@@ -275,6 +279,7 @@ impl Ledger {
         for id in &file.unreported {
             ledger.unreported.insert(Id::parse(id)?);
         }
+        ledger.pause = file.pause.map(FilePause::pause).transpose()?;
         Ok(ledger)
     }
 
@@ -332,6 +337,7 @@ impl Ledger {
             passed: file_revisions(&self.passed),
             unreported: self.unreported.iter().map(|id| id.as_bytes().to_vec()).collect(),
             drift: Some(FileDrift::from(&self.drift)),
+            pause: self.pause.as_ref().map(FilePause::from),
         }
         .encode_to_vec()
     }

@@ -107,6 +107,46 @@ impl Fake {
     }
 }
 
+/// By hand.
+impl Fake {
+    /// Writes somebody's keys file, or removes it.
+    pub fn put_keys(&mut self, login: &str, text: Option<&str>) {
+        put_file(&mut self.keys, login, text);
+    }
+
+    /// Writes a sudo file, or removes it.
+    pub fn put_sudo(&mut self, name: &str, text: Option<&str>) {
+        put_file(&mut self.sudo, name, text);
+    }
+
+    /// Returns somebody's keys file; empty if there is none.
+    pub fn keys_of(&self, login: &str) -> String {
+        text_of(&self.keys, login)
+    }
+
+    /// Returns a sudo file; empty if there is none.
+    pub fn sudo_file(&self, name: &str) -> String {
+        text_of(&self.sudo, name)
+    }
+
+    /// Says whether an account's password is locked.
+    pub fn is_locked(&self, login: &str) -> bool {
+        let line = self.shadow.get(login).unwrap();
+        line.text(1).unwrap().starts_with('!')
+    }
+}
+
+fn put_file(place: &mut BTreeMap<String, RootFile>, name: &str, text: Option<&str>) {
+    place.remove(name);
+    let file = |text: &str| RootFile { text: text.as_bytes().to_vec(), sound: true };
+    place.extend(text.map(|text| (name.to_owned(), file(text))));
+}
+
+fn text_of(place: &BTreeMap<String, RootFile>, name: &str) -> String {
+    let text = place.get(name).map(|file| file.text.clone()).unwrap_or_default();
+    String::from_utf8(text).unwrap()
+}
+
 fn put(place: &mut BTreeMap<String, RootFile>, files: &Files) {
     for name in &files.remove {
         place.remove(name);

@@ -345,6 +345,13 @@ impl Life {
         receipt.into_inner()
     }
 
+    /// Starts the keeper anew while the machine goes on.
+    pub fn restart(&mut self) {
+        self.keeper = open(self.directory.path(), &self.machine, self.more);
+        self.keeper.begin().unwrap();
+        self.settle();
+    }
+
     /// Whose ends wait for a clock to be sure, by the newest receipt.
     pub fn waiting(&self) -> BTreeSet<String> {
         let receipt = self.newest();

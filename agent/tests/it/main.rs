@@ -29,6 +29,7 @@ mod locking;
 mod odd;
 mod outrun;
 mod passwords;
+mod pausing;
 mod power;
 mod purging;
 mod renumbered;

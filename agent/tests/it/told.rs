@@ -78,7 +78,7 @@ fn words(told: &[Drift]) -> Vec<String> {
 /// second root, and starts the next.
 fn stopped(stop: Stop) -> Life {
     let mut life = life();
-    let number = life.receipt().number;
+    let number = life.newest().number;
     let (path, spooled) = (life.file("ledger"), life.file("spool"));
     let begun = Rc::new(RefCell::new(Vec::new()));
     {
@@ -90,7 +90,7 @@ fn stopped(stop: Stop) -> Life {
         machine.change_passwd(TOOR);
     }
     look(&mut life);
-    assert_eq!(life.receipt().number, number + 1);
+    assert_eq!(life.newest().number, number + 1);
     life.machine.borrow_mut().before_doing = None;
     if stop != Stop::Afterwards {
         state::replace(&path, &begun.borrow(), 0o600).unwrap();
@@ -126,13 +126,13 @@ fn a_repair_is_told_once_wherever_the_keeper_stops() {
 #[test]
 fn a_receipt_that_the_ledger_does_not_know_of_is_handed_to_nobody() {
     let mut life = life();
-    let number = life.receipt().number;
+    let number = life.newest().number;
     let stray = life.file("spool").join(format!("{:020}", number + 1));
     fs::write(&stray, "of a keeper that was stopped").unwrap();
     life.does(Event::Watch(0));
     life.machine.borrow_mut().change_shell("ana");
     look(&mut life);
-    let receipt = life.receipt();
+    let receipt = life.newest();
     assert_eq!(receipt.number, number + 1);
     // What is no receipt is told when it is read.
     assert!(receipt.findings.iter().all(|one| one.kind.as_str() != "receipt-damaged"));
@@ -147,7 +147,7 @@ fn obstruct(path: &Path) {
 #[test]
 fn what_could_not_be_told_is_told_by_the_next_keeper_and_nothing_else_with_it() {
     let mut life = life();
-    let number = life.receipt().number;
+    let number = life.newest().number;
     // One receipt has room for 4,096.
     let lines = (0..4_100).map(|n| format!("new{n}:x:{}:100::/:/bin/sh\n", 20_000 + n));
     life.machine.borrow_mut().change_passwd(&lines.collect::<String>());
@@ -178,7 +178,7 @@ fn acknowledge(life: &mut Life) {
 
 /// Leaves no room for the newest receipt and those before it once there is another.
 fn fill_spool(life: &Life) {
-    let newest = life.file("spool").join(format!("{:020}", life.receipt().number));
+    let newest = life.file("spool").join(format!("{:020}", life.newest().number));
     fs::OpenOptions::new().write(true).open(newest).unwrap().set_len(MAX_SPOOLED_BYTES).unwrap();
 }
 
@@ -189,7 +189,7 @@ fn how_all_stands_is_told_again_once_when_the_controller_is_back_and_has_missed_
         life.now += 10;
         life.machine.borrow_mut().change_passwd(lines);
         life.does(Event::Changed);
-        life.receipt().drift.clone()
+        life.newest().drift.clone()
     };
     // Lines of these accounts come and go by hand.
     let account = |login: &str| format!("{login}:x:20000:100::/:/bin/sh\n");
@@ -205,7 +205,7 @@ fn how_all_stands_is_told_again_once_when_the_controller_is_back_and_has_missed_
     life.until(3_600);
     assert_eq!(words(&told(&life)), ["new  reported"], "nobody hears it yet");
     acknowledge(&mut life);
-    assert_eq!(life.receipt().drift, [gone, second, first].concat());
+    assert_eq!(life.newest().drift, [gone, second, first].concat());
     let newest = life.ledger().receipt;
     acknowledge(&mut life);
     assert_eq!(life.ledger().receipt, newest, "that was all");
@@ -261,5 +261,5 @@ fn a_host_that_joins_again_tells_how_all_stands() {
     life.leave_and_join();
     assert!(!words(&told(&life)).contains(&"toor  reported".to_owned()), "nobody hears it yet");
     acknowledge(&mut life);
-    assert_eq!(words(&life.receipt().drift), ["toor  reported"]);
+    assert_eq!(words(&life.newest().drift), ["toor  reported"]);
 }

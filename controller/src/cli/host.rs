@@ -311,6 +311,7 @@ mod tests {
             token_by: "ana".to_owned(),
             pending: false,
             notes: Vec::new(),
+            paused: None,
             behind: false,
             record: Record::Whole,
             decision: None,

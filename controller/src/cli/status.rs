@@ -4,7 +4,12 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use clap::Args;
-use muster_proto::statement::LeafState;
+use muster_proto::{
+    id::Digest,
+    receipt::{FindingKind, Receipt},
+    statement::LeafState,
+    trust::verify_by_host,
+};
 use serde::Serialize;
 
 use super::{
@@ -12,6 +17,7 @@ use super::{
     drift::{self, summary::Summary},
     output::{self, Format, count},
 };
+use crate::client::Host;
 
 /// The verb's own arguments.
 #[derive(Clone, Debug, Args)]
@@ -43,6 +49,8 @@ struct StatusView {
     refusing: Vec<RefusalView>,
     /// Hosts on which no account for an emergency gets anybody in and to root.
     without_emergency: BTreeSet<String>,
+    /// Hosts that say, in a receipt that was verified, that root there has paused them.
+    paused: Vec<PauseView>,
     revocations: u32,
     revoked_and_not_removed: Vec<String>,
     unconfirmed_revocations: Vec<super::losses::LossView>,
@@ -53,6 +61,27 @@ struct StatusView {
 struct RefusalView {
     host: String,
     refusal: String,
+}
+
+#[derive(Debug, Serialize)]
+struct PauseView {
+    host: String,
+    by: String,
+    /// Until when, and why.
+    detail: String,
+}
+
+impl PauseView {
+    /// Reads it from the host's own word in this fleet; nothing where the receipt shown is none of its.
+    fn of(host: &Host, lineage: Digest) -> Option<Self> {
+        let receipt = verify_by_host::<Receipt>(host.paused.as_ref()?, host.keeper_key).ok()?;
+        let told = receipt.findings.iter().find(|found| found.kind == FindingKind::Paused)?;
+        (receipt.lineage == lineage).then(|| Self {
+            host: host.labels.hostname.clone(),
+            by: told.subject.clone(),
+            detail: told.detail.clone(),
+        })
+    }
 }
 
 /// Runs the verb.
@@ -71,6 +100,8 @@ pub async fn run(common: &Globals, args: &StatusArgs) -> Result<End> {
     let ahead = hosts.iter().filter(|host| host.floor.is_some_and(|floor| floor.number > newest));
     let ahead: Vec<String> = ahead.map(|host| host.labels.hostname.clone()).collect();
     let without_emergency = drift::without_emergency(&mut session, &hosts).await?;
+    let lineage = session.tool.chain().lineage();
+    let paused = hosts.iter().filter_map(|host| PauseView::of(host, lineage)).collect();
     let refusing = hosts.into_iter().filter(|host| !host.refusal.is_empty());
     let refusing = refusing
         .map(|host| RefusalView { host: host.labels.hostname, refusal: host.refusal })
@@ -115,6 +146,7 @@ pub async fn run(common: &Globals, args: &StatusArgs) -> Result<End> {
         ahead,
         refusing,
         without_emergency,
+        paused,
         revocations: status.revocations,
         revoked_and_not_removed: revoked
             .filter_map(|statement| statement.content.name().map(ToOwned::to_owned))
@@ -168,6 +200,11 @@ fn lines(view: &StatusView) -> Vec<String> {
             names.join(", ")
         ));
     }
+    lines.extend(
+        view.paused
+            .iter()
+            .map(|found| format!("paused       {}: by {} {}", found.host, found.by, found.detail)),
+    );
     if !view.revoked_and_not_removed.is_empty() {
         lines.push(format!(
             "revoked, and no change removes them yet: {}",

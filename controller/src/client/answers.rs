@@ -77,6 +77,8 @@ pub struct Host {
     pub record: Record,
     /// What was decided about it.
     pub decision: Option<Decision>,
+    /// The receipt in which it says that it is paused; believed by nobody yet.
+    pub paused: Option<Envelope>,
 }
 
 /// Whether all that a host told since it joined is here.
@@ -190,6 +192,7 @@ pub(super) fn host(wire: wire::Host) -> Result<Host, ClientError> {
         behind: wire.behind,
         record: if wire.gap { Record::Gap } else { Record::Whole },
         decision: wire.decision.map(decision).transpose()?,
+        paused: wire.paused.map(envelope).transpose()?,
     })
 }
 

@@ -70,6 +70,7 @@ impl Fleet {
             receipts: None,
             breaks: Vec::new(),
             unsent: None,
+            paused: None,
             decision: None,
         };
         let sent = SentTo {

@@ -12,7 +12,7 @@ use muster_proto::{
     envelope::{Document, Envelope},
     id::{Digest, HostId},
     link::Acknowledgement,
-    receipt::Receipt,
+    receipt::{Finding, FindingKind, Receipt},
     time::Timestamp,
     trust::{Refused, verify_by_host},
 };
@@ -23,13 +23,17 @@ use super::{
     member::{self, Member},
 };
 use crate::{
-    host::{BreakKind, ReceiptBreak},
+    host::{BreakKind, Host, ReceiptBreak},
     signer::SignerError,
     store::{FoundBreak, StoreError, StoredReceipt, show_break},
 };
 
 /// The highest number of a receipt; no honest host comes near it.
 pub const MAX_NUMBER: u64 = i64::MAX as u64 - 1;
+
+/// The log's words for a host that is paused, or paused otherwise, and for one that is so no more.
+const PAUSED: &str = "host-paused";
+const RESUMED: &str = "host-resumed";
 
 /// Why a receipt is not stored.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +84,17 @@ impl Intake {
     }
 }
 
+/// Returns what a receipt says of a pause, if the host is paused.
+fn pause(receipt: &Receipt) -> Option<&Finding> {
+    receipt.findings.iter().find(|finding| finding.kind == FindingKind::Paused)
+}
+
+/// Returns what a host has said of a pause in the newest receipt that is stored.
+fn known_pause(host: &Host) -> Option<Finding> {
+    let receipt = verify_by_host::<Receipt>(host.paused.as_ref()?, host.keeper_key).ok()?;
+    pause(&receipt).cloned()
+}
+
 impl Fleet {
     /// Stores receipts in their order, confirms what they confirm and acknowledges the last.
     pub async fn receive(
@@ -117,6 +132,7 @@ impl Fleet {
         }
         if let Some(newest) = fresh.last() {
             member.host.receipts = Some((newest.number, newest.digest));
+            member.host.paused = newest.pause.as_ref().map(|_| newest.envelope.clone());
             self.store.set_sent(&[(before, sent.clone())]).await?;
             member.sent = sent;
         }
@@ -162,6 +178,17 @@ impl Fleet {
         if matches!(fit, Fit::Known | Fit::Apart(BreakKind::Back)) {
             return Ok(None);
         }
+        let before = match intake.fresh.last() {
+            Some(last) => last.pause.clone(),
+            None => known_pause(&member.host),
+        };
+        let pause = pause(&receipt).cloned();
+        let word = match (&before, &pause) {
+            (before, Some(_)) if *before != pause => Some(PAUSED),
+            (Some(_), None) => Some(RESUMED),
+            _ => None,
+        };
+        let logged = word.map(|word| entry(word, envelope.encode(), now)).transpose()?;
         intake.fresh.push(StoredReceipt {
             number,
             digest,
@@ -169,6 +196,8 @@ impl Fleet {
             envelope: envelope.clone(),
             drift: receipt.drift.clone(),
             tells_accounts: receipt.inventory.is_some(),
+            pause,
+            logged,
         });
         Ok(Some(receipt.into_inner()))
     }

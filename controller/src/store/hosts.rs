@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_proto::{
     crypto::MachinePublicKey,
+    envelope::Envelope,
     id::{Digest, HostId},
     link::LinkRef,
     receipt::{HostMode, Standing},
@@ -49,7 +50,7 @@ impl HostRow {
         self,
         labels: Labels,
         breaks: Vec<ReceiptBreak>,
-        decision: Option<Decision>,
+        (decision, paused): (Option<Decision>, Option<Envelope>),
     ) -> Result<Host, StoreError> {
         let link = |number: i64, bytes: &[u8]| {
             Ok(LinkRef { number: unsigned(number), digest: digest(bytes, "floor")? })
@@ -89,6 +90,7 @@ impl HostRow {
             breaks,
             unsent: None,
             decision,
+            paused,
         })
     }
 }
@@ -118,11 +120,12 @@ impl Store {
         }
         let mut breaks = self.breaks().await?;
         let mut decisions = self.decisions().await?;
+        let mut pauses = self.pauses().await?;
         let read = |row: HostRow| {
             let own = labels.remove(&row.id).unwrap_or_default();
             let id = digest(&row.id, "host")?;
             let breaks = breaks.remove(&id).unwrap_or_default();
-            row.read(own, breaks, decisions.remove(&id))
+            row.read(own, breaks, (decisions.remove(&id), pauses.remove(&id)))
         };
         rows.into_iter().map(read).collect()
     }
@@ -203,6 +206,7 @@ impl Store {
             "DELETE FROM sent_revocations WHERE host = $1",
             "DELETE FROM drift WHERE host = $1",
             "DELETE FROM exceptions WHERE host = $1",
+            "DELETE FROM pauses WHERE host = $1",
             "DELETE FROM hosts WHERE id = $1",
         ] {
             sqlx::query(sql)

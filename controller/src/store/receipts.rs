@@ -7,6 +7,7 @@ use muster_proto::{
     drift::Drift,
     envelope::{Document, Envelope},
     id::{Digest, HostId},
+    receipt::Finding,
 };
 
 use super::{
@@ -35,6 +36,10 @@ pub struct StoredReceipt {
     pub drift: Vec<Drift>,
     /// Whether it tells the host's accounts.
     pub tells_accounts: bool,
+    /// What it says of a pause, if the host is paused.
+    pub pause: Option<Finding>,
+    /// What the log says of it.
+    pub logged: Option<Entry>,
 }
 
 /// A receipt that does not fit, and what the log says of it.
@@ -103,6 +108,9 @@ impl Store {
             .map_err(failed("store a break in a host's receipts"))?;
         }
         for receipt in receipts {
+            if let Some(entry) = &receipt.logged {
+                change.append(entry).await?;
+            }
             sqlx::query(
                 "INSERT INTO receipts (host, number, digest, floor, envelope)
                  VALUES ($1, $2, $3, $4, $5)",
@@ -122,6 +130,9 @@ impl Store {
         }
         if is_due(receipts, breaks) {
             change.drop_old_drift(host).await?;
+        }
+        if let Some(newest) = receipts.last() {
+            change.set_pause(host, newest.pause.as_ref().map(|_| newest.number)).await?;
         }
         change.commit().await
     }

@@ -13,7 +13,7 @@ use muster_proto::{
     envelope::{Document, Envelope, Verified},
     id::{Digest, HostId, Id},
     link::LinkRef,
-    receipt::{self, Authority, Convergence, HostMode, Receipt, Trigger},
+    receipt::{self, Authority, Convergence, Finding, HostMode, Receipt, Trigger},
     revocations::Revocations,
     selector::Labels,
     time::{Now, Timestamp},
@@ -43,6 +43,8 @@ pub(crate) struct Host {
     fresh_revocations: BTreeSet<Id>,
     /// What its next receipt tells of drift.
     pub(crate) drift: Vec<Drift>,
+    /// What its receipts find.
+    pub(crate) findings: Vec<Finding>,
     /// The newest of its receipts: setting it back is what restoring a snapshot does.
     pub(crate) receipts: Option<(u64, Digest)>,
 }
@@ -62,6 +64,7 @@ impl Host {
             now: NOW,
             fresh_revocations: BTreeSet::new(),
             drift: Vec::new(),
+            findings: Vec::new(),
             receipts: None,
         }
     }
@@ -155,7 +158,7 @@ impl Host {
             revocations: std::mem::take(&mut self.fresh_revocations),
             outcomes: Vec::new(),
             convergence: Convergence::Done,
-            findings: Vec::new(),
+            findings: self.findings.clone(),
             drift: std::mem::take(&mut self.drift),
             inventory: None,
         };

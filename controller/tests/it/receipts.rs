@@ -8,7 +8,8 @@ use muster_proto::{
     bundle::VerifiedBundle,
     id::Kind,
     link::{Acknowledgement, Target},
-    wire,
+    receipt::{Finding, FindingKind},
+    wire::{self, agents_client::AgentsClient},
 };
 
 use crate::{
@@ -321,4 +322,48 @@ async fn a_host_that_is_away_has_not_confirmed_what_was_revoked_meanwhile() {
     server.operator().await.revoke(request).await.unwrap();
     assert!(is_behind(&server).await);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_pause_is_shown_by_the_hosts_own_word_and_logged_when_it_begins_changes_and_ends() {
+    let world = World::new();
+    let server = Running::start(&world).await;
+    let mut host = Host::new(&world, &[("tier", "db")]);
+    let mut courier = server.join(&host, server.token(600).await).await.unwrap();
+    let mut session = courier.session(&host).await;
+    report(&mut session, &mut host).await;
+    assert_eq!(shown(&server).await.paused, None);
+
+    let until = |detail: &str| Finding {
+        kind: FindingKind::Paused.into(),
+        subject: "bob".to_owned(),
+        detail: detail.to_owned(),
+    };
+    host.findings = vec![until("ten")];
+    report(&mut session, &mut host).await;
+    // What says the same again is no other pause, and is the newest word of it.
+    let (again, _) = report(&mut session, &mut host).await;
+    assert_eq!(shown(&server).await.paused, Some(wire::Envelope::from(&again)));
+    drop(session);
+
+    // A controller that is started anew knows it.
+    let server = Running::resume(server.stop().await).await;
+    assert_eq!(shown(&server).await.paused, Some(wire::Envelope::from(&again)));
+    let shown_again = Some((courier.reply.certificate.clone(), &courier.key));
+    courier.client = AgentsClient::new(server.channel(shown_again).await.unwrap());
+    let mut session = courier.session(&host).await;
+    report(&mut session, &mut host).await;
+    host.findings = vec![until("eleven")];
+    report(&mut session, &mut host).await;
+    host.findings.clear();
+    report(&mut session, &mut host).await;
+    assert_eq!(shown(&server).await.paused, None);
+    drop(session);
+
+    let dir = server.stop().await;
+    let store = Store::open(&dir.path().join("data")).await.unwrap();
+    let kinds = store.log_kinds().await.unwrap();
+    let of = |kind: &str| kinds.iter().filter(|found| *found == kind).count();
+    assert_eq!((of("host-paused"), of("host-resumed")), (2, 1), "{kinds:?}");
+    store.close().await;
 }

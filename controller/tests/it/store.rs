@@ -234,6 +234,8 @@ async fn hosts_come_back_as_they_were() {
                 envelope,
                 drift: Vec::new(),
                 tells_accounts: number < 3,
+                pause: None,
+                logged: None,
             }
         })
         .collect();

@@ -137,8 +137,16 @@ async fn fill(directory: &Path) {
         db1.drift.clone_from(&drift);
         let envelope = db1.receipt();
         let digest = envelope.digest();
-        let stored =
-            StoredReceipt { number, digest, floor: Some(1), envelope, drift, tells_accounts };
+        let stored = StoredReceipt {
+            number,
+            digest,
+            floor: Some(1),
+            envelope,
+            drift,
+            tells_accounts,
+            pause: None,
+            logged: None,
+        };
         store.add_receipts(db1.id(), &[stored], &[]).await.unwrap();
     }
     let found = ReceiptBreak { number: 9, known: 2, kind: BreakKind::Missing, found: NOW };

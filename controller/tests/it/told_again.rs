@@ -95,8 +95,16 @@ impl Kept {
     async fn tell(&mut self, number: u64, drift: Vec<Drift>) {
         let envelope = self.host.receipt();
         let digest = envelope.digest();
-        let receipt =
-            StoredReceipt { number, digest, floor: None, envelope, drift, tells_accounts: false };
+        let receipt = StoredReceipt {
+            number,
+            digest,
+            floor: None,
+            envelope,
+            drift,
+            tells_accounts: false,
+            pause: None,
+            logged: None,
+        };
         self.store.add_receipts(self.host.id(), &[receipt], &[]).await.unwrap();
     }
 

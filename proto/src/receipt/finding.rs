@@ -53,6 +53,10 @@ pub enum FindingKind {
     NoHome,
     /// The host does not make sure that new passwords are as long as a role says.
     PasswordPolicyUnmet,
+    /// Root of the host has paused the agent: nothing is given or put right there until that ends.
+    Paused,
+    /// Something is not given or put right as long as the agent is paused.
+    Postponed,
     /// The host's own configuration protects an account.
     Protected,
     /// The host's own configuration protects an account that is not there.
@@ -94,7 +98,7 @@ pub enum Shortfall {
 
 impl FindingKind {
     /// All of them, in the order of their words.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::AccountMissing,
         Self::BreakGlass,
         Self::BundleRefused,
@@ -111,6 +115,8 @@ impl FindingKind {
         Self::MoreFindings,
         Self::NoHome,
         Self::PasswordPolicyUnmet,
+        Self::Paused,
+        Self::Postponed,
         Self::Protected,
         Self::ProtectedMissing,
         Self::ReceiptDamaged,
@@ -144,6 +150,8 @@ impl FindingKind {
             Self::MoreFindings => "more-findings",
             Self::NoHome => "no-home",
             Self::PasswordPolicyUnmet => "password-policy-unmet",
+            Self::Paused => "paused",
+            Self::Postponed => "postponed",
             Self::Protected => "protected",
             Self::ProtectedMissing => "protected-missing",
             Self::ReceiptDamaged => "receipt-damaged",
@@ -167,7 +175,8 @@ impl FindingKind {
     /// Returns who is left short by it.
     pub fn shortfall(self) -> Shortfall {
         match self {
-            Self::JobsSetAside => Shortfall::Nobody,
+            // What it leaves undone is told beside it.
+            Self::JobsSetAside | Self::Paused => Shortfall::Nobody,
             Self::Ineffective => Shortfall::Everybody,
             // Where those jobs are does not say whose they are.
             Self::JobsUnseen => Shortfall::Locked,
@@ -240,5 +249,7 @@ mod tests {
         assert_eq!(of("something-new"), Shortfall::Subject);
         assert_eq!(of("jobs-unseen"), Shortfall::Locked);
         assert_eq!(of("jobs-set-aside"), Shortfall::Nobody);
+        assert_eq!(of("paused"), Shortfall::Nobody);
+        assert_eq!(of("postponed"), Shortfall::Subject);
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn host(key: &MachineKey, hostname: &str) -> Host {
         token_by: "ana".to_owned(),
         pending: false,
         notes: Vec::new(),
+        paused: None,
         behind: false,
         record: Record::Whole,
         decision: None,

@@ -28,6 +28,7 @@ fn member() -> Member {
         receipts: None,
         breaks: Vec::new(),
         unsent: None,
+        paused: None,
         decision: None,
     };
     let (statements, revocations) = (BTreeMap::new(), BTreeMap::new());

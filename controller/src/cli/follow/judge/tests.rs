@@ -193,6 +193,9 @@ fn what_a_finding_leaves_undone_keeps_a_host_from_being_done() {
         ("ineffective", "sshd", State::Partly),
         ("jobs-unseen", "/var/spool/cron", State::Partly),
         ("jobs-set-aside", "ana", State::Done),
+        ("paused", "ana", State::Done),
+        ("postponed", "ana", State::Partly),
+        ("postponed", "ben", State::Done),
         ("of-a-newer-agent", "ana", State::Partly),
         ("of-a-newer-agent", "ben", State::Done),
     ];

@@ -1,6 +1,7 @@
 //! What `cvtsudoers -e -f json` says of all sudo files together: who becomes root by which rule. A part
 //! of a rule that takes somebody out again is not weighed, so that nobody is left out who may.
 
+pub mod explain;
 pub mod weigh;
 
 use std::{borrow::Cow, fmt};

@@ -143,7 +143,7 @@ impl<'a> Person<'a> {
     }
 
     /// The last that fits her counts, as everywhere in sudoers.
-    fn is_meant(&self, login: &Login, spec: &Spec) -> bool {
+    pub(super) fn is_meant(&self, login: &Login, spec: &Spec) -> bool {
         let fits = |member: &&Member| {
             let name = member.username.as_deref();
             let unix_group = member.unix_group();
@@ -243,7 +243,7 @@ impl Case<'_> {
 }
 
 /// A command of ours as cvtsudoers writes it.
-fn words(command: &SudoCommand) -> String {
+pub fn words(command: &SudoCommand) -> String {
     match command {
         SudoCommand::All => "ALL".to_owned(),
         SudoCommand::Program(path, arguments) => match arguments {
@@ -257,7 +257,7 @@ fn words(command: &SudoCommand) -> String {
 }
 
 /// Says whether whatever fits the one command fits the other.
-fn covers(one: &str, other: &str) -> bool {
+pub fn covers(one: &str, other: &str) -> bool {
     if one == "ALL" || one == other {
         return true;
     }

@@ -34,6 +34,7 @@ mod names;
 mod observed;
 mod passwords;
 mod places;
+mod probed;
 mod purged;
 mod reading;
 mod releases;

@@ -13,7 +13,7 @@ use muster_proto::{
     sudo::SudoRule,
 };
 
-use super::{Difference, What};
+use super::{Difference, What, probe::Subject};
 use crate::{
     format::{
         Entry,
@@ -47,6 +47,10 @@ pub struct Expected<'a> {
     pub sudo: Option<&'a Rules>,
     /// The accounts that have a line in passwd.
     pub accounts: BTreeSet<&'a Login>,
+    /// Those of whom sudo and PAM may be asked.
+    pub subjects: Vec<Subject<'a>>,
+    /// What was told of them already and is taken to be so until somebody was asked.
+    pub told: Vec<Difference>,
 }
 
 /// Whether an account may log in by a password.

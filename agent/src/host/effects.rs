@@ -11,13 +11,16 @@ use crate::{
         Difference,
         effect::{self, Asking, BySshd, Expected},
     },
+    format::sshd,
     observed::{DropIn, ObservedState},
 };
 
 use super::{
     files::Dir,
+    inquiry::{Answers, Inquiry},
     inventory::{self, Learnt},
     names,
+    probes::{News, Probes, UsesPam},
     program::Programs,
 };
 
@@ -33,6 +36,8 @@ pub(super) struct Effects {
     named: Option<Digest>,
     /// The last account that was asked for.
     turn: Option<Login>,
+    uses_pam: UsesPam,
+    probes: Probes,
 }
 
 impl Effects {
@@ -50,7 +55,25 @@ impl Effects {
         found.extend(learnt.weigh(programs, observed, expected));
         self.names((root, programs), observed, (expected, asking));
         found.extend(self.names.values().cloned());
+        let asked = (expected, asking);
+        let single = self.probes.look((root, programs), observed, asked, self.uses_pam);
+        // Of what the files say already, they say which rule it is.
+        for one in single {
+            if !found.iter().any(|known| known.what == one.what) {
+                found.push(one);
+            }
+        }
         found
+    }
+
+    /// Returns what sudo and PAM are to be asked, away from here.
+    pub(super) fn inquiry(&mut self) -> Option<Inquiry> {
+        self.probes.inquiry()
+    }
+
+    /// Takes down what they said.
+    pub(super) fn hear(&mut self, answers: Answers) -> News {
+        self.probes.hear(answers)
     }
 
     fn sshd(
@@ -78,7 +101,11 @@ impl Effects {
             let who = format!("user={login},host=localhost,addr=127.0.0.1");
             match programs.status("sshd", &["-T", "-C", &who]) {
                 None => {}
-                Some(Ok((0, said))) => others.extend(effect::by_sshd(&said, *passwords)),
+                Some(Ok((0, said))) => {
+                    let uses = sshd::value(&said, "usepam") == Some("yes");
+                    self.uses_pam = if uses { UsesPam::Yes } else { UsesPam::No };
+                    others.extend(effect::by_sshd(&said, *passwords));
+                }
                 Some(Ok(_) | Err(_)) => return before,
             }
         }

@@ -13,7 +13,7 @@ use crate::{
         memory::{Circumstances, Looked},
         standing::{Standing, standing},
     },
-    host::Host,
+    host::{Host, probes::News},
     ledger::Ledger,
     plan::Plan,
 };
@@ -50,7 +50,14 @@ pub fn drift<H: Host>(
         boot: clocks.boot,
     };
     let mut ungranted = look.ungranted.clone();
-    ungranted.extend(turn.effects(&look, Asking::Anew));
+    let mut effects = turn.effects(&look, Asking::Anew);
+    // Those of whom the keeper has told something are asked about first, and some others.
+    if let Some(inquiry) = turn.keeper.host.inquiry()
+        && turn.keeper.host.hear(inquiry.ask()) == News::Some
+    {
+        effects = turn.effects(&look, Asking::IfChanged);
+    }
+    ungranted.extend(effects);
     let (before, after) = (look.differences.clone(), look.differences);
     let found = Looked { before, after, ungranted };
     Ok(standing(&turn.ledger.drift, &found, &at))

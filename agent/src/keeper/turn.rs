@@ -7,6 +7,7 @@ use std::path::Path;
 use muster_proto::{
     crypto::sha256,
     desired::{Account, DesiredState},
+    drift::DriftKind,
     id::Digest,
     receipt::{Convergence, HostMode, Outcome, Trigger},
 };
@@ -20,6 +21,7 @@ use crate::{
         self, Difference, Touch,
         effect::{self, Asking},
         memory::Looked,
+        probe::{self, subjects},
     },
     ends::NextDates,
     host::Host,
@@ -98,6 +100,9 @@ impl<'a, H: Host> Turn<'a, H> {
         let time = self.keeper.clock.read(clocks);
         self.keeper.rest = None;
         let touches = self.touches();
+        let mut asked_after = std::mem::take(&mut self.keeper.asked_after);
+        asked_after.extend(touches);
+        let touches = asked_after;
         let mut look = self.look(&time)?;
         let at = drift::memory::Circumstances {
             wanted: self.wanted(&look.desired),
@@ -168,13 +173,25 @@ impl<'a, H: Host> Turn<'a, H> {
             let findings = look.findings.into_iter().collect();
             self.report(trigger, outcomes, convergence, findings, drift);
         }
+        // After the report: whoever waits for that waits for nothing else.
+        if let Some(inquiry) = self.keeper.host.inquiry() {
+            self.keeper.asked_after = touches;
+            self.keeper.asking.begin(inquiry);
+        }
         Ok(())
     }
 
     /// Asks what the system makes of our files.
     pub(super) fn effects(&mut self, look: &Look, asking: Asking) -> Vec<Difference> {
         let Look { desired, observed, plan, .. } = look;
-        let expected = effect::expected(desired, observed, &self.ledger.ownership, plan);
+        let ownership = &self.ledger.ownership;
+        let today = self.keeper.host.clocks().wall.0 / 86_400;
+        let mut expected = effect::expected(desired, observed, ownership, plan);
+        expected.subjects = subjects(desired, observed, ownership, expected.sudo, today);
+        expected.told = self.ledger.drift.told_of(|what| {
+            let places = [effect::SUDO, probe::PAM];
+            what.kind == DriftKind::EffectDiffers && places.contains(&what.place.as_str())
+        });
         self.keeper.host.effects(observed, &expected, asking)
     }
 

@@ -1,11 +1,11 @@
 //! What sudo and PAM themselves say of single accounts on real hosts: where that is not what the account
 //! files and the sudo files say, it is told, and left as it is.
 
-use muster_tests::{Fleet, Host};
+use muster_tests::{Fleet, Host, wait};
 use serde_json::Value;
 
 use crate::{
-    assert_let_in,
+    SOON, assert_let_in,
     drifting::{await_narrowed, await_told, word},
     each_on, fleet,
     kept::Kept,
@@ -41,6 +41,14 @@ fn told_of_pam(fleet: &Fleet, host: &str) -> Vec<String> {
     let all: Vec<Value> = serde_json::from_str(&output.stdout).unwrap();
     let of_pam = all.iter().filter(|one| word(one, "place") == "pam");
     of_pam.map(|one| word(one, "subject").to_owned()).collect()
+}
+
+/// Waits until that is told of these on `dev1` and of nobody else.
+fn await_told_of_pam(fleet: &Fleet, subjects: &[&str]) {
+    wait::until(SOON, "what PAM does otherwise to be told of these alone", || {
+        (told_of_pam(fleet, "dev1") == subjects).then_some(())
+    })
+    .unwrap();
 }
 
 #[test]
@@ -87,10 +95,10 @@ fn a_host_that_lets_nobody_in_is_told_once_and_not_for_each() {
     let all =
         "the account check of PAM refuses everybody who was asked about: /etc/nologin is there";
     assert_eq!(word(&told, "found"), all);
-    assert_eq!(told_of_pam(&fleet, "dev1"), ["muster-accounts"]);
+    await_told_of_pam(&fleet, &["muster-accounts"]);
     drop(nologin);
     await_told(&fleet, "effect-differs", "muster-accounts", "pam", "gone");
-    assert_eq!(told_of_pam(&fleet, "dev1"), [""; 0]);
+    await_told_of_pam(&fleet, &[]);
 }
 
 #[test]

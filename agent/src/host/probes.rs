@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use muster_proto::{name::Login, sudo::SudoRule};
 
-pub(super) use self::ground::UsesPam;
 use self::ground::{Marks, ask_pam, marks};
+pub(super) use self::ground::{UsesPam, pam_mark};
 use super::{
     files::Dir,
     inquiry::{Answers, AskPam, Given, Inquiry, Question},
@@ -117,7 +117,10 @@ impl Probes {
         } else if let Ok(marks) = marks(root, observed) {
             let questions = self.questions(observed, (expected, asking), marks);
             self.stage = match questions {
-                Some(questions) => Stage::Due(Inquiry { programs, pam, questions }),
+                Some(questions) => {
+                    let before = (root.clone(), marks.pam);
+                    Stage::Due(Inquiry { programs, pam, before, questions })
+                }
                 None => Stage::Idle,
             };
         }

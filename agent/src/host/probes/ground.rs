@@ -50,11 +50,19 @@ pub(super) fn ask_pam(root: &Dir, uses_pam: UsesPam) -> AskPam {
 
 /// Reads what tells whether somebody was at it.
 pub(super) fn marks(root: &Dir, observed: &ObservedState) -> Result<Marks, FileError> {
-    let (mut sudo, mut pam) = (DefaultHasher::new(), DefaultHasher::new());
+    let mut sudo = DefaultHasher::new();
     names::configuration(root)?.hash(&mut sudo);
     format!("{:?}", observed.foreign_sudo).hash(&mut sudo);
     if let Some(etc) = root.walk("etc")? {
         mark(&etc, "sudo.conf", &mut sudo)?;
+    }
+    Ok(Marks { sudo: sudo.finish(), pam: pam_mark(root)? })
+}
+
+/// The same of PAM's alone.
+pub(in crate::host) fn pam_mark(root: &Dir) -> Result<u64, FileError> {
+    let mut pam = DefaultHasher::new();
+    if let Some(etc) = root.walk("etc")? {
         mark(&etc, "nologin", &mut pam)?;
     }
     for place in PAM_PLACES {
@@ -63,7 +71,7 @@ pub(super) fn marks(root: &Dir, observed: &ObservedState) -> Result<Marks, FileE
             mark(&dir, &name, &mut pam)?;
         }
     }
-    Ok(Marks { sudo: sudo.finish(), pam: pam.finish() })
+    Ok(pam.finish())
 }
 
 fn mark(dir: &Dir, name: &str, hasher: &mut DefaultHasher) -> Result<(), FileError> {

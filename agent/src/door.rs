@@ -15,7 +15,7 @@ use crate::{
     channel::{self, BadMessage, ToKeeper},
     config::{BadConfig, Config},
     console::Asked,
-    host::{chain, clocks, outlet, peer, state},
+    host::{chain, clocks, inquiry::Answers, outlet, peer, state},
 };
 
 /// What the keeper is woken by.
@@ -31,6 +31,8 @@ pub enum Event {
     Deliver(Vec<u8>),
     /// Somebody has changed something that is watched.
     Changed,
+    /// What sudo and PAM said when they were asked about some accounts.
+    Answered(Answers),
     /// The configuration was read anew.
     Configured(Box<Result<Config, BadConfig>>),
     /// Root on the console wants something.

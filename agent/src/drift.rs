@@ -1,13 +1,15 @@
 //! Drift: what a host has come to be without any bundle. Pure. What differs is read off the plan that
 //! would put it right ([`difference`]), so that what is told and what is repaired are one thing; what
 //! nobody granted is read off the account files ([`ungranted`]); what the system makes of files that are
-//! as they should be is asked for ([`effect`]); [`memory`] knows what was told
-//! already, each as [`open`] has it, and which repair somebody undoes each time; [`standing`] is what differs at one moment.
+//! as they should be is asked for ([`effect`], and of single accounts [`probe`]); [`memory`] knows what was
+//! told already, each as [`open`] has it, and which repair somebody undoes each time; [`standing`] is what
+//! differs at one moment.
 
 pub mod difference;
 pub mod effect;
 pub mod memory;
 pub mod open;
+pub mod probe;
 pub mod standing;
 pub mod ungranted;
 
@@ -163,7 +165,12 @@ impl What {
             DriftKind::EffectDiffers => match self.place.as_str() {
                 effect::SSHD => matches!(place, Place::Ssh | Place::SshDropIns),
                 effect::SUDO => {
-                    *place == Place::Sudoers || (*place == Place::Etc && name == "sudoers")
+                    let files = ["sudoers", "sudo.conf"];
+                    *place == Place::Sudoers
+                        || (*place == Place::Etc && files.contains(&name.as_str()))
+                }
+                probe::PAM => {
+                    *place == Place::Passwords || (*place == Place::Etc && name == "nologin")
                 }
                 _ => *place == Place::Etc && name == "nsswitch.conf",
             },

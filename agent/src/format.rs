@@ -14,6 +14,7 @@ pub mod shadow;
 pub mod ssh;
 pub mod sshd;
 pub mod subid;
+pub mod sudo_list;
 pub mod sudoers;
 mod table;
 mod wildcard;

@@ -12,6 +12,7 @@ pub mod examine;
 pub mod files;
 pub mod hangup;
 mod homes;
+pub mod inquiry;
 mod inventory;
 mod jobs;
 mod left;
@@ -22,6 +23,7 @@ pub mod notify;
 mod observe;
 pub mod outlet;
 pub mod peer;
+pub mod probes;
 mod processes;
 mod program;
 mod purge;
@@ -44,6 +46,8 @@ use std::{collections::BTreeMap, error::Error, io, path::Path, sync::Arc};
 
 use self::{
     files::{Dir, Faults, FileError},
+    inquiry::{Answers, Inquiry},
+    probes::News,
     program::Programs,
     rest::{Looked, Remembered, Still},
     rooted::Staged,
@@ -78,6 +82,16 @@ pub trait Host {
         expected: &Expected<'_>,
         asking: Asking,
     ) -> Vec<Difference>;
+
+    /// Returns what sudo and PAM are to be asked about single accounts, away from the keeper's work.
+    fn inquiry(&mut self) -> Option<Inquiry> {
+        None
+    }
+
+    /// Takes down what they said.
+    fn hear(&mut self, _: Answers) -> News {
+        News::None
+    }
 
     /// Remembers what the last look saw, so that it can be said whether another would see the same.
     fn remember(&mut self);
@@ -261,6 +275,14 @@ impl Host for Linux {
     ) -> Vec<Difference> {
         let place = (&self.root, self.programs);
         self.effects.ask(place, &mut self.learnt, observed, (expected, asking))
+    }
+
+    fn inquiry(&mut self) -> Option<Inquiry> {
+        self.effects.inquiry()
+    }
+
+    fn hear(&mut self, answers: Answers) -> News {
+        self.effects.hear(answers)
     }
 
     fn prepare(&mut self, actions: &[&Action]) {

@@ -4,6 +4,7 @@
 
 mod agenda;
 mod allowance;
+mod asking;
 pub mod console;
 mod count;
 mod delivery;
@@ -20,7 +21,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError},
 };
 
 use muster_proto::{
@@ -29,17 +30,19 @@ use muster_proto::{
 };
 
 use self::{
-    agenda::Agenda, allowance::Allowance, count::Counted, rest::Rest, told::Notes, turn::Turn,
+    agenda::Agenda, allowance::Allowance, asking::Asking, count::Counted, rest::Rest, told::Notes,
+    turn::Turn,
 };
 use crate::{
     clock::{Clock, Clocks, Remembered},
     config::{BadConfig, Config},
     door::{Courier, Event},
-    drift::{What, memory::Rounds},
+    drift::{Touch, What, memory::Rounds},
     ends::{Ends, NextDates},
     host::{
         Host, ObserveError,
         notify::Manager,
+        probes::News,
         rest::Still,
         state::{self, StateError},
         timer::Timer,
@@ -135,6 +138,9 @@ pub struct Keeper<H> {
     rest: Option<Rest>,
     /// When the pause ends that the ledger tells of; nothing if there is none.
     term: Option<Term>,
+    asking: Asking,
+    /// Who had been at what when sudo and PAM were asked: what they say then may come of that.
+    asked_after: Vec<Touch>,
 }
 
 /// What the courier has been handed of the spool. Receipts go in their order: a new one waits in the
@@ -200,12 +206,19 @@ impl<H: Host> Keeper<H> {
             unwatched: Vec::new(),
             rest: None,
             term: ledger.pause.as_ref().map(|pause| Term::restored(pause, clocks.boot)),
+            asking: Asking::default(),
+            asked_after: Vec::new(),
         })
     }
 
     /// Has changes told by a watch.
     pub fn watch(&mut self, watch: Watch) {
         self.watch = Some(watch);
+    }
+
+    /// Has sudo and PAM asked; what they say comes as an event.
+    pub fn ask(&mut self, events: SyncSender<Event>) {
+        self.asking = Asking::answering_to(events);
     }
 
     /// Says in each report why changes are found only by the scan now and then.
@@ -267,6 +280,13 @@ impl<H: Host> Keeper<H> {
             }),
             Event::Changed => self.turn(|turn| turn.converge(Trigger::Change)),
             Event::Asked(asked) => self.obey(&asked),
+            Event::Answered(answers) => match self.host.hear(answers) {
+                News::None => {
+                    self.asked_after = Vec::new();
+                    Ok(())
+                }
+                News::Some => self.turn(|turn| turn.converge(Trigger::Change)),
+            },
             Event::Configured(read) => {
                 manager.reloading();
                 let owed = self.owed()?;

@@ -418,6 +418,7 @@ fn keep(cli: &Cli) -> Result<()> {
     // A full queue wakes the keeper as well.
     let wake =
         move || !matches!(waker.try_send(door::Event::Time), Err(TrySendError::Disconnected(_)));
+    keeper.ask(sender.clone());
     let timer = Timer::start(wake).context("cannot start a timer")?;
     door::open(Path::new(channel::SOCKET), account, sender)
         .with_context(|| format!("cannot listen at `{}`", channel::SOCKET))?;

@@ -36,6 +36,7 @@ mod overview;
 mod passwords;
 mod paused;
 mod places;
+mod probed;
 mod purged;
 mod reading;
 mod releases;

@@ -87,6 +87,12 @@ fn assert_judges(fleet: &Fleet, host: &str, person: &Person, program: &str) {
     assert!(named.success() || program == "sudo-rs", "{program}: {named}");
 }
 
+/// Asserts that what sudo lists of each rule is taken for what the rule is.
+fn assert_lists_what_is_ours(host: &Host) {
+    let differs = host.run(&["muster-agent", "drift"]).unwrap();
+    assert!(!differs.stdout.contains("effect-differs"), "{differs}");
+}
+
 #[test]
 fn sudo_and_sudo_rs_judge_every_shape_of_rule_alike() {
     let fleet = debian_13();
@@ -101,6 +107,7 @@ fn sudo_and_sudo_rs_judge_every_shape_of_rule_alike() {
     for program in ["sudo", "sudo-rs"] {
         assert_judges(&fleet, "both13", &rustam, program);
     }
+    assert_lists_what_is_ours(host);
 }
 
 #[test]
@@ -114,6 +121,7 @@ fn a_host_with_sudo_rs_alone_is_given_every_role_that_it_understands() {
     let applied = fleet.apply(&declaration(&roxane, "alone13")).unwrap();
     assert_let_in(&fleet, "alone13", &roxane);
     assert_judges(&fleet, "alone13", &roxane, "sudo-rs");
+    assert_lists_what_is_ours(host);
 
     // sudo-rs before 0.2.7 knows no NOEXEC and no `_apt`; the role is then refused, and that is told.
     host.write("/tmp/noexec", b"roxane ALL=(root) NOEXEC: /usr/bin/env\n", 0o600).unwrap();

@@ -94,6 +94,25 @@ fn every_unit_is_valid_and_exposed_no_more_than_it_has_to_be() {
     }
 }
 
+#[test]
+fn nobody_logs_in_by_the_service_that_pam_is_asked_by() {
+    for (lab, release) in labs().iter().zip(RELEASES) {
+        let db1 = lab.host("db1");
+        let script = "id caller || useradd caller
+            id goal || useradd goal
+            echo goal:password | chpasswd
+            echo password | runuser --user caller -- su goal --command 'id --user --name'";
+        let by_su = db1.run(&["sh", "-c", script]).unwrap();
+        assert!(by_su.success() && by_su.stdout.ends_with("goal\n"), "{release}: {by_su}");
+        let su = db1.read("/etc/pam.d/su").unwrap();
+        db1.run_ok(&["cp", "/usr/lib/pam.d/muster-account", "/etc/pam.d/su"]).unwrap();
+        let by_ours = db1.run(&["sh", "-c", script]).unwrap();
+        db1.write("/etc/pam.d/su", &su, 0o644).unwrap();
+        assert!(!by_ours.success() && !by_ours.stdout.ends_with("goal\n"), "{release}: {by_ours}");
+        assert!(by_ours.stderr.contains("Authentication failure"), "{release}: {by_ours}");
+    }
+}
+
 /// What a unit's section of the service says of what is run, as whom, and where it keeps what. All else
 /// there is a wall.
 const PLAIN: [&str; 11] = [

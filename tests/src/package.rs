@@ -43,6 +43,10 @@ impl Package {
             let file = format!("{folder}/{name}.conf");
             host.install(&packaging().join(&file), &format!("/usr/lib/{file}"), 0o644)?;
         }
+        if self == Self::Agent {
+            let service = "pam.d/muster-account";
+            host.install(&packaging().join(service), &format!("/usr/lib/{service}"), 0o644)?;
+        }
         host.run_ok(&["systemd-sysusers", &format!("/usr/lib/sysusers.d/{name}.conf")])?;
         let folders = format!("/usr/lib/tmpfiles.d/{name}.conf");
         host.run_ok(&["systemd-tmpfiles", "--create", &folders])?;

@@ -16,7 +16,7 @@ use muster_proto::{
 };
 
 use self::sshd::Passwords;
-use super::{Difference, What};
+use super::{Difference, What, probe::Subject};
 use crate::{
     format::{
         Entry,
@@ -50,6 +50,10 @@ pub struct Expected<'a> {
     pub sudo: Option<&'a Rules>,
     /// The accounts that have a line in passwd.
     pub accounts: BTreeSet<&'a Login>,
+    /// Those of whom sudo and PAM may be asked.
+    pub subjects: Vec<Subject<'a>>,
+    /// What was told of them already and is taken to be so until somebody was asked.
+    pub told: Vec<Difference>,
 }
 
 /// Whether what was said before may be taken for what is said now.

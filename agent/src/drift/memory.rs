@@ -230,6 +230,18 @@ impl Memory {
         told
     }
 
+    /// Returns what is told of these and still there.
+    pub fn told_of(&self, these: impl Fn(&What) -> bool) -> Vec<Difference> {
+        let told = self.open.iter().filter(|(what, _)| these(what));
+        let told = told.map(|(what, open)| Difference {
+            what: what.clone(),
+            expected: open.expected.clone(),
+            found: open.found.clone(),
+            severity: open.severity,
+        });
+        told.collect()
+    }
+
     /// What differs though nothing else is wanted, and was not left so on purpose.
     fn drifted<'a>(&self, found: &'a [Difference], at: &Circumstances<'_>) -> Vec<&'a Difference> {
         let unexpected = |found: &&Difference| !self.expected.contains(&found.identity());

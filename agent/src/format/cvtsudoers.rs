@@ -2,6 +2,7 @@
 //! of a rule that takes somebody out again is not weighed, so that nobody is left out who may.
 
 mod defaults;
+pub mod explain;
 mod named;
 pub mod weigh;
 

@@ -17,7 +17,14 @@ use crate::{
 };
 
 use self::sshd::Sshd;
-use super::{files::Dir, inventory::Learnt, names, program::Programs};
+use super::{
+    files::Dir,
+    inquiry::{Answers, Inquiry},
+    inventory::Learnt,
+    names,
+    probes::{News, Probes},
+    program::Programs,
+};
 
 /// So many accounts are asked for in one look, in turn.
 const MOST_NAMES: usize = 16;
@@ -31,6 +38,7 @@ pub(super) struct Effects {
     named: Option<Digest>,
     /// The last account that was asked for.
     turn: Option<Login>,
+    probes: Probes,
 }
 
 impl Effects {
@@ -46,7 +54,25 @@ impl Effects {
         found.extend(learnt.weigh(programs, observed, expected));
         self.names((root, programs), observed, (expected, asking));
         found.extend(self.names.values().cloned());
+        let asked = (expected, asking);
+        let single = self.probes.look((root, programs), observed, asked, self.sshd.uses_pam());
+        // Of what the files say already, they say which rule it is.
+        for one in single {
+            if !found.iter().any(|known| known.what == one.what) {
+                found.push(one);
+            }
+        }
         found
+    }
+
+    /// Returns what sudo and PAM are to be asked, away from here.
+    pub(super) fn inquiry(&mut self) -> Option<Inquiry> {
+        self.probes.inquiry()
+    }
+
+    /// Takes down what they said.
+    pub(super) fn hear(&mut self, answers: Answers) -> News {
+        self.probes.hear(answers)
     }
 
     /// Asks for some of the accounts, those after the ones that were asked for before.

@@ -223,7 +223,7 @@ fn sudo_state(observed: &ObservedState) -> Digest {
 }
 
 /// Has all sudo files read; in words why that is not possible.
-fn read_sudo(programs: Programs) -> Result<String, String> {
+pub(super) fn read_sudo(programs: Programs) -> Result<String, String> {
     // No configuration of its own, which could leave somebody out (cvtsudoers.conf(5)).
     let words = ["-c", "/dev/null", "-e", "-f", "json", "/etc/sudoers"];
     match programs.status("cvtsudoers", &words) {

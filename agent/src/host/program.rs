@@ -57,15 +57,20 @@ impl Programs {
         }
     }
 
-    /// Runs a program; nothing if there is none.
-    pub(super) fn status(self, name: &str, arguments: &[&str]) -> Option<Result<Ended, String>> {
+    /// Returns where a program is; nothing if there is none.
+    pub(super) fn path(self, name: &str) -> Option<String> {
         if self == Self::None {
             return None;
         }
-        let path = DIRECTORIES
+        DIRECTORIES
             .iter()
             .map(|directory| format!("{directory}/{name}"))
-            .find(|path| std::fs::metadata(path).is_ok_and(|found| found.is_file()))?;
+            .find(|path| std::fs::metadata(path).is_ok_and(|found| found.is_file()))
+    }
+
+    /// Runs a program; nothing if there is none.
+    pub(super) fn status(self, name: &str, arguments: &[&str]) -> Option<Result<Ended, String>> {
+        let path = self.path(name)?;
         Some(run(&path, arguments).map_err(|error| format!("cannot run `{path}`: {error}")))
     }
 }

@@ -62,7 +62,9 @@ const ETC: &[&str] = &[
     "subgid",
     "sudoers",
     "sudoers-rs",
+    "sudo.conf",
     "nsswitch.conf",
+    "nologin",
 ];
 
 /// Touches of one place that wait to be judged; of more than these the oldest are forgotten, and what

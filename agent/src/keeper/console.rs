@@ -13,7 +13,7 @@ use crate::{
         memory::{Circumstances, Looked},
         standing::{Standing, standing},
     },
-    host::Host,
+    host::{Host, probes::News},
     ledger::Ledger,
     plan::Plan,
 };
@@ -56,7 +56,13 @@ pub fn drift<H: Host>(
         boot: clocks.boot,
     };
     let mut ungranted = look.ungranted.clone();
-    let (beyond, sources) = turn.beyond(&look, Asking::Anew);
+    let (mut beyond, mut sources) = turn.beyond(&look, Asking::Anew);
+    // Those of whom the keeper has told something are asked about first, and some others.
+    if let Some(inquiry) = turn.keeper.host.inquiry()
+        && turn.keeper.host.hear(inquiry.ask()) == News::Some
+    {
+        (beyond, sources) = turn.beyond(&look, Asking::IfChanged);
+    }
     ungranted.extend(beyond);
     turn.count(&look.observed, &sources, clocks.wall.0 / 86_400);
     ungranted.extend(turn.keeper.counted.emergency.differences());

@@ -7,7 +7,7 @@ use std::path::Path;
 use muster_proto::{
     crypto::sha256,
     desired::{Account, DesiredState, Pins},
-    drift::Culprit,
+    drift::{Culprit, DriftKind},
     id::Digest,
     receipt::{Convergence, HostMode, Outcome, Trigger},
 };
@@ -20,6 +20,7 @@ use crate::{
         Difference, Touch,
         effect::{self, Asking},
         memory::{Circumstances, Looked},
+        probe::{self, subjects},
         ungranted::ways::by_ways,
     },
     ends::NextDates,
@@ -108,7 +109,8 @@ impl<'a, H: Host> Turn<'a, H> {
         let time = self.keeper.clock.read(clocks);
         self.keeper.rest = None;
         self.lapse(&time);
-        let mut touches = self.touches();
+        let mut touches = std::mem::take(&mut self.keeper.asked_after);
+        touches.extend(self.touches());
         let mut look = self.look(&time)?;
         touches.extend(self.late_touches(&look, &touches));
         let at = Circumstances {
@@ -188,6 +190,11 @@ impl<'a, H: Host> Turn<'a, H> {
             let findings = look.findings.into_iter().collect();
             self.report(trigger, outcomes, convergence, findings, drift);
         }
+        // After the report: whoever waits for that waits for nothing else.
+        if let Some(inquiry) = self.keeper.host.inquiry() {
+            self.keeper.asked_after = touches;
+            self.keeper.asking.begin(inquiry);
+        }
         Ok(())
     }
 
@@ -231,7 +238,14 @@ impl<'a, H: Host> Turn<'a, H> {
     /// shows.
     pub(super) fn beyond(&mut self, look: &Look, asking: Asking) -> (Vec<Difference>, Sources) {
         let Look { desired, observed, plan, .. } = look;
-        let expected = effect::expected(desired, observed, &self.ledger.ownership, plan);
+        let ownership = &self.ledger.ownership;
+        let today = self.keeper.host.clocks().wall.0 / 86_400;
+        let mut expected = effect::expected(desired, observed, ownership, plan);
+        expected.subjects = subjects(desired, observed, ownership, expected.sudo, today);
+        expected.told = self.ledger.drift.told_of(|what| {
+            let places = [effect::SUDO, probe::PAM];
+            what.kind == DriftKind::EffectDiffers && places.contains(&what.place.as_str())
+        });
         let mut found = self.keeper.host.effects(observed, &expected, asking);
         let sources = self.sources(observed);
         found.extend(by_ways(observed, &self.ledger.ownership, &sources));

@@ -172,7 +172,7 @@ impl<'a> Person<'a> {
     }
 
     /// The last that fits her counts, as everywhere in sudoers.
-    fn is_meant(&self, login: &Login, spec: &Spec) -> bool {
+    pub(super) fn is_meant(&self, login: &Login, spec: &Spec) -> bool {
         last_that_fits(&spec.users, &|member| self.is_named(login, member))
     }
 
@@ -294,7 +294,7 @@ impl Case<'_> {
 }
 
 /// A command of ours as cvtsudoers writes it.
-fn words(command: &SudoCommand) -> String {
+pub fn words(command: &SudoCommand) -> String {
     match command {
         SudoCommand::All => "ALL".to_owned(),
         SudoCommand::Program(path, arguments) => match arguments {
@@ -308,7 +308,7 @@ fn words(command: &SudoCommand) -> String {
 }
 
 /// Says whether whatever fits the one command fits the other.
-fn covers(one: &str, other: &str) -> bool {
+pub fn covers(one: &str, other: &str) -> bool {
     if one == "ALL" || one == other {
         return true;
     }

@@ -19,11 +19,12 @@ use crate::{
     },
     format::{
         ssh,
-        sshd::{Text, blocks::Blocks},
+        sshd::{Text, blocks::Blocks, value},
     },
     host::{
         files::Dir,
         inventory, names,
+        probes::UsesPam,
         program::{Ended, Programs},
         ssh::connection,
     },
@@ -44,6 +45,7 @@ pub(super) struct Sshd {
     /// The last class that was asked about.
     turn: Option<Class>,
     others: Others,
+    uses_pam: UsesPam,
 }
 
 impl Sshd {
@@ -74,6 +76,11 @@ impl Sshd {
         self.others.differences(expected.sudo)
     }
 
+    /// Says whether sshd has PAM check accounts, by its last answer.
+    pub(super) fn uses_pam(&self) -> UsesPam {
+        self.uses_pam
+    }
+
     /// Keeps the answers as far as they are of this.
     fn turn_to(&mut self, state: Digest) {
         if self.state.replace(state) != Some(state) {
@@ -97,7 +104,11 @@ impl Sshd {
             };
             self.turn = Some(class.clone());
             match ask(login) {
-                Some(Ok((0, said))) => self.answers.take(class.clone(), Policy::parse(&said)),
+                Some(Ok((0, said))) => {
+                    let uses = value(&said, "usepam") == Some("yes");
+                    self.uses_pam = if uses { UsesPam::Yes } else { UsesPam::No };
+                    self.answers.take(class.clone(), Policy::parse(&said));
+                }
                 Some(Ok(_) | Err(_)) => return,
                 None => {
                     *self = Self::default();

@@ -1,0 +1,205 @@
+//! Asks sudo and PAM themselves about a few accounts, on a thread of its own: what they say may take
+//! long, and nobody's end of access waits for it. The keeper's unit has neither network nor libpam, so
+//! systemd asks in its place: in a unit of its own for sudo, and by `PAMName=` for each account, whose
+//! account check systemd has PAM make before it runs anything (systemd.exec(5)). Each unit ends itself
+//! in time, whatever the account's own processes do to it.
+
+use std::path::Path;
+
+use muster_proto::{name::Login, sudo::SudoRule};
+
+use super::{files::Dir, inventory::read_sudo, probes::pam_mark, program::Programs};
+use crate::{
+    drift::probe::{self, Heard, NoLogin, Stands, Verdict},
+    format::cvtsudoers::{explain, weigh::Person},
+};
+
+/// The service of PAM that is asked: the account check of sshd's, and nothing that lets anybody in.
+pub(super) const SERVICE: &str = "muster-account";
+
+/// What systemd ends with where PAM refuses (`EXIT_PAM`, systemd.exec(5)).
+const EXIT_PAM: i32 = 224;
+
+/// What is before the answer about each.
+const MARK: &str = "== muster-agent asks about ";
+
+/// For each account in turn, `$0` is sudo.
+const SCRIPT: &str = r#"for login; do
+    echo "== muster-agent asks about $login"
+    "$0" -n -ll -U "$login" 2>&1
+done"#;
+
+/// Whom to ask about, and what.
+#[derive(Debug)]
+pub struct Inquiry {
+    pub(super) programs: Programs,
+    pub(super) pam: AskPam,
+    /// Where PAM's configuration is, and what it was like when this was made ready.
+    pub(super) before: (Dir, u64),
+    pub(super) questions: Vec<Question>,
+}
+
+/// Whether PAM can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AskPam {
+    /// It can.
+    Yes,
+    /// The system is starting or stopping, so it refuses everybody.
+    NotNow,
+    /// There is no service of ours or of sshd's, or sshd makes nothing of it.
+    No,
+}
+
+/// What is asked about one account.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) login: Login,
+    pub(super) state: u64,
+    /// How the account stands, if PAM is asked.
+    pub(super) pam: Option<Stands>,
+    /// What it has by our files, if sudo is asked.
+    pub(super) sudo: Option<Given>,
+}
+
+/// What somebody has of sudo's by our files.
+#[derive(Debug)]
+pub(super) struct Given {
+    pub(super) uid: Option<u32>,
+    pub(super) unix_groups: Vec<(String, u32)>,
+    pub(super) rules: Vec<SudoRule>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Answers {
+    pub(super) no_login: NoLogin,
+    pub(super) answers: Vec<Answer>,
+}
+
+/// What came of it for one account.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) login: Login,
+    pub(super) state: u64,
+    pub(super) stands: Option<Stands>,
+    pub(super) sudo: Heard,
+    pub(super) pam: Heard,
+}
+
+impl Answers {
+    /// Returns that nobody was asked.
+    pub fn none() -> Self {
+        Self { no_login: NoLogin::Absent, answers: Vec::new() }
+    }
+}
+
+impl Inquiry {
+    /// Asks about each.
+    pub fn ask(self) -> Answers {
+        let mut answers: Vec<Answer> = Vec::new();
+        for Question { login, state, pam, .. } in &self.questions {
+            let (login, stands) = (login.clone(), *pam);
+            let (sudo, pam) = (Heard::Nothing, Heard::Nothing);
+            answers.push(Answer { login, state: *state, stands, sudo, pam });
+        }
+        self.sudo(&mut answers);
+        if self.pam == AskPam::Yes {
+            self.pam(&mut answers);
+            // Of what was changed meanwhile some answers are of before and some of after; whoever changed it
+            // has it asked again.
+            let (root, before) = &self.before;
+            if pam_mark(root).ok() != Some(*before) {
+                for answer in &mut answers {
+                    answer.pam = Heard::Nothing;
+                }
+            }
+        }
+        let present = Path::new("/etc/nologin").exists();
+        let no_login = if present { NoLogin::Present } else { NoLogin::Absent };
+        Answers { no_login, answers }
+    }
+
+    /// Asks sudo about all of them in one unit.
+    fn sudo(&self, answers: &mut [Answer]) {
+        let asked = || self.questions.iter().filter(|question| question.sudo.is_some());
+        let found = ["sudo", "sudo-rs"].iter().find_map(|name| self.programs.path(name));
+        let Some(sudo) = found.filter(|_| asked().next().is_some()) else { return };
+        let mut words = unit("sudo's rules of some accounts");
+        words.extend(["--pipe", "--", "/bin/sh", "-c", SCRIPT, &sudo].map(str::to_owned));
+        words.extend(asked().map(|question| question.login.to_string()));
+        let Some(Ok((_, said))) = self.run(&words) else { return };
+        let files = read_sudo(self.programs).ok();
+        for (login, said) in by_login(&said) {
+            let answer = answers.iter_mut().find(|answer| answer.login.as_str() == login);
+            let question = asked().find(|question| question.login.as_str() == login);
+            let Some((answer, question)) = answer.zip(question) else { continue };
+            let Some(Given { uid, unix_groups, rules }) = &question.sudo else { continue };
+            let mut person = Person::new(*uid);
+            for (name, gid) in unix_groups {
+                person.unix_groups.insert(name, *gid);
+            }
+            let explained = files
+                .as_ref()
+                .and_then(|files| explain::programs(files, &question.login, &person).ok());
+            answer.sudo = probe::by_sudo(&question.login, rules, said, explained.as_ref());
+        }
+    }
+
+    /// Has systemd ask PAM about each in a unit of its own.
+    fn pam(&self, answers: &mut [Answer]) {
+        for Answer { login, stands, pam, .. } in answers {
+            let Some(stands) = *stands else { continue };
+            let mut words = unit(&format!("the account check of PAM for {login}"));
+            let (user, service) = (format!("User={login}"), format!("PAMName={SERVICE}"));
+            words.extend(["-p", &user, "-p", &service, "--", "true"].map(str::to_owned));
+            let verdict = match self.run(&words) {
+                Some(Ok((0, _))) => Verdict::LetsIn,
+                Some(Ok((EXIT_PAM, _))) => Verdict::Refuses,
+                // Such as no bus, or an account that has gone.
+                Some(Ok(_)) => continue,
+                // Whoever hangs for one hangs for the next.
+                None | Some(Err(_)) => break,
+            };
+            *pam = probe::by_pam(login, stands, verdict);
+        }
+    }
+
+    fn run(&self, words: &[String]) -> Option<Result<(i32, String), String>> {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.programs.status("systemd-run", &words)
+    }
+}
+
+/// A unit that is waited for, and that ends itself before `systemd-run` is no longer waited for.
+fn unit(what: &str) -> Vec<String> {
+    let description = format!("--description=Muster asks for {what}");
+    let words = ["--quiet", "--wait", "--collect", &description];
+    let walls = ["RuntimeMaxSec=6", "TimeoutStopSec=1", "LogLevelMax=notice"];
+    let words = words.into_iter().chain(walls.into_iter().flat_map(|wall| ["-p", wall]));
+    words.map(str::to_owned).collect()
+}
+
+/// Parts what is said by whom it is said of.
+fn by_login(said: &str) -> impl Iterator<Item = (&str, &str)> {
+    let parts = said.split(MARK).skip(1);
+    parts.filter_map(|part| part.split_once('\n'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_parted_by_whom_it_is_said_of() {
+        assert!(SCRIPT.contains(&format!("echo \"{MARK}$login\"")));
+        let said = format!("lost\n{MARK}ana\nUser ana\n  x\n{MARK}bob\n{MARK}cid");
+        let parts: Vec<_> = by_login(&said).collect();
+        assert_eq!(parts, [("ana", "User ana\n  x\n"), ("bob", "")]);
+    }
+
+    #[test]
+    fn a_unit_ends_before_it_is_given_up() {
+        let words = unit("x").join(" ");
+        assert!(words.contains("-p RuntimeMaxSec=6 -p TimeoutStopSec=1"), "{words}");
+    }
+}

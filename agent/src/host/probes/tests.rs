@@ -1,0 +1,262 @@
+#![expect(clippy::disallowed_methods, reason = "files as somebody else may have made them")]
+
+use std::{fs, sync::Arc};
+
+use super::*;
+use crate::{
+    drift::{
+        effect,
+        probe::{NoLogin, Verdict, by_pam},
+    },
+    host::{files::Faults, inquiry::Answer},
+};
+
+/// A host on which everybody is asked about and nobody answers but the test.
+struct World {
+    root: tempfile::TempDir,
+    probes: Probes,
+    logins: Vec<Login>,
+    stands: Vec<(Stands, u64)>,
+    told: Vec<Difference>,
+    rules: effect::Rules,
+}
+
+impl World {
+    fn of(open: usize, shut: usize) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for path in ["etc/pam.d", "etc/security", "usr/lib/pam.d"] {
+            fs::create_dir_all(root.path().join(path)).unwrap();
+        }
+        fs::write(root.path().join("etc/pam.d/sshd"), "account required pam_unix.so\n").unwrap();
+        fs::write(root.path().join("usr/lib/pam.d/muster-account"), "").unwrap();
+        let all = (0..open).map(|n| (format!("o{n:02}"), Stands::Open));
+        let all = all.chain((0..shut).map(|n| (format!("s{n:02}"), Stands::Shut)));
+        let (mut logins, mut stands) = (Vec::new(), Vec::new());
+        for (state, (login, one)) in (0..).zip(all) {
+            logins.push(Login::parse(&login).unwrap());
+            stands.push((one, state));
+        }
+        let (probes, told, rules) = (Probes::default(), Vec::new(), effect::Rules::new());
+        Self { root, probes, logins, stands, told, rules }
+    }
+
+    fn look(&mut self, asking: Asking) -> Vec<String> {
+        let root = Dir::open(self.root.path(), Arc::new(Faults::none())).unwrap();
+        let subject = |(login, (stands, state)): (_, &(Stands, u64))| {
+            let (stands, state) = (*stands, *state);
+            Subject { login, stands, state }
+        };
+        let expected = Expected {
+            subjects: self.logins.iter().zip(&self.stands).map(subject).collect(),
+            told: self.told.clone(),
+            sudo: Some(&self.rules),
+            ..Expected::default()
+        };
+        let place = (&root, Programs::System);
+        let observed = ObservedState::default();
+        let found = self.probes.look(place, &observed, (&expected, asking), UsesPam::Yes);
+        found.into_iter().map(|found| format!("{} {}", found.what.subject, found.found)).collect()
+    }
+
+    /// Who is asked about in a look, each with what is asked.
+    fn asked(&mut self, asking: Asking) -> Vec<String> {
+        self.look(asking);
+        let Some(inquiry) = self.probes.inquiry() else { return Vec::new() };
+        let question = |question: &Question| {
+            let words = [question.pam.map(|_| " pam"), question.sudo.as_ref().map(|_| " sudo")];
+            format!("{}{}", question.login, words.into_iter().flatten().collect::<String>())
+        };
+        inquiry.questions.iter().map(question).collect()
+    }
+
+    /// Has PAM answer about these.
+    fn hear(&mut self, verdicts: &[(&str, Verdict)]) -> News {
+        let answer = |(login, verdict): &(&str, Verdict)| {
+            let at = self.logins.iter().position(|own| own.as_str() == *login).unwrap();
+            let (stands, state) = self.stands[at];
+            let login = self.logins[at].clone();
+            let pam = by_pam(&login, stands, *verdict);
+            Answer { login, state, stands: Some(stands), sudo: Heard::Nothing, pam }
+        };
+        let answers = verdicts.iter().map(answer).collect();
+        self.probes.hear(Answers { no_login: NoLogin::Absent, answers })
+    }
+
+    /// Asks as a full look does, and has nothing come of it.
+    fn settle(&mut self) {
+        self.asked(Asking::Anew);
+        let _ = self.hear(&[]);
+    }
+}
+
+const REFUSED: &str = "the account check of PAM refuses";
+const ALL: &str = "muster-accounts the account check of PAM refuses everybody who was asked about";
+
+#[test]
+fn in_a_full_look_some_are_asked_about_in_turn_and_in_others_nobody_who_is_as_before() {
+    let mut world = World::of(10, 3);
+    assert_eq!(
+        world.asked(Asking::Anew),
+        [
+            "s00 pam",
+            "s01 pam",
+            "o00 pam sudo",
+            "o01 pam sudo",
+            "o02 pam sudo",
+            "o03 pam sudo",
+            "o04 pam sudo",
+            "o05 pam sudo"
+        ]
+    );
+    assert_eq!(world.hear(&[]), News::None);
+    assert_eq!(world.asked(Asking::IfChanged), [""; 0]);
+    let next = world.asked(Asking::Anew);
+    let logins: Vec<&str> = next.iter().filter_map(|asked| asked.split(' ').next()).collect();
+    assert_eq!(logins, ["s02", "s00", "o06", "o07", "o08", "o09", "o00", "o01"]);
+}
+
+#[test]
+fn whoever_has_changed_is_asked_about_at_once_up_to_the_bound_and_the_others_the_next_time() {
+    let mut world = World::of(MOST + 1, 0);
+    world.settle();
+    world.stands[3].1 = 100;
+    assert_eq!(world.asked(Asking::IfChanged), ["o03 pam sudo"]);
+    assert_eq!(world.hear(&[]), News::None);
+    for (state, stands) in (200..).zip(&mut world.stands) {
+        stands.1 = state;
+    }
+    assert_eq!(world.asked(Asking::IfChanged).len(), MOST);
+    assert_eq!(world.hear(&[]), News::None);
+    assert_eq!(world.asked(Asking::IfChanged), ["o08 pam sudo"]);
+    assert_eq!(world.hear(&[]), News::None);
+    assert_eq!(world.asked(Asking::IfChanged), [""; 0]);
+}
+
+#[test]
+fn whoever_changes_while_others_are_asked_about_is_so_when_the_answers_have_come() {
+    let mut world = World::of(2, 0);
+    assert_eq!(world.asked(Asking::Anew).len(), 2);
+    world.stands[1].1 = 100;
+    assert_eq!(world.asked(Asking::IfChanged), [""; 0], "one inquiry at a time");
+    assert_eq!(world.hear(&[]), News::Some, "for the look that was taken meanwhile");
+    assert_eq!(world.asked(Asking::IfChanged), ["o01 pam sudo"]);
+}
+
+#[test]
+fn somebody_at_the_configuration_of_either_has_that_one_asked_in_turn() {
+    let mut world = World::of(1, 0);
+    world.settle();
+    let etc = world.root.path().join("etc");
+    for (path, asked) in [
+        ("pam.d/sshd", "o00 pam"),
+        ("security/access.conf", "o00 pam"),
+        ("nologin", "o00 pam"),
+        ("sudo.conf", "o00 sudo"),
+        ("nsswitch.conf", "o00 sudo"),
+    ] {
+        fs::write(etc.join(path), "# another\n").unwrap();
+        assert_eq!(world.asked(Asking::IfChanged), [asked], "{path}");
+        assert_eq!(world.hear(&[]), News::None);
+        assert_eq!(world.asked(Asking::IfChanged), [""; 0], "{path}");
+    }
+    fs::write(etc.join("motd"), "hello\n").unwrap();
+    assert_eq!(world.asked(Asking::IfChanged), [""; 0]);
+}
+
+#[test]
+fn pam_is_asked_only_where_there_is_a_service_to_ask_by_and_not_while_the_system_starts() {
+    let mut world = World::of(1, 0);
+    world.settle();
+    assert_eq!(world.hear(&[("o00", Verdict::Refuses)]), News::Some);
+    let asks = |world: &mut World| {
+        let told = world.look(Asking::Anew);
+        let pam = world.probes.inquiry().unwrap().pam;
+        let _ = world.hear(&[]);
+        (pam, told.len())
+    };
+    assert_eq!(asks(&mut world), (AskPam::Yes, 1));
+    let nologin = world.root.path().join("run/nologin");
+    fs::create_dir(world.root.path().join("run")).unwrap();
+    fs::write(&nologin, "").unwrap();
+    assert_eq!(asks(&mut world), (AskPam::NotNow, 1), "what was told is not gone for that");
+    fs::remove_file(nologin).unwrap();
+    for gone in ["usr/lib/pam.d/muster-account", "etc/pam.d/sshd"] {
+        let path = world.root.path().join(gone);
+        let text = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(asks(&mut world), (AskPam::No, 0), "{gone}");
+        fs::write(&path, text).unwrap();
+        assert_eq!(asks(&mut world), (AskPam::Yes, 0), "{gone}");
+    }
+}
+
+#[test]
+fn what_is_heard_of_somebody_lasts_until_she_is_asked_about_again_or_is_another() {
+    let mut world = World::of(3, 1);
+    world.settle();
+    let refused = [("o00", Verdict::LetsIn), ("o01", Verdict::Refuses), ("s00", Verdict::LetsIn)];
+    assert_eq!(world.hear(&refused), News::Some);
+    assert_eq!(world.hear(&refused), News::None);
+    let of_o01 = format!("o01 {REFUSED}");
+    let of_s00 = "s00 the account check of PAM lets in".to_owned();
+    assert_eq!(world.look(Asking::IfChanged), [of_o01, of_s00.clone()]);
+    // Whoever something is told of is asked about first.
+    let first = world.asked(Asking::Anew);
+    assert_eq!(first[..2], ["o01 pam sudo", "s00 pam"]);
+    assert_eq!(world.hear(&[("o01", Verdict::LetsIn)]), News::Some);
+    assert_eq!(world.look(Asking::IfChanged), [of_s00]);
+    world.stands[3].1 = 100;
+    assert_eq!(world.look(Asking::IfChanged), [""; 0]);
+}
+
+#[test]
+fn what_hits_everybody_is_told_once_and_not_of_each() {
+    let mut world = World::of(3, 0);
+    world.settle();
+    let all = |verdict| [("o00", verdict), ("o01", verdict)];
+    assert_eq!(world.hear(&all(Verdict::Refuses)), News::Some);
+    assert_eq!(world.look(Asking::IfChanged), [ALL]);
+    // One alone is no other news.
+    assert_eq!(world.hear(&[("o02", Verdict::Refuses)]), News::None);
+    assert_eq!(world.look(Asking::IfChanged), [ALL]);
+    let some = [("o00", Verdict::Refuses), ("o01", Verdict::LetsIn)];
+    assert_eq!(world.hear(&some), News::Some);
+    assert_eq!(world.look(Asking::IfChanged), [format!("o00 {REFUSED}")]);
+    assert_eq!(world.hear(&all(Verdict::LetsIn)), News::Some);
+    assert_eq!(world.look(Asking::IfChanged), [""; 0]);
+}
+
+#[test]
+fn what_was_told_before_a_restart_is_so_until_somebody_was_asked() {
+    let mut world = World::of(2, 0);
+    let Heard::Otherwise(told) = by_pam(&world.logins[1], Stands::Open, Verdict::Refuses) else {
+        panic!("nothing to tell")
+    };
+    world.told.push(told);
+    assert_eq!(world.look(Asking::Anew), [format!("o01 {REFUSED}")]);
+    assert_eq!(world.asked(Asking::Anew)[0], "o01 pam sudo");
+    assert_eq!(world.hear(&[("o01", Verdict::LetsIn)]), News::Some);
+    assert_eq!(world.look(Asking::IfChanged), [""; 0]);
+}
+
+#[test]
+fn of_more_than_can_be_asked_about_at_once_each_of_whom_something_is_told_is_asked_about_before_long()
+ {
+    let mut world = World::of(MOST + 2, 0);
+    world.settle();
+    let login = |n: usize| format!("o{n:02}");
+    let all: Vec<String> = (0..=MOST).map(login).collect();
+    for login in &all {
+        assert_eq!(world.hear(&[(login, Verdict::Refuses)]), News::Some);
+    }
+    let root = world.root.path().join("etc/pam.d/sshd");
+    fs::write(root, "# mended\n").unwrap();
+    let first = world.asked(Asking::IfChanged);
+    assert_eq!(first.len(), MOST);
+    let well: Vec<_> = all[..MOST].iter().map(|login| (login.as_str(), Verdict::LetsIn)).collect();
+    assert_eq!(world.hear(&well), News::Some);
+    assert_eq!(world.asked(Asking::IfChanged), [format!("{} pam sudo", all[MOST])]);
+    assert_eq!(world.hear(&[(&all[MOST], Verdict::LetsIn)]), News::Some);
+    assert_eq!(world.look(Asking::IfChanged), [""; 0]);
+    assert_eq!(world.asked(Asking::IfChanged), [""; 0]);
+}

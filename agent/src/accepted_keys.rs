@@ -1,5 +1,5 @@
-//! Which keys a host takes, of those that can be declared at all: its own word, which no bundle lifts.
-//! It can only be narrower than what parses as a key.
+//! Which keys a host takes, of those that can be declared at all: its own word, which no bundle
+//! lifts. It can only be narrower than what parses as a key.
 
 use std::collections::BTreeSet;
 

@@ -14,8 +14,8 @@ use std::{
 use crate::{
     channel::{self, BadMessage, ToKeeper},
     config::{BadConfig, Config},
-    console::Asked,
     host::{chain, clocks, inquiry::Answers, outlet, peer, state},
+    orders::Ordered,
 };
 
 /// What the keeper is woken by.
@@ -36,7 +36,7 @@ pub enum Event {
     /// The configuration was read anew.
     Configured(Box<Result<Config, BadConfig>>),
     /// Root on the console wants something.
-    Asked(Box<Asked>),
+    Ordered(Box<Ordered>),
 }
 
 /// The courier that is connected.

@@ -1,9 +1,9 @@
-//! Drift: what a host has come to be without any bundle. Pure. What differs is read off the plan that
-//! would put it right ([`difference`]), so that what is told and what is repaired are one thing; what
-//! nobody granted is read off the account files ([`ungranted`]); what the system makes of files that are
-//! as they should be is asked for ([`effect`], and of single accounts [`probe`]); [`memory`] knows what was
-//! told already, each as [`open`] has it, and which repair somebody undoes each time; [`standing`] is what
-//! differs at one moment.
+//! Drift: what a host has come to be without any bundle. Pure. What differs is read off the plan
+//! that would put it right ([`difference`]), so that what is told and what is repaired are one
+//! thing; what nobody granted is read off the account files ([`ungranted`]); what the system makes
+//! of files that are as they should be is asked for ([`effect`], and of single accounts [`probe`]);
+//! [`memory`] knows what was told already, each as [`open`] has it, and which repair somebody
+//! undoes each time; [`standing`] is what differs at one moment.
 
 pub mod difference;
 pub mod effect;
@@ -112,8 +112,8 @@ impl What {
         Self { kind, subject: subject.into(), place: place.into() }
     }
 
-    /// Says whether it is Muster's and only told all the same: nobody knows whose an account with another
-    /// uid is by now.
+    /// Says whether it is Muster's and only told all the same: nobody knows whose an account with
+    /// another uid is by now.
     pub(crate) fn is_only_told(&self) -> bool {
         self.kind == DriftKind::AccountChanged && self.place == "uid"
     }
@@ -178,8 +178,8 @@ impl What {
         }
     }
 
-    /// Returns who was at what it concerns, if it was one alone: of several nobody knows which of them
-    /// did it.
+    /// Returns who was at what it concerns, if it was one alone: of several nobody knows which of
+    /// them did it.
     pub fn culprit<'a>(&self, touches: impl IntoIterator<Item = &'a Touch>) -> Option<&'a Culprit> {
         let mut touched = touches.into_iter().filter(|touch| self.is_touched(touch));
         let first = touched.next()?.culprit.as_ref()?;

@@ -23,8 +23,8 @@ pub type Ended = BTreeMap<Id, u64>;
 pub struct Ends {
     /// All that has ended.
     pub ended: Ended,
-    /// Whom something has ended for that no sure clock says has ended. It follows from `ended`, so that
-    /// neither a clock that goes back and ahead again nor a restart begins another share.
+    /// Whom something has ended for that no sure clock says has ended. It follows from `ended`, so
+    /// that neither a clock that goes back and ahead again nor a restart begins another share.
     pub unsure: BTreeSet<Login>,
     /// Whose ends wait until the step is sure.
     pub waiting: BTreeSet<Login>,

@@ -4,10 +4,10 @@
 
 mod agenda;
 mod allowance;
-mod asking;
 pub mod console;
 mod count;
 mod delivery;
+mod inquirer;
 pub mod leaving;
 mod look;
 mod pausing;
@@ -30,8 +30,8 @@ use muster_proto::{
 };
 
 use self::{
-    agenda::Agenda, allowance::Allowance, asking::Asking, count::Counted, rest::Rest, told::Notes,
-    turn::Turn,
+    agenda::Agenda, allowance::Allowance, count::Counted, inquirer::Inquirer, rest::Rest,
+    told::Notes, turn::Turn,
 };
 use crate::{
     clock::{Clock, Clocks, Remembered},
@@ -138,7 +138,7 @@ pub struct Keeper<H> {
     rest: Option<Rest>,
     /// When the pause ends that the ledger tells of; nothing if there is none.
     term: Option<Term>,
-    asking: Asking,
+    inquirer: Inquirer,
     /// Who had been at what when sudo and PAM were asked: what they say then may come of that.
     asked_after: Vec<Touch>,
 }
@@ -206,7 +206,7 @@ impl<H: Host> Keeper<H> {
             unwatched: Vec::new(),
             rest: None,
             term: ledger.pause.as_ref().map(|pause| Term::restored(pause, clocks.boot)),
-            asking: Asking::default(),
+            inquirer: Inquirer::default(),
             asked_after: Vec::new(),
         })
     }
@@ -217,8 +217,8 @@ impl<H: Host> Keeper<H> {
     }
 
     /// Has sudo and PAM asked; what they say comes as an event.
-    pub fn ask(&mut self, events: SyncSender<Event>) {
-        self.asking = Asking::answering_to(events);
+    pub fn bring_answers_to(&mut self, events: SyncSender<Event>) {
+        self.inquirer = Inquirer::answering_to(events);
     }
 
     /// Says in each report why changes are found only by the scan now and then.
@@ -279,7 +279,7 @@ impl<H: Host> Keeper<H> {
                 turn.converge(trigger)
             }),
             Event::Changed => self.turn(|turn| turn.converge(Trigger::Change)),
-            Event::Asked(asked) => self.obey(&asked),
+            Event::Ordered(ordered) => self.obey(&ordered),
             Event::Answered(answers) => match self.host.hear(answers) {
                 News::None => {
                     self.asked_after = Vec::new();
@@ -372,8 +372,8 @@ impl<H: Host> Keeper<H> {
         }
     }
 
-    /// Returns how many seconds the time in the ledger's file is old: where that is the only one after
-    /// a start, every date is put off by as much as it is behind.
+    /// Returns how many seconds the time in the ledger's file is old: where that is the only one
+    /// after a start, every date is put off by as much as it is behind.
     fn time_kept_for(&self, clocks: Clocks) -> u64 {
         let now = self.clock.remembered(clocks);
         let kept = self.time_kept;

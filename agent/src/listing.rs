@@ -1,5 +1,6 @@
-//! Lists and numbers as text: a table for people, JSON and YAML for programs. What comes from files and other
-//! programs is printed as its escape where a terminal would act on it or nobody would see it.
+//! Lists and numbers as text: a table for people, JSON and YAML for programs. What comes from files
+//! and other programs is printed as its escape where a terminal would act on it or nobody would see
+//! it.
 
 use std::fmt::Write;
 

@@ -12,7 +12,6 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use muster_agent::{
     channel, config,
-    console::{self as orders, Order},
     courier::{self, HostTime},
     doctor, door,
     drift::standing::Standing,
@@ -28,6 +27,7 @@ use muster_agent::{
     join::{self, Memory},
     keeper::{Keeper, console, leaving::Leaving},
     leave, listing,
+    orders::{self, Order},
     pause::{BadPause, Reason, Span},
     plan::leave::Created,
 };
@@ -79,15 +79,16 @@ enum Verb {
     Status,
     /// Show what would be changed now; needs no controller. Exit code 3 if anything would be.
     Plan,
-    /// Show what differs now from what is wanted and granted, since when and by whom as far as that is
-    /// known; changes nothing and needs no controller. Exit code 3 if anything does.
+    /// Show what differs now from what is wanted and granted, since when and by whom as far as that
+    /// is known; changes nothing and needs no controller. Exit code 3 if anything does.
     Drift {
         /// How to print it.
         #[arg(long, value_enum, default_value = "table")]
         output: Format,
     },
-    /// Give nobody anything and put nothing right for a while, since somebody works on this host. What is
-    /// taken from somebody is taken all the same. It ends by itself, and the controller hears of it.
+    /// Give nobody anything and put nothing right for a while, since somebody works on this host.
+    /// What is taken from somebody is taken all the same. It ends by itself, and the controller
+    /// hears of it.
     Pause {
         /// How long: 90s, 15m, 2h; 24h at most.
         #[arg(long = "for", value_name = "TIME", required_unless_present = "end")]
@@ -112,8 +113,8 @@ enum Verb {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Say what is wrong on this host, and the cure; changes nothing and needs no controller. Exit code
-    /// 1 if anything is.
+    /// Say what is wrong on this host, and the cure; changes nothing and needs no controller. Exit
+    /// code 1 if anything is.
     Doctor {
         /// How to print it.
         #[arg(long, value_enum, default_value = "table")]
@@ -361,7 +362,7 @@ fn give_order(order: &Order) -> Result<()> {
     if !peer::is_root() {
         bail!("only root can pause this host");
     }
-    let words = orders::ask(Path::new(orders::SOCKET), order)?;
+    let words = orders::give(Path::new(orders::SOCKET), order)?;
     Ok(writeln!(io::stdout(), "{words}")?)
 }
 
@@ -418,7 +419,7 @@ fn keep(cli: &Cli) -> Result<()> {
     // A full queue wakes the keeper as well.
     let wake =
         move || !matches!(waker.try_send(door::Event::Time), Err(TrySendError::Disconnected(_)));
-    keeper.ask(sender.clone());
+    keeper.bring_answers_to(sender.clone());
     let timer = Timer::start(wake).context("cannot start a timer")?;
     door::open(Path::new(channel::SOCKET), account, sender)
         .with_context(|| format!("cannot listen at `{}`", channel::SOCKET))?;

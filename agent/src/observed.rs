@@ -104,8 +104,8 @@ pub struct ObservedState {
     pub elsewhere: BTreeMap<Login, Elsewhere>,
     /// Processes of the uids in scope, those inside their user namespaces too.
     pub running: BTreeMap<u32, Running>,
-    /// Leaving accounts that linger or have a crontab, at jobs or a time stamp of sudo's, by their login
-    /// or by the uid that they had unless that is another login's by now.
+    /// Leaving accounts that linger or have a crontab, at jobs or a time stamp of sudo's, by their
+    /// login or by the uid that they had unless that is another login's by now.
     pub jobs: BTreeSet<Login>,
     /// Whether homes that were purged are yet to be removed.
     pub purging: bool,
@@ -120,8 +120,8 @@ pub struct ObservedState {
 pub enum Content {
     /// The digest of its text.
     Read(Digest),
-    /// Whoever it is for may read something that is not read here, as behind a link. The digest of what
-    /// there is to see of it.
+    /// Whoever it is for may read something that is not read here, as behind a link. The digest of
+    /// what there is to see of it.
     Unread(Digest),
 }
 

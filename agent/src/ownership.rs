@@ -30,8 +30,8 @@ pub struct OwnedAccount {
     pub uid: Uid,
     /// How it became Muster's.
     pub origin: Origin,
-    /// The home that Muster gave it, which no other one moves; nothing for an adopted account, and until
-    /// a look for one from before this was taken down.
+    /// The home that Muster gave it, which no other one moves; nothing for an adopted account, and
+    /// until a look for one from before this was taken down.
     pub home: Option<AbsolutePath>,
     /// Which lock it gets.
     pub kind: UserKind,

@@ -116,8 +116,8 @@ impl Pause {
     }
 }
 
-/// When a pause ends: when the latest clock says so, and after as many seconds of uptime as it is long,
-/// so that no clock that is set back prolongs it.
+/// When a pause ends: when the latest clock says so, and after as many seconds of uptime as it is
+/// long, so that no clock that is set back prolongs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term {
     until: Timestamp,

@@ -1,8 +1,8 @@
 //! The audit log's arithmetic: an append-only Merkle log (RFC 6962) whose leaves are digests of a
-//! salt, what kind of thing it is and a body. Nothing takes effect before it is in the log; the store appends in the very
-//! transaction that takes effect. Only the right edge is kept, so a leaf costs what its depth is.
-//! There may be several logs, one after the other: places go on counting, sizes and roots are each
-//! log's own.
+//! salt, what kind of thing it is and a body. Nothing takes effect before it is in the log; the
+//! store appends in the very transaction that takes effect. Only the right edge is kept, so a leaf
+//! costs what its depth is. There may be several logs, one after the other: places go on counting,
+//! sizes and roots are each log's own.
 
 mod beginning;
 
@@ -17,7 +17,8 @@ pub struct Entry {
     pub time: Timestamp,
     /// A stable word: trust-root, link, approval, revocation, token, enrolment, enrolment-lapsed,
     /// receipts-missing, receipts-parted, receipts-back, host-quarantined, host-released,
-    /// host-evicted, host-banned, host-purged, host-paused, host-resumed, exception-made, exception-withdrawn, log-begun.
+    /// host-evicted, host-banned, host-purged, host-paused, host-resumed, exception-made,
+    /// exception-withdrawn, log-begun.
     pub kind: &'static str,
     /// 16 random bytes, so that a leaf tells nothing of an erased body.
     pub salt: [u8; 16],

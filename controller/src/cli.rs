@@ -77,7 +77,8 @@ enum Verb {
     Backup(backup::BackupArgs),
     /// Make a controller from a backup.
     Restore(restore::RestoreArgs),
-    /// Say what is wrong on the controller's host, and what to do about it; exit code 1 if anything is.
+    /// Say what is wrong on the controller's host, and what to do about it; exit code 1 if anything
+    /// is.
     Doctor(doctor::DoctorArgs),
     /// Say how the fleet and the controller are.
     Status(status::StatusArgs),

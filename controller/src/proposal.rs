@@ -1,6 +1,7 @@
-//! What was found on a host as a change that somebody may make of it: a file to review, as `muster plan`
-//! takes it. Pure, and only a proposal. A value of a host's stands in it as what it is read to be, and
-//! any other text of a host's in a comment alone, escaped, so that no host writes an entry of its own.
+//! What was found on a host as a change that somebody may make of it: a file to review, as `muster
+//! plan` takes it. Pure, and only a proposal. A value of a host's stands in it as what it is read
+//! to be, and any other text of a host's in a comment alone, escaped, so that no host writes an
+//! entry of its own.
 
 mod render;
 

@@ -1,6 +1,6 @@
 //! The controller's online key, and the randomness that documents need. It signs checkpoints,
-//! acknowledgements and the log's head as a note, and nothing else. Hosts would believe a revocation of its as well: whoever
-//! steals it can take access away, and give none.
+//! acknowledgements and the log's head as a note, and nothing else. Hosts would believe a
+//! revocation of its as well: whoever steals it can take access away, and give none.
 
 use std::{
     fs,

@@ -37,8 +37,8 @@ pub enum Response {
     Reported,
     /// Putting it right failed and is tried again.
     Failed,
-    /// Somebody undoes each repair: for a while none is made any more, but of what gives somebody more
-    /// each is made all the same.
+    /// Somebody undoes each repair: for a while none is made any more, but of what gives somebody
+    /// more each is made all the same.
     Contested,
     /// It has gone by itself, or somebody else has put it right.
     Gone,

@@ -61,7 +61,8 @@ const WAYS: [Way; 3] = [
     },
 ];
 
-/// Edits everybody once, each as soon as the one before is put right: cron begins only one each minute.
+/// Edits everybody once, each as soon as the one before is put right: cron begins only one each
+/// minute.
 const SCRIPT: &str = "#!/bin/sh
 set -e
 PATH=/usr/sbin:$PATH

@@ -1,7 +1,7 @@
-//! A thousand edits by hand at random on four hosts, some while the controller is away and some while
-//! the agents are down; at the end everything has to be told, and nothing twice. Says how long it took
-//! until an edit was put right, and until the controller told it. Needs root and the programs as they
-//! are shipped: `tests/long drift` builds and runs it.
+//! A thousand edits by hand at random on four hosts, some while the controller is away and some
+//! while the agents are down; at the end everything has to be told, and nothing twice. Says how
+//! long it took until an edit was put right, and until the controller told it. Needs root and the
+//! programs as they are shipped: `tests/long drift` builds and runs it.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,

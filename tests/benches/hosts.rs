@@ -1,7 +1,7 @@
 //! A larger fleet: hosts join in parallel, everybody is given access, a fifth is moved, a fifth is
-//! offboarded. After each, every receipt that any host has made is verified by the operator's own tool,
-//! and a few people log in where they may and where they may not. Needs root and the programs as they
-//! are shipped: `tests/long hosts-50` builds and runs it.
+//! offboarded. After each, every receipt that any host has made is verified by the operator's own
+//! tool, and a few people log in where they may and where they may not. Needs root and the programs
+//! as they are shipped: `tests/long hosts-50` builds and runs it.
 //!
 //! It says how long each step took, which is until every host that it concerns has confirmed: the
 //! operator's tool counts no receipt that it has not verified. Hosts are in two halves; whoever is

@@ -1,6 +1,6 @@
-//! `muster doctor` on the controller's host and `muster-agent doctor` on others: each says nothing of
-//! one that is well, and names every fault that is made there, alone and with a cure, as long as it is
-//! there.
+//! `muster doctor` on the controller's host and `muster-agent doctor` on others: each says nothing
+//! of one that is well, and names every fault that is made there, alone and with a cure, as long as
+//! it is there.
 
 use muster_tests::{Fleet, Host, Output, wait};
 use serde_json::{Value, json};
@@ -160,8 +160,8 @@ fn files(host: &Host) {
     one(host, ("configuration", "scan_seconds"), &wrong, &format!("mv {config}.x {config}"));
 }
 
-/// What the keeper has heard is written down with the change that has just come; then as if it had been
-/// long ago, and as if it lay ahead, while nobody is there to be heard.
+/// What the keeper has heard is written down with the change that has just come; then as if it had
+/// been long ago, and as if it lay ahead, while nobody is there to be heard.
 fn silence(fleet: &Fleet, host: &Host) {
     let heard = "/run/muster-agent/heard";
     let at: u64 = String::from_utf8(host.read(heard).unwrap()).unwrap().parse().unwrap();

@@ -1,5 +1,5 @@
-//! What the system makes of Muster's files on real hosts: where a file of somebody else's stands against
-//! one of ours that is as it should be, that is told, and left as it is.
+//! What the system makes of Muster's files on real hosts: where a file of somebody else's stands
+//! against one of ours that is as it should be, that is told, and left as it is.
 
 use muster_tests::{Host, wait};
 use serde_json::Value;

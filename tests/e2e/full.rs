@@ -1,5 +1,6 @@
-//! A host with a disk that is full: nothing is left half done, what takes away goes on as far as it can,
-//! it is told why, and the rest is done once there is room. The keeper's own memory is in `staying`.
+//! A host with a disk that is full: nothing is left half done, what takes away goes on as far as it
+//! can, it is told why, and the rest is done once there is room. The keeper's own memory is in
+//! `staying`.
 
 use muster_tests::{Fleet, Host, wait};
 

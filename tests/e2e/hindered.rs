@@ -1,6 +1,6 @@
-//! A host that will not let itself be changed for a while: `/etc` is read-only, or somebody else holds
-//! a lock on the account files. Nothing is left half done, it is told why, and done when it is over.
-//! Disks that are full are in `full`.
+//! A host that will not let itself be changed for a while: `/etc` is read-only, or somebody else
+//! holds a lock on the account files. Nothing is left half done, it is told why, and done when it
+//! is over. Disks that are full are in `full`.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ pub(crate) const HOST: &str = "db1";
 /// How long something may take that is tried every ten seconds.
 pub(crate) const RETRIED: Duration = Duration::from_secs(40);
 
-/// Holds the lock of lckpwdf(3) until its input ends: `F_SETLK` of a whole `F_WRLCK`, by their numbers
-/// since a host's perl has no modules.
+/// Holds the lock of lckpwdf(3) until its input ends: `F_SETLK` of a whole `F_WRLCK`, by their
+/// numbers since a host's perl has no modules.
 pub(crate) const HOLD: &str = r#"
     open(my $lock, ">>", "/etc/.pwd.lock") or die "open: $!";
     my $whole = pack("s s x4 q q l x4", 1, 0, 0, 0, 0);
@@ -55,7 +55,8 @@ pub(crate) fn everything(host: &Host) -> String {
     host.run_ok(&["sh", "-c", SCRIPT]).unwrap()
 }
 
-/// Starts the keeper with an `/etc` that it cannot write to, as on a file system that has met an error.
+/// Starts the keeper with an `/etc` that it cannot write to, as on a file system that has met an
+/// error.
 fn make_read_only(fleet: &Fleet, host: &Host) {
     const SCRIPT: &str = "
         unit=/run/systemd/system/muster-agent.service.d

@@ -1,5 +1,5 @@
-//! What is said of drift over the whole fleet: what comes is watched, what there is narrowed down, and
-//! nobody is said to pass who has not said so.
+//! What is said of drift over the whole fleet: what comes is watched, what there is narrowed down,
+//! and nobody is said to pass who has not said so.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A host that somebody works on: what is left as it is meanwhile, what is taken away all the same, and
-//! that everything is put right when he is done.
+//! A host that somebody works on: what is left as it is meanwhile, what is taken away all the same,
+//! and that everything is put right when he is done.
 
 use muster_tests::{Fleet, Host, wait};
 

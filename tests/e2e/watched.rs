@@ -1,5 +1,5 @@
-//! What is watched on real hosts and by whom: locks that are undone, homes, root's own keys; by a keeper
-//! that could not administer the host if it wanted to.
+//! What is watched on real hosts and by whom: locks that are undone, homes, root's own keys; by a
+//! keeper that could not administer the host if it wanted to.
 
 use muster_tests::wait;
 use serde_json::Value;

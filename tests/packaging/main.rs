@@ -113,8 +113,8 @@ fn nobody_logs_in_by_the_service_that_pam_is_asked_by() {
     }
 }
 
-/// What a unit's section of the service says of what is run, as whom, and where it keeps what. All else
-/// there is a wall.
+/// What a unit's section of the service says of what is run, as whom, and where it keeps what. All
+/// else there is a wall.
 const PLAIN: [&str; 11] = [
     "Type",
     "ExecStart",

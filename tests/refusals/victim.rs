@@ -269,9 +269,9 @@ impl Victim {
         numbers
     }
 
-    /// Comes as another courier, and asks for the whole spool only after a command was run on the host
-    /// of which there is something to tell. Returns the numbers of all receipts, in the order in which
-    /// they come.
+    /// Comes as another courier, and asks for the whole spool only after a command was run on the
+    /// host of which there is something to tell. Returns the numbers of all receipts, in the order
+    /// in which they come.
     pub fn ask_only_after(&mut self, command: &[&str]) -> Vec<u64> {
         let (newest, _) = self.newest.unwrap();
         self.courier = self.machine.connect(SOCKET).unwrap();

@@ -2,8 +2,8 @@
 //! install them, run by their own units, and joined by token.
 //!
 //! Operators' commands run as root on the controller's host, which is called `ctl`. On every other
-//! host there is the local account `ops`, which the agent's configuration names as break glass: it has a
-//! password, and becomes root by sudo.
+//! host there is the local account `ops`, which the agent's configuration names as break glass: it
+//! has a password, and becomes root by sudo.
 
 mod moved;
 

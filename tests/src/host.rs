@@ -168,8 +168,9 @@ impl Host {
         let switch = cgroup.join("cgroup.kill");
         fs::write(&switch, "1").with_context(|| format!("cannot write `{}`", switch.display()))?;
         self.wait_until_off()?;
-        // The kernel counts the kills of a cgroup, and ends a process that begins in another one than
-        // its parent's if the two were not killed equally often. A newer systemd begins every unit so.
+        // The kernel counts the kills of a cgroup, and ends a process that begins in another one
+        // than its parent's if the two were not killed equally often. A newer systemd begins every
+        // unit so.
         teardown::remove_cgroups(&cgroup)
     }
 

@@ -1,6 +1,6 @@
 //! Signed time as the keeper tells it to the courier, which is not root and verifies nothing: times
-//! and what the boot clock said then. Whoever reads them carries them forward; they are the least that
-//! it can be, and say nothing of how much later it is.
+//! and what the boot clock said then. Whoever reads them carries them forward; they are the least
+//! that it can be, and say nothing of how much later it is.
 
 use std::fmt;
 
@@ -30,8 +30,8 @@ impl Told {
         Some(Self { sworn: Timestamp(sworn), said: Timestamp(said), boot })
     }
 
-    /// Carries it forward. Nobody has told of a moment that lies ahead: by a boot clock that has not got
-    /// so far the times are as told.
+    /// Carries it forward. Nobody has told of a moment that lies ahead: by a boot clock that has
+    /// not got so far the times are as told.
     #[must_use]
     pub fn carried(self, clocks: Clocks) -> Self {
         let gone = clocks.boot.saturating_sub(self.boot);
@@ -41,9 +41,10 @@ impl Told {
     }
 
     /// Returns by what time the controller's certificate is judged: the wall clock's unless that is
-    /// behind what a quorum swore, and then the latest that was signed. A live clock gives way to nothing
-    /// that the controller says: whoever had its key for a moment could say a time at which no certificate
-    /// holds any more, and the rotation of that key, which takes the time back, would reach no host.
+    /// behind what a quorum swore, and then the latest that was signed. A live clock gives way to
+    /// nothing that the controller says: whoever had its key for a moment could say a time at which
+    /// no certificate holds any more, and the rotation of that key, which takes the time back,
+    /// would reach no host.
     pub fn time(self, clocks: Clocks) -> Timestamp {
         let Self { sworn, said, .. } = self.carried(clocks);
         if is_dead(clocks, sworn) { sworn.max(said) } else { clocks.wall }

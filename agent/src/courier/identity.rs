@@ -41,8 +41,8 @@ impl Identity {
         })
     }
 
-    /// Returns how the controller is dialled: it is known by the CA that `join` pinned and no other, and
-    /// its certificate has to hold at this time.
+    /// Returns how the controller is dialled: it is known by the CA that `join` pinned and no
+    /// other, and its certificate has to hold at this time.
     pub fn tls(&self, time: &HostTime) -> Result<ClientConfig, CourierError> {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.clone())?;

@@ -1,6 +1,6 @@
-//! What time it is to TLS: what the wall clock says, or where that is behind what a quorum swore, what
-//! the keeper has told of signed time. A host whose wall clock begins again in 1970 would take no
-//! certificate of the controller's for valid, and what takes access away could not reach it.
+//! What time it is to TLS: what the wall clock says, or where that is behind what a quorum swore,
+//! what the keeper has told of signed time. A host whose wall clock begins again in 1970 would take
+//! no certificate of the controller's for valid, and what takes access away could not reach it.
 
 use std::{
     path::{Path, PathBuf},
@@ -28,8 +28,8 @@ impl HostTime {
         Self { told: told.to_owned(), clocks }
     }
 
-    /// Returns what time it is. Where the keeper has told nothing that can be read, it is what the wall
-    /// clock says.
+    /// Returns what time it is. Where the keeper has told nothing that can be read, it is what the
+    /// wall clock says.
     fn now(&self) -> Timestamp {
         let clocks = (self.clocks)();
         let text = match state::read_text(&self.told) {

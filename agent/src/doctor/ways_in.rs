@@ -1,5 +1,5 @@
-//! How people get in, and to root: whether sshd and sudo read what Muster writes for them, and whether
-//! the way in for an emergency is one.
+//! How people get in, and to root: whether sshd and sudo read what Muster writes for them, and
+//! whether the way in for an emergency is one.
 
 use std::collections::BTreeMap;
 

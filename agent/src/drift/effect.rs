@@ -1,7 +1,8 @@
-//! What the system makes of Muster's files where these are as they should be. Pure: the host asks sshd,
-//! cvtsudoers and the sources of accounts, and what they say is judged here. What differs is somebody
-//! else's doing, a file of theirs that is read before ours or after it, so it is told and left as it is.
-//! How many programs are asked in one look is bounded, whatever the number of accounts.
+//! What the system makes of Muster's files where these are as they should be. Pure: the host asks
+//! sshd, cvtsudoers and the sources of accounts, and what they say is judged here. What differs is
+//! somebody else's doing, a file of theirs that is read before ours or after it, so it is told and
+//! left as it is. How many programs are asked in one look is bounded, whatever the number of
+//! accounts.
 
 pub mod sshd;
 

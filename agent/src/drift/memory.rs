@@ -40,8 +40,8 @@ pub struct Memory {
     pub inherited: BTreeSet<Digest>,
     /// What is told and not over.
     pub open: BTreeMap<What, Open>,
-    /// What is about to be put right, as it will be told: if the keeper ends before it has told it, the
-    /// next one does.
+    /// What is about to be put right, as it will be told: if the keeper ends before it has told it,
+    /// the next one does.
     pub begun: BTreeMap<What, Open>,
     /// What is to be told and lies in no receipt yet, oldest first.
     pub untold: Vec<Drift>,
@@ -98,9 +98,9 @@ pub struct Looked {
 }
 
 impl Memory {
-    /// Says whether all that differs is fought over and has to be left as it is for now. By what gives
-    /// somebody more than was granted nothing is ever left: whoever fights for that would win. What
-    /// nothing can be done about does not count.
+    /// Says whether all that differs is fought over and has to be left as it is for now. By what
+    /// gives somebody more than was granted nothing is ever left: whoever fights for that would
+    /// win. What nothing can be done about does not count.
     pub fn is_contested(&self, found: &[Difference], at: &Circumstances<'_>) -> bool {
         let fought = |difference: &Difference| {
             let rounds = self.rounds.get(&difference.what);
@@ -233,13 +233,7 @@ impl Memory {
     /// Returns what is told of these and still there.
     pub fn told_of(&self, these: impl Fn(&What) -> bool) -> Vec<Difference> {
         let told = self.open.iter().filter(|(what, _)| these(what));
-        let told = told.map(|(what, open)| Difference {
-            what: what.clone(),
-            expected: open.expected.clone(),
-            found: open.found.clone(),
-            severity: open.severity,
-        });
-        told.collect()
+        told.map(|(what, open)| open.difference(what)).collect()
     }
 
     /// What differs though nothing else is wanted, and was not left so on purpose.
@@ -322,7 +316,8 @@ impl Memory {
         Some(told)
     }
 
-    /// Tells what is over: what has gone, and of what was fought over what has stayed right for a while.
+    /// Tells what is over: what has gone, and of what was fought over what has stayed right for a
+    /// while.
     fn over(&mut self, here: &BTreeSet<&What>, at: &Circumstances<'_>) -> Vec<Drift> {
         let mut told = Vec::new();
         let rounds = &self.rounds;

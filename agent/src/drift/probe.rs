@@ -1,6 +1,6 @@
-//! What sudo and PAM themselves say of single accounts: `sudo -l -U` knows of LDAP, SSSD and `Defaults`,
-//! and PAM's account check of whatever stands in `/etc/pam.d`. Pure: who is to be asked about and what an
-//! answer comes to; the host asks, a few at a time.
+//! What sudo and PAM themselves say of single accounts: `sudo -l -U` knows of LDAP, SSSD and
+//! `Defaults`, and PAM's account check of whatever stands in `/etc/pam.d`. Pure: who is to be asked
+//! about and what an answer comes to; the host asks, a few at a time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

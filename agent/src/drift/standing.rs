@@ -27,9 +27,9 @@ pub enum Told {
     NotYet,
 }
 
-/// Returns what differs now, gravest first. What was so when the present state came to be wanted, or
-/// before anybody looked, is no more told here than in a report; and what was told is what it was told
-/// as, though only the keeper knows how often it was put right.
+/// Returns what differs now, gravest first. What was so when the present state came to be wanted,
+/// or before anybody looked, is no more told here than in a report; and what was told is what it
+/// was told as, though only the keeper knows how often it was put right.
 pub fn standing(memory: &Memory, found: &Looked, at: &Circumstances<'_>) -> Vec<Standing> {
     let mut now = memory.clone();
     now.take(found, at);

@@ -22,8 +22,8 @@ use crate::{
     ownership::Ownership,
 };
 
-/// Returns what is on a host that no statement gave, of each one difference: of a login may be several
-/// lines.
+/// Returns what is on a host that no statement gave, of each one difference: of a login may be
+/// several lines.
 pub fn ungranted(observed: &ObservedState, ownership: &Ownership) -> Vec<Difference> {
     let ours: BTreeSet<&str> = ownership.accounts.keys().map(Login::as_str).collect();
     let mut found = Vec::new();

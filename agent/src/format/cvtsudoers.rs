@@ -1,5 +1,5 @@
-//! What `cvtsudoers -e -f json` says of all sudo files together: who becomes root by which rule. A part
-//! of a rule that takes somebody out again is not weighed, so that nobody is left out who may.
+//! What `cvtsudoers -e -f json` says of all sudo files together: who becomes root by which rule. A
+//! part of a rule that takes somebody out again is not weighed, so that nobody is left out who may.
 
 mod defaults;
 pub mod explain;

@@ -24,8 +24,8 @@ pub struct Module {
 /// Who sees to how long a new password is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stack {
-    /// The arguments of the `pam_pwquality` that has to agree, if one has, and those of the `pam_unix`
-    /// that then sets the password.
+    /// The arguments of the `pam_pwquality` that has to agree, if one has, and those of the
+    /// `pam_unix` that then sets the password.
     Judged {
         /// Of `pam_pwquality`.
         quality: Option<Vec<String>>,

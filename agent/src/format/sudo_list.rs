@@ -1,6 +1,6 @@
-//! What `sudo -n -ll -U LOGIN` says that somebody may run: the only one who knows what comes from LDAP,
-//! SSSD, `Defaults` and another file than `/etc/sudoers`. sudo-rs says it in the same form. A line that
-//! is not known is passed over: what it means is never guessed.
+//! What `sudo -n -ll -U LOGIN` says that somebody may run: the only one who knows what comes from
+//! LDAP, SSSD, `Defaults` and another file than `/etc/sudoers`. sudo-rs says it in the same form. A
+//! line that is not known is passed over: what it means is never guessed.
 
 /// What is said of somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]

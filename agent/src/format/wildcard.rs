@@ -1,5 +1,5 @@
-//! Patterns of names, as other programs read them: `*` is any run of bytes and `?` any one. Some know a
-//! set in brackets too, and that `\` takes the next byte as it is.
+//! Patterns of names, as other programs read them: `*` is any run of bytes and `?` any one. Some
+//! know a set in brackets too, and that `\` takes the next byte as it is.
 
 /// Whose patterns they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +65,8 @@ impl Dialect {
     }
 }
 
-/// Says whether a byte is in the set that begins here, and returns what comes after it; nothing if it has
-/// no end.
+/// Says whether a byte is in the set that begins here, and returns what comes after it; nothing if
+/// it has no end.
 fn in_set(set: &[u8], byte: u8) -> Option<(bool, &[u8])> {
     let (is_negated, mut rest) = match set {
         [b'!' | b'^', rest @ ..] => (true, rest),

@@ -8,9 +8,9 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::clock::Clocks;
 
-/// Reads the machine's clocks. Seconds of the boot clock are counted from the wall clock's own: if each
-/// began when it likes, a time that is carried forward by one would be ahead of the other by up to a
-/// second, and an end would come that much too early.
+/// Reads the machine's clocks. Seconds of the boot clock are counted from the wall clock's own: if
+/// each began when it likes, a time that is carried forward by one would be ahead of the other by
+/// up to a second, and an end would come that much too early.
 pub fn read() -> Clocks {
     let read = |clock| clock_gettime(clock).map_or((0, 0), |time| (time.tv_sec(), time.tv_nsec()));
     let (wall, part) = read(ClockId::CLOCK_REALTIME);

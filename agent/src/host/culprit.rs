@@ -112,8 +112,8 @@ mod tests {
         assert!(!own.program.is_empty() && !own.command.is_empty());
         let mut child =
             std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
-        // It is a copy of this program until it has begun to be another, whose name is there before its
-        // command line is.
+        // It is a copy of this program until it has begun to be another, whose name is there before
+        // its command line is.
         let pid = child.id();
         while known.of(pid).unwrap().command != "cat" {
             std::thread::yield_now();

@@ -1,6 +1,6 @@
-//! Asks the system what it makes of Muster's files: sshd once for each kind of account that our drop-in
-//! knows, cvtsudoers once, and, where there are other sources of accounts than the files, those once.
-//! Whoever does not answer is taken to say what he said before.
+//! Asks the system what it makes of Muster's files: sshd once for each kind of account that our
+//! drop-in knows, cvtsudoers once, and, where there are other sources of accounts than the files,
+//! those once. Whoever does not answer is taken to say what he said before.
 
 mod sshd;
 

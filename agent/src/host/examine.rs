@@ -1,5 +1,5 @@
-//! Looks at what the doctor judges, and changes nothing. Whatever cannot be looked at is told with the
-//! rest: one thing that is broken must not hide another.
+//! Looks at what the doctor judges, and changes nothing. Whatever cannot be looked at is told with
+//! the rest: one thing that is broken must not hide another.
 
 mod ground;
 mod ways_in;

@@ -1,5 +1,6 @@
-//! SIGHUP, by which a service is told to read its configuration anew. It is heard by a thread of its
-//! own, which does nothing else; a signal that comes while one is being answered is answered after it.
+//! SIGHUP, by which a service is told to read its configuration anew. It is heard by a thread of
+//! its own, which does nothing else; a signal that comes while one is being answered is answered
+//! after it.
 
 use std::{io, thread};
 

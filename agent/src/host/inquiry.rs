@@ -1,8 +1,8 @@
-//! Asks sudo and PAM themselves about a few accounts, on a thread of its own: what they say may take
-//! long, and nobody's end of access waits for it. The keeper's unit has neither network nor libpam, so
-//! systemd asks in its place: in a unit of its own for sudo, and by `PAMName=` for each account, whose
-//! account check systemd has PAM make before it runs anything (systemd.exec(5)). Each unit ends itself
-//! in time, whatever the account's own processes do to it.
+//! Asks sudo and PAM themselves about a few accounts, on a thread of its own: what they say may
+//! take long, and nobody's end of access waits for it. The keeper's unit has neither network nor
+//! libpam, so systemd asks in its place: in a unit of its own for sudo, and by `PAMName=` for each
+//! account, whose account check systemd has PAM make before it runs anything (systemd.exec(5)).
+//! Each unit ends itself in time, whatever the account's own processes do to it.
 
 use std::path::Path;
 
@@ -105,8 +105,8 @@ impl Inquiry {
         self.sudo(&mut answers);
         if self.pam == AskPam::Yes {
             self.pam(&mut answers);
-            // Of what was changed meanwhile some answers are of before and some of after; whoever changed it
-            // has it asked again.
+            // Of what was changed meanwhile some answers are of before and some of after; whoever
+            // changed it has it asked again.
             let (root, before) = &self.before;
             if pam_mark(root).ok() != Some(*before) {
                 for answer in &mut answers {

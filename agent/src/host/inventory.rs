@@ -180,8 +180,8 @@ impl Learnt {
         sudo
     }
 
-    /// Weighs our rules among all that sudo reads, once for each state of them and of whom they are for.
-    /// What cannot be read is as it was.
+    /// Weighs our rules among all that sudo reads, once for each state of them and of whom they are
+    /// for. What cannot be read is as it was.
     pub(super) fn weigh(
         &mut self,
         programs: Programs,

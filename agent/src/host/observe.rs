@@ -196,8 +196,8 @@ fn root_keys(root: &Dir) -> Result<BTreeMap<String, Content>, FileError> {
     Ok(found)
 }
 
-/// The digest of a file's text, if that matters; of a link, which its readers follow and root here does
-/// not, of where it leads.
+/// The digest of a file's text, if that matters; of a link, which its readers follow and root here
+/// does not, of where it leads.
 pub(super) fn content(
     dir: &Dir,
     name: &str,

@@ -1,6 +1,7 @@
-//! Whom sudo and PAM are to be asked about, and what they said last. A few accounts in one look: those
-//! that are others than when they were asked about, and, where the look is a full one or somebody was at
-//! sudo's or PAM's own configuration, those that something is told of and some in turn.
+//! Whom sudo and PAM are to be asked about, and what they said last. A few accounts in one look:
+//! those that are others than when they were asked about, and, where the look is a full one or
+//! somebody was at sudo's or PAM's own configuration, those that something is told of and some in
+//! turn.
 
 mod ground;
 

@@ -1,5 +1,5 @@
-//! Processes and whose they are, by what `/proc` shows: those of a uid, and those that run as a number
-//! of its own inside a user namespace, as containers without root do. A process is held by a
+//! Processes and whose they are, by what `/proc` shows: those of a uid, and those that run as a
+//! number of its own inside a user namespace, as containers without root do. A process is held by a
 //! descriptor between looking at it and killing it, since numbers are used again.
 
 use std::{

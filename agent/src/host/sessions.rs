@@ -1,6 +1,7 @@
 //! How sessions and processes end. First all at once by control group, then the session by logind,
-//! then all at once by uid (`reap`), so that nothing can fork away; then by what `/proc` shows, until
-//! none is left or ten seconds are over. What a locked account still has then is said and tried again.
+//! then all at once by uid (`reap`), so that nothing can fork away; then by what `/proc` shows,
+//! until none is left or ten seconds are over. What a locked account still has then is said and
+//! tried again.
 #![expect(
     clippy::disallowed_methods,
     reason = "waiting until processes are gone, for a bounded time"

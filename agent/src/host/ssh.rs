@@ -19,8 +19,8 @@ pub(super) fn knows_utc(programs: Programs) -> bool {
     said.is_some_and(|said| said.is_ok_and(|(_, output)| ssh::knows_utc(&output)))
 }
 
-/// Returns what sshd is asked about somebody: a login from this machine itself, to the usual port. Of one
-/// that is not told in full sshd says nothing at all where a `Match` asks for the rest.
+/// Returns what sshd is asked about somebody: a login from this machine itself, to the usual port.
+/// Of one that is not told in full sshd says nothing at all where a `Match` asks for the rest.
 pub(super) fn connection(login: &str) -> String {
     format!("user={login},host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22")
 }

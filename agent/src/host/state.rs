@@ -127,8 +127,8 @@ pub fn read_system(path: &Path) -> Result<Option<String>, StateError> {
     }
 }
 
-/// Replaces a file: written beside it, synced, renamed, the directory synced. It has this mode, whatever
-/// the umask.
+/// Replaces a file: written beside it, synced, renamed, the directory synced. It has this mode,
+/// whatever the umask.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StateError> {
     replace_for(path, bytes, mode, None)
 }

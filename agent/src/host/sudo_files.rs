@@ -1,5 +1,5 @@
-//! The sudo files that are not ours, wherever sudo reads them: `/etc/sudoers`, its directory, and what
-//! these include. They are walked to as root's files are, by descriptor and through no link.
+//! The sudo files that are not ours, wherever sudo reads them: `/etc/sudoers`, its directory, and
+//! what these include. They are walked to as root's files are, by descriptor and through no link.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -24,8 +24,8 @@ const MOST_FILES: usize = 256;
 /// Under this name it is told that there are more.
 const MORE: &str = "more";
 
-/// Returns what sudo reads besides our files, by path: from `/etc` on where it is below. sudo-rs has a
-/// main file of its own, which goes first.
+/// Returns what sudo reads besides our files, by path: from `/etc` on where it is below. sudo-rs
+/// has a main file of its own, which goes first.
 pub(super) fn foreign(root: &Dir) -> Result<BTreeMap<String, Content>, FileError> {
     let main = ["/etc/sudoers", "/etc/sudoers-rs"].map(|path| Included::File(path.to_owned()));
     let mut waiting = VecDeque::from(main);

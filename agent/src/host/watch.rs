@@ -6,6 +6,9 @@
 //! the start and the capability is given up right after. Marks need none.
 #![expect(clippy::disallowed_methods, reason = "waiting for another thread that has work to do")]
 
+mod event;
+mod pace;
+
 use std::{
     collections::VecDeque,
     io,
@@ -26,6 +29,10 @@ use nix::{
     unistd::read,
 };
 
+use self::{
+    event::{Event, Events},
+    pace::Pace,
+};
 use super::{
     chain, clocks, culprit,
     files::{Dir, LEFTOVER},
@@ -75,20 +82,9 @@ const MOST_TOUCHES: usize = 256;
 /// account writes several files.
 const QUIET: Duration = Duration::from_millis(40);
 
-/// But no longer than this is waited for that.
-const PATIENCE: Duration = Duration::from_millis(250);
-
 /// Whoever holds one of these locks of shadow-utils is at the account files, which do not fit one
 /// another until he lets go.
 const LOCKS: &[&str] = &["passwd.lock", "group.lock", "gshadow.lock", "shadow.lock"];
-
-/// So many looks are taken at once, and then one in each [`PACE`]: users can touch their crontabs as
-/// often as they like.
-const BURST: u32 = 20;
-
-/// How often the host is looked at when somebody never comes to rest. A look at 1,000 accounts takes
-/// 25 ms of a processor, so that is a tenth of one, and less than whoever touches things spends.
-const PACE: Duration = Duration::from_millis(250);
 
 /// Milliseconds at most until what the kernel has told already is read.
 const LATEST: u32 = 10;
@@ -198,8 +194,8 @@ impl Watch {
         self.noted().drain(..).collect()
     }
 
-    /// Returns who has been at what since then, also what the kernel has told and nobody has read yet.
-    /// The next look will know of it as well.
+    /// Returns who has been at what since then, also what the kernel has told and nobody has read
+    /// yet. The next look will know of it as well.
     pub fn late(&self) -> Vec<Touch> {
         for _ in 0..LATEST {
             if !wait(&self.groups, Some(Duration::ZERO)) && !self.is_reading.load(Ordering::SeqCst)
@@ -220,40 +216,6 @@ impl Watch {
     fn noted(&self) -> MutexGuard<'_, VecDeque<Touch>> {
         self.touches.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// How many more looks may be taken at once.
-#[derive(Debug, Default)]
-struct Pace {
-    taken: u32,
-    /// Since boot, up to which looks were given back.
-    given: Duration,
-}
-
-impl Pace {
-    /// Takes a look, and returns how long to wait at most for quiet before it. Without a look left it
-    /// is waited all that time, quiet or not.
-    fn patience(&mut self, now: Duration) -> Patience {
-        while self.taken > 0 && now.saturating_sub(self.given) >= PACE {
-            self.taken -= 1;
-            self.given += PACE;
-        }
-        if self.taken == 0 {
-            self.given = now;
-        }
-        if self.taken < BURST {
-            self.taken += 1;
-            return Patience { least: Duration::ZERO, most: PATIENCE };
-        }
-        Patience { least: PACE, most: PACE }
-    }
-}
-
-/// How long somebody is waited for.
-#[derive(Debug, PartialEq, Eq)]
-struct Patience {
-    least: Duration,
-    most: Duration,
 }
 
 /// What happens to the entries of a directory, and to the directory itself. Where people live it
@@ -363,58 +325,6 @@ fn read_some(group: BorrowedFd<'_>) -> Option<Vec<u8>> {
     let length = read(group, &mut buffer).ok().filter(|length| *length > 0)?;
     buffer.truncate(length);
     Some(buffer)
-}
-
-/// One event: of `struct fanotify_event_metadata` and the record of the name behind it.
-#[derive(Debug, PartialEq, Eq)]
-struct Event<'a> {
-    mask: u64,
-    pid: u32,
-    /// Empty where the directory itself is meant.
-    name: &'a str,
-}
-
-/// Events as the kernel writes them, one behind the other.
-struct Events<'a>(&'a [u8]);
-
-/// The bytes of `struct fanotify_event_metadata`.
-const METADATA: usize = 24;
-/// The bytes in a record before the file handle's own: its head, the file system, size and type.
-const BEFORE_HANDLE: usize = 20;
-/// The kind of record that has a directory and a name.
-const DFID_NAME: u8 = 2;
-
-impl<'a> Iterator for Events<'a> {
-    type Item = Event<'a>;
-
-    fn next(&mut self) -> Option<Event<'a>> {
-        let length = usize::try_from(number(self.0, 0)?).ok().filter(|len| *len >= METADATA)?;
-        let (event, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        let mask = u64::from_ne_bytes(event.get(8..16)?.try_into().ok()?);
-        let pid = number(event, 20)?;
-        Some(Event { mask, pid, name: name(event.get(METADATA..)?).unwrap_or_default() })
-    }
-}
-
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-/// Returns the name in the first record that has one.
-fn name(mut records: &[u8]) -> Option<&str> {
-    loop {
-        let kind = *records.first()?;
-        let length = u16::from_ne_bytes(records.get(2..4)?.try_into().ok()?);
-        let (record, rest) = records.split_at_checked(usize::from(length).max(4))?;
-        if kind == DFID_NAME {
-            let handle = usize::try_from(number(record, 12)?).ok()?;
-            let name = record.get(BEFORE_HANDLE.checked_add(handle)?..)?;
-            let name = name.split(|byte| *byte == 0).next()?;
-            return std::str::from_utf8(name).ok().filter(|name| *name != ".");
-        }
-        records = rest;
-    }
 }
 
 #[cfg(test)]

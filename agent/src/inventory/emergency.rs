@@ -31,7 +31,8 @@ pub struct Emergency {
 }
 
 impl Emergency {
-    /// Looks at the accounts of these names. Those in shadow are judged by the day, counted from 1970.
+    /// Looks at the accounts of these names. Those in shadow are judged by the day, counted from
+    /// 1970.
     pub fn of(
         names: &BTreeSet<AccountName>,
         observed: &ObservedState,

@@ -131,7 +131,8 @@ impl<H: Host> Turn<'_, H> {
         })
     }
 
-    /// Tells of each role that the host's own configuration refuses and that somebody would have here.
+    /// Tells of each role that the host's own configuration refuses and that somebody would have
+    /// here.
     fn roles_refused(&self, ends: &Ends, time: &Time) -> Vec<Finding> {
         let refused = &self.keeper.config.policy.refused_roles;
         if refused.is_empty() {

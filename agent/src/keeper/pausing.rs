@@ -1,5 +1,5 @@
-//! Turns in a pause: how it begins, what is done in it, what is told of it and how it ends. What it is,
-//! and what is taken away all the same, is `pause`'s business.
+//! Turns in a pause: how it begins, what is done in it, what is told of it and how it ends. What it
+//! is, and what is taken away all the same, is `pause`'s business.
 
 use std::collections::BTreeSet;
 
@@ -12,14 +12,14 @@ use muster_proto::{
 use super::{Keeper, KeeperError, TIME_KEPT_SECONDS, look::Look, turn::Turn};
 use crate::{
     clock::Time,
-    console::{Asked, Order},
     host::Host,
+    orders::{Order, Ordered},
     pause::{Pause, Reason, Span, Term, lost::Lost},
     plan::{Note, Plan},
 };
 
-/// Seconds after which the ledger's file is to have what is left of a pause: after a reboot a wall clock
-/// that was set back meanwhile prolongs it by as much at most.
+/// Seconds after which the ledger's file is to have what is left of a pause: after a reboot a wall
+/// clock that was set back meanwhile prolongs it by as much at most.
 const PAUSE_KEPT_SECONDS: u64 = 300;
 
 /// Why a host is not paused, or does not cease to be.
@@ -38,23 +38,23 @@ enum Refusal {
 
 impl<H: Host> Keeper<H> {
     /// Does what root on the console wants, and answers.
-    pub(super) fn obey(&mut self, asked: &Asked) -> Result<(), KeeperError> {
+    pub(super) fn obey(&mut self, ordered: &Ordered) -> Result<(), KeeperError> {
         self.turn(|turn| {
             turn.load_labels();
-            let done = match &asked.order {
-                Order::Pause { span, reason } => turn.pause(*span, reason, &asked.by)?,
+            let done = match &ordered.order {
+                Order::Pause { span, reason } => turn.pause(*span, reason, &ordered.by)?,
                 Order::End => turn.end_pause()?,
             };
             match done {
-                Ok(words) => asked.answer(Ok(&words)),
-                Err(why) => asked.answer(Err(&why.to_string())),
+                Ok(words) => ordered.answer(Ok(&words)),
+                Err(why) => ordered.answer(Err(&why.to_string())),
             }
             Ok(())
         })
     }
 
-    /// Returns what is taken away by now though a pause may leave it: what another configuration takes
-    /// beside that is taken.
+    /// Returns what is taken away by now though a pause may leave it: what another configuration
+    /// takes beside that is taken.
     pub(super) fn owed(&mut self) -> Result<Lost, KeeperError> {
         let mut lost = Lost::default();
         if self.term.is_some() {
@@ -102,7 +102,7 @@ impl<H: Host> Turn<'_, H> {
             lost,
         };
         let words = format!("paused by {} {}", pause.by(), pause.words());
-        tracing::info!("{words}");
+        tracing::info!(pause = %words, "paused");
         (self.ledger.pause, self.keeper.term) = (Some(pause), Some(term));
         if self.save().is_err() {
             (self.ledger.pause, self.keeper.term) = before;
@@ -171,8 +171,8 @@ impl<H: Host> Turn<'_, H> {
         }
     }
 
-    /// Does what takes away, and looks again. That the rest is left is told, and is nothing to be tried
-    /// again.
+    /// Does what takes away, and looks again. That the rest is left is told, and is nothing to be
+    /// tried again.
     pub(super) fn take_away(
         &mut self,
         look: &mut Look,

@@ -135,8 +135,8 @@ impl<H: Host> Turn<'_, H> {
         Ok(envelope)
     }
 
-    /// Takes down what becomes of the receipts that wait, with this one, and returns the numbers of those
-    /// that there is no room for.
+    /// Takes down what becomes of the receipts that wait, with this one, and returns the numbers of
+    /// those that there is no room for.
     fn take_surplus(&mut self, newest: &Receipt) -> Result<Vec<u64>, StateError> {
         let mut waiting = self.keeper.spool.numbers()?;
         let surplus = self.keeper.spool.surplus(&waiting)?;

@@ -49,8 +49,8 @@ impl<H: Host> Keeper<H> {
         }
     }
 
-    /// Writes down what times were signed, unless whoever carries forward what stands there comes to the
-    /// same. What was told and holds no more, since its key was rotated, goes.
+    /// Writes down what times were signed, unless whoever carries forward what stands there comes
+    /// to the same. What was told and holds no more, since its key was rotated, goes.
     pub(super) fn tell_time(&mut self) {
         let Some(path) = &self.notes.time_in else { return };
         let clocks = self.host.clocks();

@@ -193,7 +193,7 @@ impl<'a, H: Host> Turn<'a, H> {
         // After the report: whoever waits for that waits for nothing else.
         if let Some(inquiry) = self.keeper.host.inquiry() {
             self.keeper.asked_after = touches;
-            self.keeper.asking.begin(inquiry);
+            self.keeper.inquirer.begin(inquiry);
         }
         Ok(())
     }
@@ -282,9 +282,10 @@ impl<'a, H: Host> Turn<'a, H> {
     }
 
     /// Does a plan. What it will own is saved before anything is done, so that a crash in between
-    /// leaves nothing that is taken for somebody else's, and so is what it puts right, which would be
-    /// told by nobody else; what it came to own is saved with the receipt. If it cannot be saved, access is taken away and none is given: whoever can fill a
-    /// disk must not be able to stay.
+    /// leaves nothing that is taken for somebody else's, and so is what it puts right, which would
+    /// be told by nobody else; what it came to own is saved with the receipt. If it cannot be
+    /// saved, access is taken away and none is given: whoever can fill a disk must not be able to
+    /// stay.
     pub(super) fn apply(&mut self, plan: &Plan, pins: Pins) -> Applied {
         let before = self.ledger.ownership.clone();
         let pins_before = self.ledger.pins.clone();

@@ -1,8 +1,8 @@
-//! What is taken from whom though the host is paused. Pure. A plan does not say why it takes something
-//! away: because somebody lost it, or because somebody here has put it there by hand, which a pause
-//! leaves. So it is remembered whose grants went since the pause began; of what is theirs, and of what
-//! accounts have that nobody is to have, all that takes away is done, and of a file from which something
-//! goes all that nobody granted goes with it.
+//! What is taken from whom though the host is paused. Pure. A plan does not say why it takes
+//! something away: because somebody lost it, or because somebody here has put it there by hand,
+//! which a pause leaves. So it is remembered whose grants went since the pause began; of what is
+//! theirs, and of what accounts have that nobody is to have, all that takes away is done, and of a
+//! file from which something goes all that nobody granted goes with it.
 
 use std::collections::BTreeSet;
 
@@ -37,13 +37,19 @@ impl Lost {
                 Entitlement::UnixGroup(group) => {
                     self.unix_groups.insert(group.name.to_string());
                 }
-                _ => {}
+                Entitlement::Account(_)
+                | Entitlement::Adoption(_)
+                | Entitlement::Key { .. }
+                | Entitlement::Login(_)
+                | Entitlement::UnixGroupMode(..)
+                | Entitlement::HostUnixGroup(_)
+                | Entitlement::Password(_) => {}
             }
         }
     }
 
-    /// Notes all that a plan takes away: what was so when the pause began was not done by whoever is at
-    /// work in it.
+    /// Notes all that a plan takes away: what was so when the pause began was not done by whoever
+    /// is at work in it.
     pub fn note_owed(&mut self, plan: &Plan) {
         for planned in plan.actions.iter().filter(|planned| planned.phase == Phase::Take) {
             let subjects = planned.notes.iter().map(|note| note.subject.clone());
@@ -52,7 +58,12 @@ impl Lost {
                 Action::Accounts(_) | Action::Keys(_) | Action::Jobs(_) | Action::Sessions(_) => {
                     self.logins.extend(subjects);
                 }
-                _ => {}
+                Action::LeftBehind(_)
+                | Action::Purge(_)
+                | Action::Sweep(_)
+                | Action::Homes(_)
+                | Action::DropIn(_)
+                | Action::PasswordPolicy(_) => {}
             }
         }
     }

@@ -32,8 +32,9 @@ use super::{action::finding, numbers::Numbers};
 pub(super) struct Judged<'a> {
     /// Those that Muster keeps as desired.
     pub(super) kept: BTreeMap<&'a Login, Kept<'a>>,
-    /// Those that shall be, are Muster's and are there otherwise than it knows them, so that nobody can
-    /// say whose they are. They are given nothing, and what keeps their own keys from counting holds.
+    /// Those that shall be, are Muster's and are there otherwise than it knows them, so that nobody
+    /// can say whose they are. They are given nothing, and what keeps their own keys from counting
+    /// holds.
     pub(super) fenced: BTreeMap<&'a Login, &'a OwnedAccount>,
     /// Those that Muster keeps and that are no longer desired.
     pub(super) leaving: BTreeMap<&'a Login, Leaving<'a>>,

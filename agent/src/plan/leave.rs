@@ -1,7 +1,7 @@
 //! Leaving a fleet: adopted accounts get back what adoption replaced, created ones stay as they are
 //! or are locked. With nobody left, what let Muster's accounts in goes too. An account whose access
-//! has ended stays locked: leaving gives nobody back what was taken. Pure; done again after a stop, it
-//! comes to the same.
+//! has ended stays locked: leaving gives nobody back what was taken. Pure; done again after a stop,
+//! it comes to the same.
 
 use std::collections::BTreeSet;
 
@@ -150,8 +150,8 @@ impl Leave {
 }
 
 impl Leave {
-    /// The Unix group of Muster's accounts goes in one piece, unless somebody who is not given back is
-    /// in it.
+    /// The Unix group of Muster's accounts goes in one piece, unless somebody who is not given back
+    /// is in it.
     fn remove_marker<'a>(
         &self,
         observed: &ObservedState,
@@ -226,8 +226,9 @@ impl Back {
         note("account-given-back", &self.login, "as it was before it was adopted")
     }
 
-    /// Returns the Unix groups that it was in and is in no longer, by any line. group says so for both
-    /// files: Muster takes from both alike, and who stood in only one of them is to stand there alone.
+    /// Returns the Unix groups that it was in and is in no longer, by any line. group says so for
+    /// both files: Muster takes from both alike, and who stood in only one of them is to stand
+    /// there alone.
     fn missing(&self, unix_groups: &Table) -> BTreeSet<&String> {
         let had = self.before.unix_groups.iter();
         had.filter(|name| !self.is_in(unix_groups, name)).collect()

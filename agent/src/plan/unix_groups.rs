@@ -165,8 +165,8 @@ impl<'a> Membership<'a> {
         }
     }
 
-    /// One of Muster's stays its own whatever gid somebody gives it: its members are those that it was
-    /// made for, and files that they share have the gid that it had.
+    /// One of Muster's stays its own whatever gid somebody gives it: its members are those that it
+    /// was made for, and files that they share have the gid that it had.
     fn settle_gid(&mut self, name: &'a UnixGroupName, gid: u32, other: Option<&str>) {
         if let Some(other) = other {
             let detail = format!("its gid is not {gid} any more, and that is {other} by now");

@@ -1,12 +1,12 @@
-//! Pauses, by a clock of the test's own: what is left as it is in one, what is taken away all the same,
-//! and when it is over.
+//! Pauses, by a clock of the test's own: what is left as it is in one, what is taken away all the
+//! same, and when it is over.
 
 use std::{io::Read, os::unix::net::UnixStream, path::Path};
 
 use muster_agent::{
     config::{self, Config},
-    console::{Asked, Order},
     door::Event,
+    orders::{Order, Ordered},
     pause::{LONGEST, Reason, Span},
 };
 use muster_proto::{
@@ -52,7 +52,7 @@ fn order(life: &mut Life, order: Order) -> String {
         unit: "session-3.scope".to_owned(),
         ..Culprit::default()
     };
-    life.does(Event::Asked(Box::new(Asked { order, by, stream })));
+    life.does(Event::Ordered(Box::new(Ordered { order, by, stream })));
     let mut words = String::new();
     answer.read_to_string(&mut words).unwrap();
     words

@@ -166,8 +166,8 @@ const BYSTANDER: &str = "bystander";
 enum Luck {
     /// Nothing.
     None,
-    /// All that was done to names, and nothing that was written into files: what somebody else's fsync
-    /// brings to the disk.
+    /// All that was done to names, and nothing that was written into files: what somebody else's
+    /// fsync brings to the disk.
     Names,
 }
 

@@ -1,6 +1,6 @@
-//! What a host has of an earlier release: its ledger, its key and a receipt that waits. The files under
-//! `golden/` are what the first release leaves, and are never written again; whatever comes later
-//! reads them whole, and goes on from there.
+//! What a host has of an earlier release: its ledger, its key and a receipt that waits. The files
+//! under `golden/` are what the first release leaves, and are never written again; whatever comes
+//! later reads them whole, and goes on from there.
 #![expect(
     clippy::disallowed_methods,
     reason = "golden files are accepted by hand, when a variable says so"

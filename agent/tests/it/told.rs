@@ -74,8 +74,8 @@ fn words(told: &[Drift]) -> Vec<String> {
     told.iter().map(words).collect()
 }
 
-/// Lets a keeper stop while it puts a shell right that somebody has changed, just as somebody has made a
-/// second root, and starts the next.
+/// Lets a keeper stop while it puts a shell right that somebody has changed, just as somebody has
+/// made a second root, and starts the next.
 fn stopped(stop: Stop) -> Life {
     let mut life = life();
     let number = life.newest().number;

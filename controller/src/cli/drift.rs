@@ -46,9 +46,9 @@ use crate::{
 /// What to ask about drift.
 #[derive(Clone, Debug, Subcommand)]
 pub enum DriftVerb {
-    /// Say how many hosts pass, which do not, and of which nobody can tell: who is away for ten minutes,
-    /// has not done what it was sent, only observes, or whose receipts are missing. Exit code 3 if one
-    /// does not pass, 4 if some are only not known.
+    /// Say how many hosts pass, which do not, and of which nobody can tell: who is away for ten
+    /// minutes, has not done what it was sent, only observes, or whose receipts are missing. Exit
+    /// code 3 if one does not pass, 4 if some are only not known.
     Summary,
     /// List what differs now, gravest first, and how many hosts pass. Exit code 3 if anything of what
     /// was asked for differs; 0 says nothing of hosts that are not known.
@@ -61,8 +61,8 @@ pub enum DriftVerb {
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// Accept something until a date, as it was found: it does not count as drift meanwhile. Or propose
-    /// the change that makes it what is wanted.
+    /// Accept something until a date, as it was found: it does not count as drift meanwhile. Or
+    /// propose the change that makes it what is wanted.
     Accept(AcceptArgs),
 }
 
@@ -199,7 +199,8 @@ fn wanted(args: &ListArgs, host: Option<HostId>) -> Result<DriftWanted> {
     })
 }
 
-/// Returns the names of the hosts on which no account for an emergency works, by their own signed word.
+/// Returns the names of the hosts on which no account for an emergency works, by their own signed
+/// word.
 pub(super) async fn without_emergency(
     session: &mut Session,
     hosts: &[Host],

@@ -151,8 +151,8 @@ fn gone_in(session: &Session, user: Id) -> Result<Removal> {
     Ok(Removal { number, before, after })
 }
 
-/// Asks the hosts on which a removal had something to do whether it is done, and names whoever has not
-/// come as far. What was revoked before does not count: it was to be taken away all the same.
+/// Asks the hosts on which a removal had something to do whether it is done, and names whoever has
+/// not come as far. What was revoked before does not count: it was to be taken away all the same.
 async fn again(
     session: &mut Session,
     format: Format,

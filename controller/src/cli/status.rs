@@ -72,7 +72,8 @@ struct PauseView {
 }
 
 impl PauseView {
-    /// Reads it from the host's own word in this fleet; nothing where the receipt shown is none of its.
+    /// Reads it from the host's own word in this fleet; nothing where the receipt shown is none of
+    /// its.
     fn of(host: &Host, lineage: Digest) -> Option<Self> {
         let receipt = verify_by_host::<Receipt>(host.paused.as_ref()?, host.keeper_key).ok()?;
         let told = receipt.findings.iter().find(|found| found.kind == FindingKind::Paused)?;

@@ -88,8 +88,8 @@ impl Fleet {
         Ok((place, hosts))
     }
 
-    /// Takes a revocation, passes it on at once and returns the hosts that it concerns. Hosts that have
-    /// one like it by the online key alone are sent it again when an approver has signed it.
+    /// Takes a revocation, passes it on at once and returns the hosts that it concerns. Hosts that
+    /// have one like it by the online key alone are sent it again when an approver has signed it.
     pub async fn revoke(
         &self,
         revocation: &Envelope,

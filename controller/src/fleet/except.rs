@@ -1,5 +1,5 @@
-//! Drift that operators accept, and do not accept any more: judged by what the host has signed, logged
-//! and stored, and from then on it counts. No host hears of it.
+//! Drift that operators accept, and do not accept any more: judged by what the host has signed,
+//! logged and stored, and from then on it counts. No host hears of it.
 
 use muster_proto::{
     drift::Drift,

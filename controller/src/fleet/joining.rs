@@ -1,5 +1,6 @@
-//! Hosts that join: for the first time, or again, by a secret that is good once. What was decided about
-//! a host holds against it: one that is banned stays out, a quarantine stays, an eviction is over.
+//! Hosts that join: for the first time, or again, by a secret that is good once. What was decided
+//! about a host holds against it: one that is banned stays out, a quarantine stays, an eviction is
+//! over.
 
 use std::collections::BTreeMap;
 

@@ -97,8 +97,8 @@ impl Store {
         })
     }
 
-    /// Checks that the database is sound, that every log is what its leaves and roots say, and that it
-    /// follows the one before. What was erased from an entry is not missed.
+    /// Checks that the database is sound, that every log is what its leaves and roots say, and that
+    /// it follows the one before. What was erased from an entry is not missed.
     pub async fn check(&self) -> Result<(), Damage> {
         let found: Vec<(String,)> = sqlx::query_as("PRAGMA integrity_check(10)")
             .fetch_all(&self.readers)

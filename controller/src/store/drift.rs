@@ -39,8 +39,8 @@ pub struct DriftQuery {
     pub since: Option<Timestamp>,
     /// Only what began before then.
     pub until: Option<Timestamp>,
-    /// Only what was told after this place, oldest first; nothing: the gravest of what is still there,
-    /// or the newest of all.
+    /// Only what was told after this place, oldest first; nothing: the gravest of what is still
+    /// there, or the newest of all.
     pub after: Option<u64>,
     /// So many at most.
     pub limit: u32,

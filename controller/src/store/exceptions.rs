@@ -74,7 +74,8 @@ impl Store {
         Ok(Some(Item { host, receipt, item, open: open == 1, envelope }))
     }
 
-    /// Logs and keeps that this is accepted as it was found, instead of what was accepted there before.
+    /// Logs and keeps that this is accepted as it was found, instead of what was accepted there
+    /// before.
     pub async fn accept(
         &self,
         thing: &Thing,

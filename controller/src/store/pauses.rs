@@ -1,5 +1,5 @@
-//! In which receipt a host that is paused says so. Whoever wants to know who paused it, until when and
-//! why, reads that receipt.
+//! In which receipt a host that is paused says so. Whoever wants to know who paused it, until when
+//! and why, reads that receipt.
 
 use std::collections::BTreeMap;
 

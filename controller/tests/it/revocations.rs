@@ -1,5 +1,5 @@
-//! What is kept of revocations: when they came, by whom they were signed, and what becomes of them when
-//! who signed them has gone.
+//! What is kept of revocations: when they came, by whom they were signed, and what becomes of them
+//! when who signed them has gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 

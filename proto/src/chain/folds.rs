@@ -1,5 +1,5 @@
-//! Which open revocations the next link takes in: an approver's by themselves, those of the online key
-//! alone only where a signer confirms the loss.
+//! Which open revocations the next link takes in: an approver's by themselves, those of the online
+//! key alone only where a signer confirms the loss.
 
 use std::collections::BTreeSet;
 

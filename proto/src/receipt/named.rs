@@ -1,7 +1,8 @@
-//! Which revocations a receipt confirms. It names them by their ids, and anybody may give an id: whoever
-//! holds the controller's online key can sign another revocation with the id of an approver's, have a
-//! host name that, and keep the approver's own back. So beside the ids stand marks, one for each that an
-//! approver has signed. What was only held or under way by then has none.
+//! Which revocations a receipt confirms. It names them by their ids, and anybody may give an id:
+//! whoever holds the controller's online key can sign another revocation with the id of an
+//! approver's, have a host name that, and keep the approver's own back. So beside the ids stand
+//! marks, one for each that an approver has signed. What was only held or under way by then has
+//! none.
 
 use std::collections::BTreeSet;
 
@@ -19,8 +20,8 @@ pub enum Authority {
     Online,
 }
 
-/// Returns by what a receipt names a revocation that its host keeps. One with an id of a host's length is
-/// not named at all: nobody honest makes one, and its id could be the mark of another.
+/// Returns by what a receipt names a revocation that its host keeps. One with an id of a host's
+/// length is not named at all: nobody honest makes one, and its id could be the mark of another.
 pub fn named(revocation: &Revocation, by: Authority) -> BTreeSet<Id> {
     let mut named = BTreeSet::new();
     if let Id::Object(_) = revocation.id {
@@ -31,8 +32,8 @@ pub fn named(revocation: &Revocation, by: Authority) -> BTreeSet<Id> {
 }
 
 impl Receipt {
-    /// Says whether the host keeps this revocation as one that these have signed. An agent that knows no
-    /// marks is believed by the id.
+    /// Says whether the host keeps this revocation as one that these have signed. An agent that
+    /// knows no marks is believed by the id.
     pub fn confirms(&self, revocation: &Revocation, by: Authority) -> bool {
         let is_named = |id: &Id| self.revocations.contains(id);
         let has_marks = self.revocations.iter().any(|id| matches!(id, Id::Host(_)));
@@ -41,14 +42,14 @@ impl Receipt {
     }
 }
 
-/// Stands in every receipt that names revocations, so that none that should have a mark passes for one
-/// of an agent that knows none.
+/// Stands in every receipt that names revocations, so that none that should have a mark passes for
+/// one of an agent that knows none.
 fn marks() -> Id {
     Id::Host(sha256(&[b"muster receipt: marks\n"]))
 }
 
-/// The same for each that is signed about this target under this id, whenever and for whatever reason:
-/// a host keeps one of them.
+/// The same for each that is signed about this target under this id, whenever and for whatever
+/// reason: a host keeps one of them.
 fn mark(revocation: &Revocation) -> Id {
     let Revocation { lineage, id, target, .. } = *revocation;
     let bare = Revocation { lineage, id, time: Timestamp(0), reason: Line::default(), target };

@@ -2,10 +2,10 @@
 //! be borne. Exit codes decide: 0 is good, whatever was printed.
 //!
 //! Four files cannot be renamed as one, by anybody. The keeper renames gshadow, group, shadow and
-//! passwd in this order, so between the first and the last of them a new account is in some and not in
-//! others, for which the checkers exit with 2. That is borne only there, only of this change's new
-//! people, and only what follows from how far the renames have come. Nothing else is, and nothing
-//! before and after.
+//! passwd in this order, so between the first and the last of them a new account is in some and not
+//! in others, for which the checkers exit with 2. That is borne only there, only of this change's
+//! new people, and only what follows from how far the renames have come. Nothing else is, and
+//! nothing before and after.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,8 @@ use anyhow::{Context, bail, ensure};
 /// The files in the order in which the keeper renames them.
 pub(crate) const FILES: [&str; 4] = ["gshadow", "group", "shadow", "passwd"];
 
-/// The Unix groups that a change puts its people into: the role's, and the one of all Muster's accounts.
+/// The Unix groups that a change puts its people into: the role's, and the one of all Muster's
+/// accounts.
 const GROUPS: [&str; 2] = ["audio", "muster-accounts"];
 
 /// What there was to see in the files that a killed keeper left.
@@ -36,8 +37,8 @@ pub(crate) struct Changed<'a> {
 /// What had to be borne.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Borne {
-    /// Whether the kill fell between the first and the last rename of files with new accounts in them,
-    /// so that a checker exited with 2.
+    /// Whether the kill fell between the first and the last rename of files with new accounts in
+    /// them, so that a checker exited with 2.
     pub(crate) between: bool,
     /// Whether grpck exited with 0 and warned that a member is in one of group and gshadow only.
     pub(crate) warned: bool,

@@ -120,8 +120,8 @@ fn a_certificate_lets_in_only_where_the_host_says_so_and_nobody_who_is_locked() 
     }
     assert_let_in(&fleet, "web1", &ops);
 
-    // A service identity is not expired, so the host says that sshd still takes it: no lock is claimed
-    // until that is mended.
+    // A service identity is not expired, so the host says that sshd still takes it: no lock is
+    // claimed until that is mended.
     let output = fleet.muster(&["offboard", "lasse", "--yes"]).unwrap();
     assert_eq!(output.status, 4, "{output}");
     let newest = || {

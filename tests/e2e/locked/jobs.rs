@@ -1,5 +1,5 @@
-//! What runs without anybody logging in: jobs of cron and at, and timers of one's own. Each is seen to
-//! run before the lock, and none afterwards while those of root do.
+//! What runs without anybody logging in: jobs of cron and at, and timers of one's own. Each is seen
+//! to run before the lock, and none afterwards while those of root do.
 
 use muster_tests::{Fleet, Host, Person, wait};
 

@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl Found {
-    /// Accounts of Muster's that have another uid by now: nobody can say whose they are, so that no uid
-    /// is put right.
+    /// Accounts of Muster's that have another uid by now: nobody can say whose they are, so that no
+    /// uid is put right.
     pub(super) fn uids(&mut self, observed: &ObservedState, ownership: &Ownership) {
         for (login, owned) in &ownership.accounts {
             let entry = observed.passwd.get(login.as_str());

@@ -1,7 +1,7 @@
-//! What sshd does with accounts of Muster's, judged by what our drop-in says. Pure: `host::effects::sshd`
-//! asks about one account of each class ([`alike`]). What is so of all accounts is one difference, and so
-//! is what is so of many; what is so of a few is told of each, so that an item stays when others come
-//! and go.
+//! What sshd does with accounts of Muster's, judged by what our drop-in says. Pure:
+//! `host::effects::sshd` asks about one account of each class ([`alike`]). What is so of all
+//! accounts is one difference, and so is what is so of many; what is so of a few is told of each,
+//! so that an item stays when others come and go.
 
 pub mod alike;
 
@@ -42,8 +42,8 @@ const OURS: [(&str, &str); 7] = [
     ("gssapiauthentication", "no"),
 ];
 
-/// What sshd says that it does with somebody, for each keyword of our drop-in. What it was built without
-/// it does not name.
+/// What sshd says that it does with somebody, for each keyword of our drop-in. What it was built
+/// without it does not name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy([Option<String>; OURS.len()]);
 

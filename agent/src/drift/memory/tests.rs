@@ -228,7 +228,8 @@ fn grave() -> Difference {
     Difference { severity: Severity::High, ..found("ana", "/bin/sh") }
 }
 
-/// A host where somebody has given more than was granted so many times, which was put right each time.
+/// A host where somebody has given more than was granted so many times, which was put right each
+/// time.
 fn fought(rounds: u32) -> Host {
     let mut host = Host::settled(HostMode::Enforce);
     (0..rounds).for_each(|_| drop(host.look(&[grave()], &[])));

@@ -13,7 +13,8 @@ fn ana() -> Login {
     Login::parse("ana").unwrap()
 }
 
-/// How ana stands by this line of shadow, on day 20,000; locked by us unless she is to have an account.
+/// How ana stands by this line of shadow, on day 20,000; locked by us unless she is to have an
+/// account.
 fn stands(shadow: &str, kind: UserKind) -> Option<Stands> {
     let observed = ObservedState {
         passwd: Table::parse(b"ana:x:10001:100::/home/ana:/bin/sh\n".to_vec()).unwrap(),
@@ -119,7 +120,8 @@ fn rule(command: &str, password: SudoPassword) -> SudoRule {
     }
 }
 
-/// What comes of what sudo says to somebody who may run `id` as root by ours; cvtsudoers knows of that.
+/// What comes of what sudo says to somebody who may run `id` as root by ours; cvtsudoers knows of
+/// that.
 fn of_id(entries: &str) -> Vec<(Severity, String)> {
     let said = format!("User ana may run the following commands on db1:\n\n{entries}");
     heard(&said, &[rule("/usr/bin/id", SudoPassword::Required)])

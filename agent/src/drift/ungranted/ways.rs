@@ -1,5 +1,6 @@
-//! Ways in and to root that nobody granted and that the account files alone do not show: keys in the
-//! homes of accounts that are not Muster's, and members of Unix groups that a rule of sudo's makes root.
+//! Ways in and to root that nobody granted and that the account files alone do not show: keys in
+//! the homes of accounts that are not Muster's, and members of Unix groups that a rule of sudo's
+//! makes root.
 
 use muster_proto::{
     crypto::sha256,

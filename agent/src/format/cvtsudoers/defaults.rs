@@ -1,6 +1,6 @@
-//! What `Defaults` in sudo's files make of a rule of ours, though they are no rule: whether and by what
-//! somebody is asked who she is (`sudoers(5)`). One for whoever is run as (`Defaults>`) looks in an answer
-//! of cvtsudoers like one for a user, and is taken for that.
+//! What `Defaults` in sudo's files make of a rule of ours, though they are no rule: whether and by
+//! what somebody is asked who she is (`sudoers(5)`). One for whoever is run as (`Defaults>`) looks
+//! in an answer of cvtsudoers like one for a user, and is taken for that.
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -1,6 +1,6 @@
-//! What the sudo files give somebody at most, by the programs that they name: whatever sudo itself lists
-//! beside these comes from somewhere else. Whom a rule names by what is not known here, such as a
-//! netgroup, that may be her.
+//! What the sudo files give somebody at most, by the programs that they name: whatever sudo itself
+//! lists beside these comes from somewhere else. Whom a rule names by what is not known here, such
+//! as a netgroup, that may be her.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! What a rule of sudo's names: hosts, programs and arguments, each as it is or by a pattern (`sudoers(5)`).
+//! What a rule of sudo's names: hosts, programs and arguments, each as it is or by a pattern
+//! (`sudoers(5)`).
 
 use crate::format::wildcard::{Dialect, fits};
 
@@ -34,8 +35,8 @@ pub(super) fn is_words(pattern: &str, exactly: &str) -> bool {
     pattern == exactly || fits(Dialect::Words, pattern.as_bytes(), words.as_bytes())
 }
 
-/// Says whether a host is as it is named: by what it is called before its first dot, unless the name has
-/// a dot itself.
+/// Says whether a host is as it is named: by what it is called before its first dot, unless the
+/// name has a dot itself.
 pub(super) fn is_host(named: &str, host: &str) -> bool {
     let short = host.split('.').next().unwrap_or_default();
     let host = if named.contains('.') { host } else { short };

@@ -1,7 +1,8 @@
-//! What sudo makes of rules that are ours once all files are read: the last that fits a command counts
-//! (`sudoers(5)`), whosever file it stands in. Weighed are rules for all hosts or for this one by its
-//! name, commands that name ours, its directory, a pattern of it or `ALL`, and those `Defaults` by which
-//! somebody is asked who she is. Networks, netgroups and regular expressions are not.
+//! What sudo makes of rules that are ours once all files are read: the last that fits a command
+//! counts (`sudoers(5)`), whosever file it stands in. Weighed are rules for all hosts or for this
+//! one by its name, commands that name ours, its directory, a pattern of it or `ALL`, and those
+//! `Defaults` by which somebody is asked who she is. Networks, netgroups and regular expressions
+//! are not.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -1,7 +1,7 @@
 //! The `Match` blocks of sshd's configuration, as far as they tell one account from another: by its
-//! login and by its Unix groups (`sshd_config(5)`). Two accounts to which the same blocks apply are the
-//! same to sshd, wherever the blocks stand and whatever they say, so neither is read here. Where
-//! something is not understood that is said, so that whoever asks asks about each account.
+//! login and by its Unix groups (`sshd_config(5)`). Two accounts to which the same blocks apply are
+//! the same to sshd, wherever the blocks stand and whatever they say, so neither is read here.
+//! Where something is not understood that is said, so that whoever asks asks about each account.
 
 use super::Text;
 use crate::format::wildcard::{Dialect, fits};

@@ -1,4 +1,5 @@
-//! Which other files a sudo file has read (`sudoers(5)`, "Including other files from within sudoers").
+//! Which other files a sudo file has read (`sudoers(5)`, "Including other files from within
+//! sudoers").
 
 /// Something that a sudo file has read.
 #[derive(Clone, Debug, PartialEq, Eq)]

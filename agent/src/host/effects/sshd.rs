@@ -1,5 +1,5 @@
-//! Asks sshd what it makes of our drop-in, once for each class of accounts that are the same to it. Of
-//! many classes some are asked about in a look, in turn: first those that nothing is known of.
+//! Asks sshd what it makes of our drop-in, once for each class of accounts that are the same to it.
+//! Of many classes some are asked about in a look, in turn: first those that nothing is known of.
 #![expect(clippy::disallowed_methods, reason = "asking for a bounded time")]
 
 use std::time::{Duration, Instant};
@@ -138,8 +138,8 @@ impl Sshd {
     }
 }
 
-/// What of the configuration tells accounts apart. Who is in which Unix groups is known here only where
-/// no other source says so.
+/// What of the configuration tells accounts apart. Who is in which Unix groups is known here only
+/// where no other source says so.
 fn blocks(root: &Dir, texts: &[Text]) -> Blocks {
     let blocks = Blocks::parse(texts, ssh::DROP_IN_DIRECTORY);
     let known = !blocks.name_unix_groups()

@@ -95,8 +95,8 @@ impl Look<'_> {
         }
     }
 
-    /// Looks where sshd looks for keys, if that is in the home and nowhere else. No file is read and no
-    /// link followed.
+    /// Looks where sshd looks for keys, if that is in the home and nowhere else. No file is read
+    /// and no link followed.
     fn keys_of(&self, login: &str, entry: Entry<'_>) -> Keys {
         let (Some(said), Some(home)) = (self.sshd_of(login), entry.text(passwd::HOME)) else {
             return Keys::Unseen;

@@ -2,13 +2,13 @@
 //! taken down where it is asked, by `Dir`, and not listed a second time by hand: what somebody will
 //! look at one day is in it by itself.
 //!
-//! The answers are one digest: of each directory and entry what it is and whose; of each file that was
-//! read and each directory that was listed also when it was last changed. That is told by `ctime`, which
-//! nobody sets, so two things are asked of it: nothing may be younger than a while when the look began
-//! ([`GRAIN`]), since what changes within one tick of the clock changes no time; and the clock must not
-//! have been set between two times of asking, which is for whoever asks to know. What a mapping of a file
-//! writes into a page that is dirty already changes no time until it is written back: for that there
-//! are the looks that read everything.
+//! The answers are one digest: of each directory and entry what it is and whose; of each file that
+//! was read and each directory that was listed also when it was last changed. That is told by
+//! `ctime`, which nobody sets, so two things are asked of it: nothing may be younger than a while
+//! when the look began ([`GRAIN`]), since what changes within one tick of the clock changes no
+//! time; and the clock must not have been set between two times of asking, which is for whoever
+//! asks to know. What a mapping of a file writes into a page that is dirty already changes no time
+//! until it is written back: for that there are the looks that read everything.
 
 use std::{
     collections::BTreeMap,
@@ -145,7 +145,8 @@ impl Asked {
 }
 
 impl Answers {
-    /// Says whether all of it was old enough when a look began, so that whatever has changed since shows.
+    /// Says whether all of it was old enough when a look began, so that whatever has changed since
+    /// shows.
     pub fn had_settled(&self, began: Timestamp) -> bool {
         self.youngest.saturating_add(GRAIN) < began.0
     }
@@ -189,8 +190,8 @@ impl Said {
         self.bytes.extend(error.to_ne_bytes());
     }
 
-    /// What `Dir::stat` lets be known. A home's size and times change all day and say nothing of whose
-    /// it is, but a young one may just have been given away.
+    /// What `Dir::stat` lets be known. A home's size and times change all day and say nothing of
+    /// whose it is, but a young one may just have been given away.
     fn kind(&mut self, found: &FileStat) {
         self.bytes.push(2);
         self.bytes.extend(found.st_dev.to_ne_bytes());

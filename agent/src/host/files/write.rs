@@ -1,5 +1,5 @@
-//! What changes a directory: new content under a random name, its owner and mode before its real name,
-//! the real name by rename.
+//! What changes a directory: new content under a random name, its owner and mode before its real
+//! name, the real name by rename.
 
 use std::{ffi::OsStr, fs::File, io::Write, os::fd::AsFd, sync::Arc};
 

@@ -1,5 +1,6 @@
-//! What lies around sudo and PAM on a host: whether PAM can be asked at all, and whether somebody was at
-//! the configuration of either. Nothing in it is understood here; that it is another is enough to ask.
+//! What lies around sudo and PAM on a host: whether PAM can be asked at all, and whether somebody
+//! was at the configuration of either. Nothing in it is understood here; that it is another is
+//! enough to ask.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

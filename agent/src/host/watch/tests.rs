@@ -10,7 +10,11 @@ use std::{
     sync::{Arc, mpsc},
 };
 
-use super::*;
+use super::{
+    event::METADATA,
+    pace::{BURST, PACE, PATIENCE, Patience},
+    *,
+};
 use crate::host::files::Faults;
 
 /// A root with the places that the tests touch, on a file system that can be watched, and a watch

@@ -1,6 +1,7 @@
 //! One session of a host: it says where it stands and what it did, and is sent its bundles. It ends
 //! when the host ends it, when another of the host's takes its place, or when the certificate that
-//! it was begun with has expired; a sound host has renewed it long before, and comes with the new one.
+//! it was begun with has expired; a sound host has renewed it long before, and comes with the new
+//! one.
 
 use std::{pin::Pin, time::Duration};
 

@@ -1,5 +1,6 @@
-//! `muster drift accept ID`: says that something is known and may stay until a date. The controller's log
-//! says who and why; nothing of it is signed, since it gives nothing and no host hears of it.
+//! `muster drift accept ID`: says that something is known and may stay until a date. The
+//! controller's log says who and why; nothing of it is signed, since it gives nothing and no host
+//! hears of it.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! Items of drift as they are shown, each read from a receipt that was verified with the key of the host
-//! that tells it. What cannot be believed is counted and never shown.
+//! Items of drift as they are shown, each read from a receipt that was verified with the key of the
+//! host that tells it. What cannot be believed is counted and never shown.
 
 use std::collections::BTreeMap;
 

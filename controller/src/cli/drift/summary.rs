@@ -1,6 +1,6 @@
-//! How the fleet stands, in a few lines however many hosts there are: who passes, who does not, and of
-//! whom nobody can tell. A host passes only if it is heard, does what it is sent, and has told all
-//! that it had to tell; whoever says nothing has not said that nothing differs.
+//! How the fleet stands, in a few lines however many hosts there are: who passes, who does not, and
+//! of whom nobody can tell. A host passes only if it is heard, does what it is sent, and has told
+//! all that it had to tell; whoever says nothing has not said that nothing differs.
 //!
 //! Which hosts there are, and what of theirs is still there, is the controller's word.
 

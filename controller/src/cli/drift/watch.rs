@@ -33,9 +33,9 @@ pub(super) struct Watch {
 
 /// Whether the controller answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
-    Up,
-    Down,
+enum Controller {
+    Answers,
+    Away,
 }
 
 impl Watch {
@@ -50,23 +50,23 @@ impl Watch {
 
     /// Prints what comes.
     pub(super) async fn run(mut self, format: Format, session: &mut Session) -> Result<End> {
-        let mut line = Line::Up;
+        let mut controller = Controller::Answers;
         loop {
             tokio::time::sleep(EVERY).await;
             match self.look(&mut session.client).await {
                 Ok((told, hosts)) => {
-                    if line == Line::Down {
+                    if controller == Controller::Away {
                         output::say("the controller answers again");
                     }
-                    line = Line::Up;
+                    controller = Controller::Answers;
                     print(format, &read(&self.fresh(told)?, &hosts))?;
                 }
                 Err(error) if error.is_passing() => {
-                    if line == Line::Up {
+                    if controller == Controller::Answers {
                         output::warning(&error.into());
                         output::say("the controller is asked until it answers again");
                     }
-                    line = Line::Down;
+                    controller = Controller::Away;
                 }
                 Err(error) => return Err(error.into()),
             }

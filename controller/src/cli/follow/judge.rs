@@ -3,9 +3,9 @@
 //! that only observes, has not.
 //!
 //! An attacker who holds the controller brings the receipts, the names and the keys. He cannot sign
-//! for a host's key, and an id is the digest of the key; that a host has taken another revocation, to
-//! which he gave the id of the one that was asked for, confirms nothing; a host of his own making he can bring under
-//! a new name, not under one that the operator knows.
+//! for a host's key, and an id is the digest of the key; that a host has taken another revocation,
+//! to which he gave the id of the one that was asked for, confirms nothing; a host of his own
+//! making he can bring under a new name, not under one that the operator knows.
 
 use muster_proto::{
     envelope::Verified,

@@ -1,5 +1,6 @@
-//! What receipts tell of drift as it is noted, so that it can be found; and how much of it is kept. What
-//! stands open is never dropped for what has been put right, or a host would pass that does not.
+//! What receipts tell of drift as it is noted, so that it can be found; and how much of it is kept.
+//! What stands open is never dropped for what has been put right, or a host would pass that does
+//! not.
 
 use muster_proto::{drift::Drift, id::HostId};
 
@@ -11,8 +12,8 @@ pub const KEPT_DRIFT: u32 = 20_000;
 /// How many receipts may come before it is looked again whether that is so.
 const SELDOM: u64 = 32;
 
-/// Says whether it has to be looked whether too much is kept of a host: now and then, and whenever its
-/// numbers or what it tells at once could put that off.
+/// Says whether it has to be looked whether too much is kept of a host: now and then, and whenever
+/// its numbers or what it tells at once could put that off.
 pub(in crate::store) fn is_due(receipts: &[StoredReceipt], breaks: &[FoundBreak]) -> bool {
     let many = usize::try_from(SELDOM).unwrap_or(usize::MAX);
     let due = |receipt: &StoredReceipt| {
@@ -102,8 +103,9 @@ impl Change<'_> {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Of each host so much is kept: of what is still there the gravest, of the rest the newest. Where
-    /// something that is still there had to go, more of it is left, so that the host does not pass.
+    /// Of each host so much is kept: of what is still there the gravest, of the rest the newest.
+    /// Where something that is still there had to go, more of it is left, so that the host does not
+    /// pass.
     pub(in crate::store) async fn drop_old_drift(
         &mut self,
         host: HostId,

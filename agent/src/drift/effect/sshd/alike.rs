@@ -1,5 +1,5 @@
-//! Which accounts are the same to sshd: those that may use a password, or may not, and to which the same
-//! blocks of its configuration apply. One of each class says what is so of all.
+//! Which accounts are the same to sshd: those that may use a password, or may not, and to which the
+//! same blocks of its configuration apply. One of each class says what is so of all.
 
 use muster_proto::name::Login;
 
@@ -34,8 +34,8 @@ pub struct Classmates<'a> {
     pub logins: Vec<&'a Login>,
 }
 
-/// Puts the accounts with the same policy together; each stands alone where the blocks are unclear. The
-/// accounts are in order, and so are the classes by the first of each.
+/// Puts the accounts with the same policy together; each stands alone where the blocks are unclear.
+/// The accounts are in order, and so are the classes by the first of each.
 pub fn classes<'a>(
     blocks: &Blocks,
     accounts: &[(&'a Login, Passwords)],

@@ -1,5 +1,5 @@
-//! Has sudo and PAM asked beside the keeper's own work, one inquiry at a time: what they say comes as an
-//! event like any other, and whatever holds them up holds up nobody's end of access.
+//! Has sudo and PAM asked beside the keeper's own work, one inquiry at a time: what they say comes
+//! as an event like any other, and whatever holds them up holds up nobody's end of access.
 
 use std::{sync::mpsc::SyncSender, thread};
 
@@ -13,9 +13,9 @@ const STACK: usize = 256 << 10;
 
 /// Where answers are brought to; nothing where nobody asks.
 #[derive(Debug, Default)]
-pub(super) struct Asking(Option<SyncSender<Event>>);
+pub(super) struct Inquirer(Option<SyncSender<Event>>);
 
-impl Asking {
+impl Inquirer {
     pub(super) fn answering_to(events: SyncSender<Event>) -> Self {
         Self(Some(events))
     }

@@ -49,7 +49,7 @@ pub enum Order {
 
 /// An order with who gives it, and where the answer goes.
 #[derive(Debug)]
-pub struct Asked {
+pub struct Ordered {
     /// What is wanted.
     pub order: Order,
     /// Who wants it.
@@ -94,25 +94,29 @@ impl Order {
     }
 }
 
-impl Asked {
+impl Ordered {
     /// Says what came of it, in words: that it was done, or why not.
     pub fn answer(&self, done: Result<&str, &str>) {
-        let line = match done {
-            Ok(words) => format!("{DONE}{words}"),
-            Err(why) => why.to_owned(),
-        };
-        let mut patience = PATIENCE;
-        // He may have gone by now.
-        let _ = outlet::write_all(&self.stream, line.as_bytes(), &mut patience);
-        let _ = self.stream.shutdown(Shutdown::Both);
+        answer(&self.stream, done);
     }
+}
+
+fn answer(stream: &UnixStream, done: Result<&str, &str>) {
+    let line = match done {
+        Ok(words) => format!("{DONE}{words}"),
+        Err(why) => why.to_owned(),
+    };
+    let mut patience = PATIENCE;
+    // He may have gone by now.
+    let _ = outlet::write_all(stream, line.as_bytes(), &mut patience);
+    let _ = stream.shutdown(Shutdown::Both);
 }
 
 /// What an answer begins with if it was done.
 const DONE: &str = "+";
 
 /// Gives the keeper an order, and returns what came of it in words.
-pub fn ask(path: &Path, order: &Order) -> Result<String, ConsoleError> {
+pub fn give(path: &Path, order: &Order) -> Result<String, ConsoleError> {
     let mut stream = UnixStream::connect(path).map_err(ConsoleError::Keeper)?;
     let mut said = || {
         stream.set_read_timeout(Some(LONGEST_ANSWER))?;
@@ -138,8 +142,8 @@ pub fn open(path: &Path, events: SyncSender<Event>) -> io::Result<()> {
     thread::Builder::new().name("console".to_owned()).stack_size(STACK).spawn(move || {
         for stream in listener.incoming() {
             match stream.and_then(hear) {
-                Ok(Some(asked)) => {
-                    if events.send(Event::Asked(Box::new(asked))).is_err() {
+                Ok(Some(ordered)) => {
+                    if events.send(Event::Ordered(Box::new(ordered))).is_err() {
                         return;
                     }
                 }
@@ -159,17 +163,16 @@ pub fn open(path: &Path, events: SyncSender<Event>) -> io::Result<()> {
 const STACK: usize = 256 << 10;
 
 /// Returns what root wants; nothing if it is not root, or wants nothing that can be.
-fn hear(stream: UnixStream) -> io::Result<Option<Asked>> {
+fn hear(stream: UnixStream) -> io::Result<Option<Ordered>> {
     if peer::uid(&stream)? != 0 {
         return Ok(None);
     }
     stream.set_read_timeout(Some(PATIENCE))?;
     let (order, by) = (Order::parse(&read(&stream)?), peer::who(&stream)?);
-    let asked = |order| Asked { order, by, stream };
     match order {
-        Ok(order) => Ok(Some(asked(order))),
+        Ok(order) => Ok(Some(Ordered { order, by, stream })),
         Err(bad) => {
-            asked(Order::End).answer(Err(&bad.to_string()));
+            answer(&stream, Err(&bad.to_string()));
             Ok(None)
         }
     }
@@ -208,16 +211,18 @@ mod tests {
             [(order(LONGEST), Ok("paused")), (Order::End, Ok("")), (Order::End, Err("why"))]
         {
             let (place, sent) = (path.clone(), order.clone());
-            let asking = thread::spawn(move || ask(&place, &sent));
-            let Ok(Event::Asked(asked)) = events.recv_timeout(PATIENCE) else { panic!("no order") };
-            assert_eq!(asked.order, order);
-            assert_eq!(asked.by.pid, std::process::id());
-            asked.answer(answer);
+            let asking = thread::spawn(move || give(&place, &sent));
+            let Ok(Event::Ordered(ordered)) = events.recv_timeout(PATIENCE) else {
+                panic!("no order")
+            };
+            assert_eq!(ordered.order, order);
+            assert_eq!(ordered.by.pid, std::process::id());
+            ordered.answer(answer);
             let heard = asking.join().unwrap().map_err(|error| error.to_string());
             assert_eq!(heard, answer.map(str::to_owned).map_err(str::to_owned));
         }
         // One that the keeper drops is no answer.
-        let asking = thread::spawn(move || ask(&path, &Order::End));
+        let asking = thread::spawn(move || give(&path, &Order::End));
         drop(events.recv_timeout(PATIENCE).unwrap());
         let heard = asking.join().unwrap();
         assert!(matches!(heard, Err(ConsoleError::Answer(_))), "{heard:?}");
@@ -253,7 +258,7 @@ mod tests {
             let nobody = rustix::process::Uid::from_raw(65_534);
             // In Linux a thread can be somebody else than its process.
             rustix::thread::set_thread_uid(nobody).expect("this test needs root");
-            ask(&place, &Order::End).is_err()
+            give(&place, &Order::End).is_err()
         });
         assert!(stranger.join().unwrap());
         assert!(events.try_recv().is_err(), "the keeper heard of it");

@@ -159,7 +159,8 @@ impl What {
             },
             DriftKind::HomeMissing => *place == Place::Homes && *name == self.subject,
             DriftKind::KeysUngranted => {
-                (*place == Place::RootKeys && *name == self.place) || *place == Place::RootHome
+                let is_it = *place == Place::RootKeys && *name == self.place;
+                self.subject == "root" && (is_it || *place == Place::RootHome)
             }
             DriftKind::PasswordPolicy => *place == Place::Passwords,
             DriftKind::EffectDiffers => match self.place.as_str() {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use base64ct::{Base64, Base64Unpadded, Encoding};
-use muster_proto::crypto::sha256;
+use muster_proto::{crypto::sha256, id::Digest};
 
 /// The most keys of one account that are told.
 pub const MOST_KEYS: usize = 64;
@@ -17,6 +17,10 @@ pub struct Keys {
     pub found: BTreeSet<String>,
     /// What could not be learnt, in words.
     pub unknown: BTreeSet<String>,
+    /// All lines that let somebody in, with their options, in one digest; nothing if there is none.
+    pub read: Option<Digest>,
+    /// Why files were not read that sshd may read, in one digest.
+    pub unread: Option<Digest>,
 }
 
 impl Keys {
@@ -25,8 +29,15 @@ impl Keys {
         Self { unknown: BTreeSet::from([format!("keys: {}", why.into())]), ..Self::default() }
     }
 
+    /// A file was not read that sshd may read, for this reason.
+    pub fn unread(why: &str) -> Self {
+        Self { unread: Some(sha256(&[why.as_bytes()])), ..Self::unknown(why) }
+    }
+
     /// Adds what is known from elsewhere.
     pub fn extend(&mut self, other: Self) {
+        self.read = both(self.read, other.read);
+        self.unread = both(self.unread, other.unread);
         for key in other.found {
             self.add(key);
         }
@@ -42,23 +53,32 @@ impl Keys {
     }
 }
 
+fn both(one: Option<Digest>, other: Option<Digest>) -> Option<Digest> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(sha256(&[one.as_bytes(), other.as_bytes()])),
+        (one, other) => one.or(other),
+    }
+}
+
 /// Reads a file.
 pub fn parse(text: &[u8]) -> Keys {
     let mut keys = Keys::default();
+    let mut counting = Vec::new();
     for line in String::from_utf8_lossy(text).lines() {
         let line = line.trim_matches([' ', '\t', '\r']);
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         // What is no key lets nobody in.
-        match fingerprint(line) {
-            Some((_, fingerprint)) if !is_authority(line) => keys.add(fingerprint),
-            Some(_) => {
-                keys.unknown.insert("keys: all that an authority certifies".to_owned());
-            }
-            None => {}
+        let Some((_, fingerprint)) = fingerprint(line) else { continue };
+        counting.extend([line.as_bytes(), b"\n"].concat());
+        if is_authority(line) {
+            keys.unknown.insert("keys: all that an authority certifies".to_owned());
+        } else {
+            keys.add(fingerprint);
         }
     }
+    keys.read = (!counting.is_empty()).then(|| sha256(&[&counting]));
     keys
 }
 
@@ -134,7 +154,7 @@ mod tests {
             format!("# said\nrestrict,command=\"say \\\"a b\\\" ssh-rsa\" {ed25519}\n"),
             format!("nonsense\nssh-ed25519\nssh-ed25519 AAAA\n\tno-pty\t{ed25519}"),
         ] {
-            assert_eq!(parse(text.as_bytes()), plain, "{text}");
+            assert_eq!(parse(text.as_bytes()).found, plain.found, "{text}");
         }
         assert_eq!(parse(line("ssh-dss", 1).as_bytes()).found.len(), 1);
         assert_eq!(parse(&[0xff, 0xfe, b'\n']), Keys::default());

@@ -51,6 +51,9 @@ impl Effects {
         (expected, asking): (&Expected<'_>, Asking),
     ) -> Vec<Difference> {
         let mut found = self.sshd.ask((root, programs), observed, (expected, asking));
+        if asking == Asking::Anew {
+            learnt.forget_unknown();
+        }
         found.extend(learnt.weigh(programs, observed, expected));
         self.names((root, programs), observed, (expected, asking));
         found.extend(self.names.values().cloned());

@@ -34,7 +34,7 @@ pub use self::{
 
 /// What the names of unfinished files begin with.
 pub const LEFTOVER: &str = ".muster-";
-const MOST_BYTES: i64 = 64 << 20;
+pub const MOST_BYTES: i64 = 64 << 20;
 
 /// A directory that was opened without following links.
 #[derive(Clone, Debug)]

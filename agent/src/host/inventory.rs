@@ -94,7 +94,7 @@ impl Learnt {
                 }
                 match self.read(root, &path, other.uid, &before) {
                     Ok(found) => all.extend(found),
-                    Err(error) => all.extend(Keys::unknown(chain(&error))),
+                    Err(error) => all.extend(Keys::unread(&chain(&error))),
                 }
             }
             keys.insert(other.login.clone(), all);
@@ -121,7 +121,7 @@ impl Learnt {
         }
         // sshd takes no keys from a file of somebody else's (StrictModes).
         if found.st_uid != uid && found.st_uid != 0 {
-            return Err(unsound("somebody else's"));
+            return Ok(Keys::unknown(chain(&unsound("somebody else's"))));
         }
         let stamp = Stamp::of(&found);
         let known = before.get(path).filter(|(known, _)| *known == stamp);
@@ -130,7 +130,11 @@ impl Learnt {
             // It may have become another meanwhile: whatever it is, it is not read to its end.
             None => match dir.read_up_to(name, MOST_BYTES)? {
                 Some((text, read)) if Stamp::of(&read) == stamp => authorized_keys::parse(&text),
-                Some(_) => return Err(unsound("changing")),
+                // Whoever writes it now has done so when the next look comes.
+                Some(_) => before.get(path).map_or_else(
+                    || Keys::unknown(chain(&unsound("changing"))),
+                    |(_, keys)| keys.clone(),
+                ),
                 None => Keys::default(),
             },
         };
@@ -162,6 +166,11 @@ impl Learnt {
         }
         self.sshd = Some((state, files.clone()));
         files
+    }
+
+    /// Has whoever could not say asked again.
+    pub(super) fn forget_unknown(&mut self) {
+        self.sudo.take_if(|(_, sudo)| matches!(sudo, Sudo::Unknown(_)));
     }
 
     /// Has all sudo files read, once for each state of them.
@@ -256,12 +265,16 @@ pub(super) fn sshd_texts(root: &Dir) -> Result<Vec<Text>, FileError> {
         texts.extend(dir.read("sshd_config")?.map(|(text, _)| Text::Read(text)));
     }
     if let Some(dir) = root.walk(ssh::DROP_IN_DIRECTORY)? {
-        for name in dir.names()?.iter().filter(|name| *name != ssh::DROP_IN) {
-            match dir.read(name) {
-                Ok(read) => texts.extend(read.map(|(text, _)| Text::Read(text))),
-                // What it links to is not followed here; sshd itself is asked.
-                Err(FileError::Unsafe { problem, .. }) => texts.push(Text::Unread(problem)),
-                Err(error) => return Err(error),
+        for name in dir.first_entries(usize::MAX)? {
+            match name.to_str() {
+                Some(ssh::DROP_IN) => {}
+                Some(name) => match dir.read(name) {
+                    Ok(read) => texts.extend(read.map(|(text, _)| Text::Read(text))),
+                    // What it links to is not followed here; sshd itself is asked.
+                    Err(FileError::Unsafe { problem, .. }) => texts.push(Text::Unread(problem)),
+                    Err(error) => return Err(error),
+                },
+                None => texts.push(Text::Unread("its name is no text")),
             }
         }
     }
@@ -269,7 +282,7 @@ pub(super) fn sshd_texts(root: &Dir) -> Result<Vec<Text>, FileError> {
 }
 
 /// Returns what is mounted where: the path and the kind of each, the last of a path last.
-fn mounts(root: &Dir) -> Vec<(String, String)> {
+pub(super) fn mounts(root: &Dir) -> Vec<(String, String)> {
     let own = root.walk(&format!("proc/{}", std::process::id())).ok().flatten();
     let text = own.and_then(|own| own.read("mountinfo").ok().flatten()).map(|(text, _)| text);
     let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
@@ -283,7 +296,7 @@ fn mounts(root: &Dir) -> Vec<(String, String)> {
 }
 
 /// Says whether the file system of a path answers by itself. What is not known does not.
-fn is_answering(mounts: &[(String, String)], path: &str) -> bool {
+pub(super) fn is_answering(mounts: &[(String, String)], path: &str) -> bool {
     let holds = |mount: &str| {
         let rest = path.strip_prefix(mount.trim_end_matches('/'));
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

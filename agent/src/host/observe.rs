@@ -13,7 +13,7 @@ use crate::{
 
 use super::{
     ObserveError,
-    files::{Dir, FileError, LEFTOVER, is_directory, split},
+    files::{self, Dir, FileError, LEFTOVER, is_directory, split},
     jobs::Jobs,
     names,
     processes::{self, Owners},
@@ -53,7 +53,7 @@ pub(super) fn observe(
         homes: homes(root, scope, &passwd),
         keys: root_files(root, ssh::KEYS_DIRECTORY, "", 0o644)?.unwrap_or_default(),
         sudo: root_files(root, sudoers::DIRECTORY, sudoers::PREFIX, 0o440)?,
-        foreign_sudo: sudo_files::foreign(root)?,
+        foreign_sudo: sudo_files::foreign(root),
         root_keys: root_keys(root)?,
         drop_in: drop_in(root)?,
         password_policy: root_files(root, pwquality::DIRECTORY, pwquality::FILE, 0o644)?
@@ -190,7 +190,9 @@ fn root_keys(root: &Dir) -> Result<BTreeMap<String, Content>, FileError> {
     };
     let means = |line: &[u8]| !line.trim_ascii().is_empty() && !line.starts_with(b"#");
     for name in ssh::ROOT_KEYS {
-        let content = content(&dir, name, |text| text.split(|byte| *byte == b'\n').any(means))?;
+        let content = content(&dir, name, files::MOST_BYTES, |text| {
+            text.split(|byte| *byte == b'\n').any(means)
+        })?;
         found.extend(content.map(|content| ((*name).to_owned(), content)));
     }
     Ok(found)
@@ -201,9 +203,10 @@ fn root_keys(root: &Dir) -> Result<BTreeMap<String, Content>, FileError> {
 pub(super) fn content(
     dir: &Dir,
     name: &str,
+    most: i64,
     matters: impl FnOnce(&[u8]) -> bool,
 ) -> Result<Option<Content>, FileError> {
-    match dir.read(name) {
+    match dir.read_up_to(name, most) {
         Ok(found) => {
             let found = found.filter(|(text, _)| matters(text));
             Ok(found.map(|(text, _)| Content::Read(sha256(&[&text]))))

@@ -21,7 +21,6 @@ use std::{
     time::Duration,
 };
 
-use muster_proto::drift::Culprit;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -105,6 +104,8 @@ pub struct Watch {
     is_blind: Arc<AtomicBool>,
     /// Whether it has read something that is not noted yet.
     is_reading: Arc<AtomicBool>,
+    /// Whether something was noted since the last time that all was taken.
+    is_touched: Arc<AtomicBool>,
 }
 
 impl Watch {
@@ -117,8 +118,8 @@ impl Watch {
         };
         let groups = PLACES.iter().map(group).collect::<io::Result<_>>()?;
         let touches = Arc::new(Mutex::new(VecDeque::new()));
-        let (is_blind, is_reading) = (Arc::default(), Arc::default());
-        Ok(Self { root, groups: Arc::new(groups), touches, is_blind, is_reading })
+        let (is_blind, is_reading, is_touched) = (Arc::default(), Arc::default(), Arc::default());
+        Ok(Self { root, groups: Arc::new(groups), touches, is_blind, is_reading, is_touched })
     }
 
     /// Begins to wait; `wake` is called when somebody has been at something and has come to rest, and
@@ -126,13 +127,14 @@ impl Watch {
     pub fn start(&self, mut wake: impl FnMut() -> bool + Send + 'static) -> io::Result<()> {
         let (groups, touches) = (Arc::clone(&self.groups), Arc::clone(&self.touches));
         let (root, is_blind) = (self.root.clone(), Arc::clone(&self.is_blind));
-        let is_reading = Arc::clone(&self.is_reading);
+        let (is_reading, is_touched) = (Arc::clone(&self.is_reading), Arc::clone(&self.is_touched));
         thread::Builder::new().name("watch".to_owned()).stack_size(STACK).spawn(move || {
             let mut known = culprit::Known::default();
             let mut pace = Pace::default();
             let mut take = || {
                 is_reading.store(true, Ordering::SeqCst);
                 let any = take(&groups, &touches, &mut known);
+                is_touched.fetch_or(any, Ordering::SeqCst);
                 is_reading.store(false, Ordering::SeqCst);
                 any
             };
@@ -186,11 +188,12 @@ impl Watch {
 
     /// Says whether anybody has been at anything since the last time.
     pub fn is_touched(&self) -> bool {
-        !self.noted().is_empty()
+        self.is_touched.load(Ordering::SeqCst)
     }
 
     /// Returns who has been at what since the last time.
     pub fn touches(&self) -> Vec<Touch> {
+        self.is_touched.store(false, Ordering::SeqCst);
         self.noted().drain(..).collect()
     }
 
@@ -207,10 +210,9 @@ impl Watch {
         self.noted().iter().cloned().collect()
     }
 
-    /// Forgets what is told of by now.
-    pub fn forget(&self, told: &[&Culprit]) {
-        let is_told = |touch: &Touch| touch.culprit.as_ref().is_some_and(|who| told.contains(&who));
-        self.noted().retain(|touch| !is_told(touch));
+    /// Forgets who was told of by now. The next look is taken all the same.
+    pub fn forget(&self, told: &[Touch]) {
+        self.noted().retain(|touch| !told.contains(touch));
     }
 
     fn noted(&self) -> MutexGuard<'_, VecDeque<Touch>> {

@@ -21,11 +21,11 @@ use crate::{
         effect::{self, Asking},
         memory::{Circumstances, Looked},
         probe::{self, subjects},
-        ungranted::ways::by_ways,
+        ungranted::ways::{self, by_ways},
     },
     ends::NextDates,
     host::Host,
-    inventory::{self, Sources},
+    inventory::{self, Sources, Sudo},
     ledger::Ledger,
     observed::ObservedState,
     plan::Plan,
@@ -112,7 +112,8 @@ impl<'a, H: Host> Turn<'a, H> {
         let mut touches = std::mem::take(&mut self.keeper.asked_after);
         touches.extend(self.touches());
         let mut look = self.look(&time)?;
-        touches.extend(self.late_touches(&look, &touches));
+        let mut late = self.late_touches(&look, &touches);
+        touches.extend(late.iter().cloned());
         let at = Circumstances {
             wanted: self.wanted(&look.desired),
             mode: self.mode(),
@@ -154,7 +155,8 @@ impl<'a, H: Host> Turn<'a, H> {
         let drift = self.ledger.drift.take(&looked, &at);
         if let Some(watch) = &self.keeper.watch {
             let named: Vec<&Culprit> = drift.iter().filter_map(|d| d.culprit.as_ref()).collect();
-            watch.forget(&named);
+            late.retain(|touch| touch.culprit.as_ref().is_some_and(|who| named.contains(&who)));
+            watch.forget(&late);
         }
         self.unsaved |= self.ledger.drift != memory;
         // Counted from the end: what takes long must leave time for others.
@@ -249,6 +251,10 @@ impl<'a, H: Host> Turn<'a, H> {
         let mut found = self.keeper.host.effects(observed, &expected, asking);
         let sources = self.sources(observed);
         found.extend(by_ways(observed, &self.ledger.ownership, &sources));
+        if matches!(sources.sudo, Sudo::Unknown(_)) {
+            // Nobody says that they have gone.
+            found.extend(self.ledger.drift.told_of(ways::by_rule));
+        }
         (found, sources)
     }
 

@@ -4,15 +4,15 @@
 
 use muster_proto::{
     crypto::sha256,
-    drift::{DriftKind, Severity, content_of},
+    drift::{DriftKind, Severity},
     privilege::root_equivalence,
 };
 
-use super::{Difference, What, is_given, primaries};
+use super::{Difference, What, contents, is_given, primaries};
 use crate::{
     format::{cvtsudoers::Rule, group},
     inventory::{Sources, Sudo},
-    observed::ObservedState,
+    observed::{Content, ObservedState},
     ownership::Ownership,
 };
 
@@ -31,18 +31,29 @@ pub fn by_ways(
     found
 }
 
+/// Says whether something is told because of a rule of sudo's.
+pub fn by_rule(what: &What) -> bool {
+    what.kind == DriftKind::MemberUngranted && root_equivalence(&what.place).is_none()
+}
+
 /// Root's own are told by their files.
 fn keys(sources: &Sources) -> impl Iterator<Item = Difference> {
-    let others =
-        sources.keys.iter().filter(|(login, keys)| *login != "root" && !keys.found.is_empty());
-    others.map(|(login, keys)| {
-        let all: Vec<&[u8]> = keys.found.iter().flat_map(|key| [key.as_bytes(), b"\n"]).collect();
-        Difference {
+    let others = sources.keys.iter().filter(|(login, _)| *login != "root");
+    others.filter_map(|(login, keys)| {
+        let content = match (keys.read, keys.unread) {
+            (None, None) => return None,
+            (Some(read), None) => Content::Read(read),
+            (None, Some(unread)) => Content::Unread(unread),
+            (Some(read), Some(unread)) => {
+                Content::Unread(sha256(&[read.as_bytes(), unread.as_bytes()]))
+            }
+        };
+        Some(Difference {
             what: What::new(DriftKind::KeysUngranted, login, ""),
             expected: "no keys, or as they were".to_owned(),
-            found: content_of(sha256(&all)),
+            found: contents(&content),
             severity: Severity::High,
-        }
+        })
     })
 }
 
@@ -85,7 +96,14 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::format::{Table, authorized_keys::Keys, cvtsudoers::Who};
+    use crate::format::{
+        Table,
+        authorized_keys::{self, Keys},
+        cvtsudoers::Who,
+    };
+
+    const KEY: &str = "ssh-ed25519 \
+        AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n";
 
     fn table(text: &str) -> Table {
         Table::parse(text.as_bytes().to_vec()).unwrap()
@@ -130,19 +148,29 @@ mod tests {
 
     #[test]
     fn keys_of_others_are_told_by_which_they_are_and_roots_are_not() {
-        let keys = |all: &[&str]| Keys {
-            found: all.iter().map(|key| (*key).to_owned()).collect(),
-            ..Keys::default()
-        };
-        let told = |eve: &[&str]| {
-            let keys = [("root", keys(&["SHA256:r"])), ("eve", keys(eve))];
+        let told = |eve: Keys| {
+            let root = authorized_keys::parse(KEY.as_bytes());
+            let keys = [("root", root), ("eve", eve)];
             let keys = keys.map(|(login, keys)| (login.to_owned(), keys)).into();
             let all = found(&Sources { keys, sudo: Sudo::Unknown("no cvtsudoers".to_owned()) });
-            all.into_iter().map(|(name, found)| (name, found.found)).collect::<Vec<_>>()
+            all.into_iter().map(|(name, found)| format!("{name}{}", found.found)).next()
         };
-        assert_eq!(told(&[]), []);
-        let (one, two) = (told(&["SHA256:a"]), told(&["SHA256:a", "SHA256:b"]));
-        assert_eq!(one[0].0, "keys-ungranted eve ");
-        assert_ne!(one[0].1, two[0].1, "another key is another content");
+        let parse = |text: &str| told(authorized_keys::parse(text.as_bytes()));
+        assert_eq!(parse("# nothing\nno key\n"), None);
+        let one = parse(KEY).unwrap();
+        assert!(one.starts_with("keys-ungranted eve content "), "{one}");
+        assert_eq!(parse(&format!("# hers\n\n{KEY}")), Some(one.clone()), "what does not count");
+        for other in [
+            format!("{KEY}{KEY}"),
+            format!("command=\"/bin/true\" {KEY}"),
+            format!("cert-authority {KEY}"),
+        ] {
+            assert!(parse(&other).is_some_and(|other| other != one), "{other}");
+        }
+        // A link, or a file that is too large: sshd may read it all the same.
+        let unread = told(Keys::unread("a link")).unwrap();
+        assert!(unread.starts_with("keys-ungranted eve not read: "), "{unread}");
+        assert_ne!(told(Keys::unread("too large")), Some(unread));
+        assert_eq!(told(Keys::unknown("the file system may not answer")), None);
     }
 }

@@ -13,7 +13,7 @@ pub enum Included {
 
 /// Returns what a text includes, in its order. The old form looks like a comment.
 pub fn included(text: &[u8]) -> Vec<Included> {
-    let text = String::from_utf8_lossy(text);
+    let text = String::from_utf8_lossy(text).replace("\\\n", "");
     let included = |line: &str| {
         let (directive, path) = line.trim_start().split_once([' ', '\t'])?;
         let path = unquoted(path);
@@ -54,7 +54,7 @@ mod tests {
         let text =
             b"# include /a\n#include /etc/sudoers.local\n @include\tlocal\n@include \"a b\" # c\n\
                      @include a\\ b c\n#includedir /etc/sudoers.d\n@includedir /opt/rules\n\
-                     @included /x\nDefaults env_reset\n";
+                     @included /x\n@include /con\\\ntinued\nDefaults env_reset\n";
         let file = |path: &str| Included::File(path.to_owned());
         let directory = |path: &str| Included::Directory(path.to_owned());
         let expected = [
@@ -64,6 +64,7 @@ mod tests {
             file("a b"),
             directory("/etc/sudoers.d"),
             directory("/opt/rules"),
+            file("/continued"),
         ];
         assert_eq!(included(text), expected);
     }

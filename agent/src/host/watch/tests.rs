@@ -180,6 +180,8 @@ fn what_the_kernel_has_told_is_known_at_once_and_once_it_is_told_no_more() {
     assert_eq!((culprit.pid, late[0].name.as_str()), (pid, "passwd"));
     assert_eq!(root.watch.late(), late, "the next look knows it too");
     root.woken.recv_timeout(Duration::from_secs(10)).expect("and is taken");
-    root.watch.forget(&[culprit]);
+    root.watch.forget(&late);
+    assert!(root.watch.is_touched(), "what was not looked at is looked at");
     assert_eq!(root.watch.touches(), []);
+    assert!(!root.watch.is_touched());
 }

@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::{SOON, assert_let_in, fleet, kept::Kept, on};
 
-/// How long it may take until an edit is told at the controller.
-const AT_ONCE: Duration = Duration::from_secs(5);
+/// How long it may take until an edit is told at the controller, on a machine that tests keep busy:
+/// how long it takes is measured, by `tests/long drift`.
+const AT_ONCE: Duration = Duration::from_secs(15);
 
 /// What hosts have told about something, newest first: the exit code does not count.
 pub(crate) fn told(fleet: &Fleet, words: &[&str]) -> Vec<Value> {

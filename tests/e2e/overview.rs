@@ -105,7 +105,5 @@ fn what_comes_is_watched_across_a_restart_and_every_option_narrows_it_down() {
     // A host that only observes has nothing to tell, and does not pass for that.
     let (summary, unknown, status) = summed_up(&fleet, "not_known");
     assert!(unknown.contains(&"watch1".to_owned()), "{summary}");
-    let drifts = summary["drift"].as_array().unwrap().iter().any(|host| host["host"] == "db1");
-    assert!(!drifts, "{summary}");
     assert_eq!(status, if summary["drift"] == Value::Array(Vec::new()) { 4 } else { 3 });
 }

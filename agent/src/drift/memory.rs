@@ -283,7 +283,10 @@ impl Memory {
             (Response::Repaired, Presence::Stays)
         };
         let is_news = match &open {
-            Some(open) => (open.response, open.presence) != (response, presence),
+            Some(open) => {
+                (open.response, open.presence) != (response, presence)
+                    || open.severity < found.severity
+            }
             None => count <= MOST_ROUNDS || presence == Presence::Returns,
         };
         let is_told = is_news || count.is_power_of_two();
@@ -313,7 +316,8 @@ impl Memory {
     ) -> Option<Drift> {
         let before = self.open.get(&found.what);
         let is_just_so = |open: &Open| {
-            (&open.found, open.response, open.presence) == (&found.found, response, Presence::Stays)
+            (&open.found, open.severity) == (&found.found, found.severity)
+                && (open.response, open.presence) == (response, Presence::Stays)
         };
         if before.is_some_and(is_just_so) || self.tellings.holds_back(&found.what, at) {
             return None;

@@ -469,3 +469,27 @@ fn what_is_held_back_while_a_bundle_comes_is_told_all_the_same() {
     host.boot += APART_SECONDS;
     assert_eq!(host.look(&jobs, &jobs).len(), 1);
 }
+
+#[test]
+fn what_becomes_graver_is_told_though_the_words_stay() {
+    let mut host = Host::settled(HostMode::Enforce);
+    let member = |severity| {
+        let what = What::new(DriftKind::MemberUngranted, "bob", "staff");
+        [Difference { what, severity, ..foreign("a member") }]
+    };
+    let mut severities = |severity| {
+        let looked = Looked { ungranted: member(severity).to_vec(), ..Looked::default() };
+        host.take(&looked, &[]).iter().map(|one| one.severity).collect::<Vec<_>>()
+    };
+    assert_eq!(severities(Severity::High), [Severity::High]);
+    assert_eq!(severities(Severity::High), []);
+    assert_eq!(severities(Severity::Critical), [Severity::Critical]);
+    assert_eq!(severities(Severity::Critical), []);
+    assert_eq!(severities(Severity::High), [Severity::High]);
+    // And so is what somebody fights for, though it is put right each time.
+    let mut host = fought(5);
+    let graver = Difference { severity: Severity::Critical, ..grave() };
+    let expected = "ana /bin/sh, put right each time contested since 1004 round 6";
+    assert_eq!(host.look(std::slice::from_ref(&graver), &[]), [expected]);
+    assert_eq!(host.look(&[graver], &[]), [""; 0]);
+}

@@ -50,7 +50,7 @@ fn look(life: &mut Life) {
 }
 
 /// Returns what all receipts in the spool tell, which fit onto one another.
-fn receipts(life: &Life) -> BTreeMap<u64, Receipt> {
+pub fn receipts(life: &Life) -> BTreeMap<u64, Receipt> {
     let spool = Spool::open(life.directory.path()).unwrap();
     let mut before: Option<(u64, Digest)> = None;
     let read = |number| {

@@ -37,7 +37,10 @@ use crate::{
     clock::{Clock, Clocks, Remembered},
     config::{BadConfig, Config},
     door::{Courier, Event},
-    drift::{Touch, What, memory::Rounds},
+    drift::{
+        Touch, What,
+        memory::{Rounds, Tellings},
+    },
     ends::{Ends, NextDates},
     host::{
         Host, ObserveError,
@@ -130,6 +133,8 @@ pub struct Keeper<H> {
     counted: Counted,
     /// Repairs that may have to be made again.
     rounds: BTreeMap<What, Rounds>,
+    /// What may not be told again yet.
+    tellings: Tellings,
     /// What is watched between two looks; nothing where the kernel does not let it.
     watch: Option<Watch>,
     /// What is not watched, and why.
@@ -202,6 +207,7 @@ impl<H: Host> Keeper<H> {
             notes: Notes::default(),
             counted: Counted::default(),
             rounds: BTreeMap::new(),
+            tellings: Tellings::default(),
             watch: None,
             unwatched: Vec::new(),
             rest: None,
@@ -363,6 +369,10 @@ impl<H: Host> Keeper<H> {
         let left = self.term.map(|term| term.left(time.now, clocks.boot));
         if let Some(left) = left.filter(|left| *left < wait.min(fresh)) {
             return (left, Trigger::Time);
+        }
+        let held = self.tellings.wait(clocks.boot);
+        if let Some(held) = held.filter(|held| *held < wait.min(fresh)) {
+            return (held, Trigger::Change);
         }
         // A file that cannot be written is tried again with all else.
         if fresh < wait && self.unwritten.is_none() {

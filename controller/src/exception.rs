@@ -1,7 +1,7 @@
 //! Exceptions: drift that an operator accepts until a date. Pure. One is for one thing on one host,
-//! as it was found: when something else is found there it is drift again. It gives nobody anything
-//! and no host hears of it; it only says what is not counted as drift meanwhile, who said so and
-//! why.
+//! as it was found: when something else or graver is found there it is drift again. It gives nobody
+//! anything and no host hears of it; it only says what is not counted as drift meanwhile, who said
+//! so and why.
 
 use muster_proto::{
     drift::{Drift, DriftKind, Response, is_content},

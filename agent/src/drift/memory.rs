@@ -5,6 +5,8 @@
 //! What differs right after a bundle, a date or another configuration is what could not be done or,
 //! where a host only observes, is not to be done: expected, and no drift as long as it stays.
 
+mod tellings;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{
@@ -14,6 +16,7 @@ use muster_proto::{
     time::Timestamp,
 };
 
+pub use self::tellings::{APART_SECONDS, Tellings};
 use super::{
     Difference, Touch, What,
     open::{Open, Presence},
@@ -51,6 +54,8 @@ pub struct Memory {
     pub over: BTreeMap<What, Over>,
     /// Repairs that may have to be made again. Not kept over a restart.
     pub rounds: BTreeMap<What, Rounds>,
+    /// What was told a short time ago and may not be told again yet. Not kept over a restart.
+    pub tellings: Tellings,
 }
 
 /// How often something was put right.
@@ -119,9 +124,10 @@ impl Memory {
             || found.severity < Severity::High && self.open.get(&found.what).is_some_and(failed)
     }
 
-    /// Says whether something that was put right has yet to last, so that another look is due.
+    /// Says whether something that was put right has yet to last, or is yet to be told, so that
+    /// another look is due.
     pub fn is_watched(&self) -> bool {
-        self.open.values().any(|open| open.presence == Presence::Returns)
+        self.open.values().any(|open| open.presence == Presence::Returns) || self.tellings.is_due()
     }
 
     /// Takes down what is about to be put right.
@@ -177,6 +183,7 @@ impl Memory {
     pub fn take(&mut self, looked: &Looked, at: &Circumstances<'_>) -> Vec<Drift> {
         let first = self.wanted.is_none();
         let mut told = Vec::new();
+        self.tellings.begin();
         // A start ends no fight: its rounds are not kept, and that it goes on is.
         for (what, _) in self.open.iter().filter(|(_, open)| open.presence == Presence::Returns) {
             let fought = Rounds { count: MOST_ROUNDS + 1, last: at.boot };
@@ -207,7 +214,8 @@ impl Memory {
             self.expected.retain(|expected| here.contains(expected));
         } else {
             self.wanted = Some(at.wanted);
-            let left = looked.after.iter().filter(|found| !self.open.contains_key(&found.what));
+            let is_news = |what: &What| self.open.contains_key(what) || self.tellings.are_of(what);
+            let left = looked.after.iter().filter(|found| !is_news(&found.what));
             self.expected = left.map(Difference::identity).collect();
         }
         let facts: BTreeSet<Digest> = looked.ungranted.iter().map(Difference::identity).collect();
@@ -227,6 +235,7 @@ impl Memory {
         let here: BTreeSet<&What> =
             looked.after.iter().chain(&looked.ungranted).map(|found| &found.what).collect();
         told.extend(self.over(&here, at));
+        self.tellings.end(at.boot);
         told
     }
 
@@ -274,7 +283,10 @@ impl Memory {
             (Response::Repaired, Presence::Stays)
         };
         let is_news = match &open {
-            Some(open) => (open.response, open.presence) != (response, presence),
+            Some(open) => {
+                (open.response, open.presence) != (response, presence)
+                    || open.severity < found.severity
+            }
             None => count <= MOST_ROUNDS || presence == Presence::Returns,
         };
         let is_told = is_news || count.is_power_of_two();
@@ -294,7 +306,7 @@ impl Memory {
         self.open.get(what).filter(|open| open.presence == Presence::Stays || !is_calm)
     }
 
-    /// Tells what is there, unless it has been told just so.
+    /// Tells what is there, unless it has been told just so, or something else of it a moment ago.
     fn opened(
         &mut self,
         found: &Difference,
@@ -304,12 +316,16 @@ impl Memory {
     ) -> Option<Drift> {
         let before = self.open.get(&found.what);
         let is_just_so = |open: &Open| {
-            (&open.found, open.response, open.presence) == (&found.found, response, Presence::Stays)
+            (&open.found, open.severity) == (&found.found, found.severity)
+                && (open.response, open.presence) == (response, Presence::Stays)
         };
-        if before.is_some_and(is_just_so) {
+        if before.is_some_and(is_just_so) || self.tellings.holds_back(&found.what, at) {
             return None;
         }
-        let open = Open { response, ..Open::of(found, begun.or(before), at) };
+        let now = Open::of(found, begun.or(before), at);
+        let culprit = self.tellings.culprit(&found.what, at).cloned().or(now.culprit);
+        let open = Open { response, culprit, ..now };
+        self.tellings.told(&found.what, at.boot);
         let rounds = self.rounds.get(&found.what).map_or(0, |rounds| rounds.count);
         let told = open.told(&found.what, rounds);
         self.open.insert(found.what.clone(), open);
@@ -320,22 +336,23 @@ impl Memory {
     /// while.
     fn over(&mut self, here: &BTreeSet<&What>, at: &Circumstances<'_>) -> Vec<Drift> {
         let mut told = Vec::new();
-        let rounds = &self.rounds;
+        let (rounds, tellings) = (&self.rounds, &mut self.tellings);
         self.open.retain(|what, open| {
             let fought = rounds.get(what).filter(|_| open.presence == Presence::Returns);
             let goes_on = fought.is_some_and(|rounds| !rounds.is_calm(at));
-            if here.contains(what) || goes_on {
+            if here.contains(what) || goes_on || tellings.holds_back(what, at) {
                 return true;
             }
             let over = match open.presence {
                 Presence::Stays => {
-                    let culprit = what.culprit(at.touches).cloned();
+                    let culprit = tellings.culprit(what, at).cloned();
                     Open { response: Response::Gone, culprit, ..open.clone() }
                 }
                 Presence::Returns => {
                     Open { response: Response::Repaired, presence: Presence::Stays, ..open.clone() }
                 }
             };
+            tellings.told(what, at.boot);
             told.push(over.told(what, fought.map_or(0, |rounds| rounds.count)));
             false
         });

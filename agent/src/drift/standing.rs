@@ -3,7 +3,7 @@
 
 use super::{
     What,
-    memory::{Circumstances, Looked, Memory},
+    memory::{Circumstances, Looked, Memory, Tellings},
     open::Open,
 };
 
@@ -31,7 +31,8 @@ pub enum Told {
 /// or before anybody looked, is no more told here than in a report; and what was told is what it
 /// was told as, though only the keeper knows how often it was put right.
 pub fn standing(memory: &Memory, found: &Looked, at: &Circumstances<'_>) -> Vec<Standing> {
-    let mut now = memory.clone();
+    // Here nothing is held back.
+    let mut now = Memory { tellings: Tellings::default(), ..memory.clone() };
     now.take(found, at);
     let with = |(what, mut open): (What, Open)| {
         let before = memory.open.get(&what);

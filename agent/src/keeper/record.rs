@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use muster_proto::{
     drift::Drift,
     id::Id,
-    receipt::{Convergence, Finding, Outcome, Receipt, Standing, Trigger},
+    receipt::{Convergence, Finding, FindingKind, Outcome, Receipt, Standing, Trigger},
 };
 
 use super::{Handed, portions, turn::Turn};
@@ -49,17 +49,20 @@ impl<H: Host> Turn<'_, H> {
         let last = parts.pop().unwrap_or_default();
         let mut untold = Vec::new();
         let none = BTreeSet::new;
+        let findings = portions::findings(findings);
+        // A receipt that does not say that the host is paused says that it is not.
+        let paused: Vec<Finding> =
+            findings.iter().filter(|found| found.kind == FindingKind::Paused).cloned().collect();
         for part in parts {
             // Not until the last is told is anything confirmed by it.
-            let told = self.tell(trigger, none(), part, Convergence::Retrying, Vec::new());
+            let told = self.tell(trigger, none(), part, Convergence::Retrying, paused.clone());
             untold.extend(told.err().into_iter().flatten());
         }
         while portions::are_more(&self.ledger.drift.untold)
-            && self.tell(trigger, none(), Vec::new(), Convergence::Retrying, Vec::new()).is_ok()
+            && self.tell(trigger, none(), Vec::new(), Convergence::Retrying, paused.clone()).is_ok()
         {
         }
         let revocations = std::mem::take(&mut self.ledger.unreported);
-        let findings = portions::findings(findings);
         let (now, later) = if is_due { (inventory, None) } else { (None, inventory) };
         self.keeper.counted.untold = now;
         let told = self.tell(trigger, revocations, last, convergence, findings);

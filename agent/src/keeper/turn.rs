@@ -19,7 +19,7 @@ use crate::{
     drift::{
         Difference, Touch,
         effect::{self, Asking},
-        memory::{Circumstances, Looked},
+        memory::{Circumstances, Looked, Memory},
         probe::{self, subjects},
         ungranted::ways::{self, by_ways},
     },
@@ -52,12 +52,14 @@ impl<'a, H: Host> Turn<'a, H> {
         let unsaved = unwritten.is_some();
         let mut ledger = unwritten.map_or_else(|| load_ledger(&keeper.directory), Ok)?;
         ledger.drift.rounds = std::mem::take(&mut keeper.rounds);
+        ledger.drift.tellings = std::mem::take(&mut keeper.tellings);
         Ok(Self { keeper, ledger, unsaved })
     }
 
     /// Writes down what is not written down yet, and remembers what cannot be.
     pub(super) fn end(mut self) {
         self.keeper.rounds = std::mem::take(&mut self.ledger.drift.rounds);
+        self.keeper.tellings = std::mem::take(&mut self.ledger.drift.tellings);
         self.keeper.tell_time();
         let kept_for = self.keeper.time_kept_for(self.keeper.host.clocks());
         let is_due = self.unsaved || kept_for >= self.keeper.time_kept_seconds();
@@ -158,7 +160,9 @@ impl<'a, H: Host> Turn<'a, H> {
             late.retain(|touch| touch.culprit.as_ref().is_some_and(|who| named.contains(&who)));
             watch.forget(&late);
         }
-        self.unsaved |= self.ledger.drift != memory;
+        // What is held back changes nothing in the file.
+        let tellings = self.ledger.drift.tellings.clone();
+        self.unsaved |= self.ledger.drift != Memory { tellings, ..memory };
         // Counted from the end: what takes long must leave time for others.
         self.keeper.agenda = Agenda { looked: self.keeper.host.clocks().boot, dates, unsure };
         self.keeper.convergence = convergence;

@@ -11,7 +11,7 @@ use prost::Message;
 
 use crate::drift::{
     What,
-    memory::{Memory, Over},
+    memory::{Memory, Over, Tellings},
     open::{Open, Presence},
 };
 
@@ -118,6 +118,7 @@ impl FileDrift {
             has_gap: self.has_gap,
             over: self.over.iter().filter_map(FileTold::over).collect(),
             rounds: BTreeMap::new(),
+            tellings: Tellings::default(),
         })
     }
 }

@@ -13,7 +13,7 @@ use muster_proto::{
     drift::{Culprit, Response},
     id::Kind,
     link::Target,
-    receipt::{Convergence, HostMode},
+    receipt::{Convergence, FindingKind, HostMode, Receipt},
     statement::Content,
     time::Timestamp,
 };
@@ -24,6 +24,7 @@ use crate::{
         world::id,
     },
     life::{BORN, Life, somebody},
+    told::receipts,
 };
 
 const HOUR: u64 = 3_600;
@@ -353,4 +354,19 @@ fn a_host_that_only_observes_is_not_paused() {
     let answer = order(&mut life, Order::Pause { span, reason });
     assert!(answer.starts_with("this host only observes"), "{answer}");
     assert_eq!(life.ledger().pause, None);
+}
+
+#[test]
+fn each_receipt_of_one_report_says_that_the_host_is_paused() {
+    let mut life = paused();
+    let before = life.newest().number;
+    // One has room for 4,096.
+    let lines = (0..4_100).map(|n| format!("new{n}:x:{}:100::/:/bin/sh\n", 20_000 + n));
+    life.machine.borrow_mut().change_passwd(&lines.collect::<String>());
+    life.does(Event::Changed);
+    let says = |receipt: &Receipt| {
+        receipt.findings.iter().filter(|found| found.kind == FindingKind::Paused).count()
+    };
+    let told: Vec<usize> = receipts(&life).range(before + 1..).map(|(_, one)| says(one)).collect();
+    assert_eq!(told, [1, 1]);
 }

@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap, fs, path::Path, rc::Rc};
 
 use muster_agent::{
     door::Event,
-    drift::memory::{MOST_OVER, Memory},
+    drift::memory::{APART_SECONDS, MOST_OVER, Memory},
     host::state,
     receipt::{MAX_SPOOLED_BYTES, Spool},
 };
@@ -15,14 +15,14 @@ use muster_proto::{
     envelope::{Document, Envelope},
     id::Digest,
     link::Acknowledgement,
-    receipt::Receipt,
+    receipt::{Receipt, Trigger},
     time::Timestamp,
     trust::verify_by_host,
 };
 
 use crate::{
     fleet::keys::machine,
-    life::{HOST, Life},
+    life::{BORN, HOST, Life},
 };
 
 const TOOR: &str = "toor:x:0:100::/root:/usr/sbin/nologin\n";
@@ -50,7 +50,7 @@ fn look(life: &mut Life) {
 }
 
 /// Returns what all receipts in the spool tell, which fit onto one another.
-fn receipts(life: &Life) -> BTreeMap<u64, Receipt> {
+pub fn receipts(life: &Life) -> BTreeMap<u64, Receipt> {
     let spool = Spool::open(life.directory.path()).unwrap();
     let mut before: Option<(u64, Digest)> = None;
     let read = |number| {
@@ -186,7 +186,7 @@ fn fill_spool(life: &Life) {
 fn how_all_stands_is_told_again_once_when_the_controller_is_back_and_has_missed_something() {
     let mut life = life();
     let next = |life: &mut Life, lines: &str| {
-        life.now += 10;
+        life.now += APART_SECONDS;
         life.machine.borrow_mut().change_passwd(lines);
         life.does(Event::Changed);
         life.newest().drift.clone()
@@ -240,6 +240,32 @@ fn of_what_is_over_so_much_is_remembered_until_it_has_arrived() {
     assert_eq!(memory.untold, []);
     memory.arrived(4);
     assert_eq!(memory.over.len(), MOST_OVER - 2, "what was lost has not arrived");
+}
+
+#[test]
+fn whoever_changes_his_own_account_without_end_makes_one_receipt_a_minute() {
+    let mut life = life();
+    let number = life.newest().number;
+    let shell = |which: u64| format!("bob:x:20000:100::/home/bob:/bin/sh{which}\n");
+    for look in 0..=APART_SECONDS * 3 {
+        if look > 0 {
+            life.until(life.now - BORN + 1);
+        }
+        life.machine.borrow_mut().change_passwd(&shell(look));
+        life.does(Event::Changed);
+    }
+    assert_eq!(life.newest().number, number + 4);
+    // The newest is told without anybody's doing, and a minute later.
+    life.machine.borrow_mut().change_passwd(&shell(999));
+    life.does(Event::Changed);
+    life.until(life.now - BORN + APART_SECONDS - 1);
+    assert_eq!(life.newest().number, number + 4);
+    life.until(life.now - BORN + 1);
+    let newest = life.newest();
+    assert_eq!((newest.number, newest.trigger), (number + 5, Trigger::Change));
+    assert!(newest.drift[0].found.contains("/bin/sh999"), "{:?}", newest.drift);
+    let (_, next) = life.keeper.next_look();
+    assert_eq!(next, Trigger::Scan);
 }
 
 #[test]

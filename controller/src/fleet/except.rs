@@ -91,7 +91,7 @@ impl Fleet {
         let body = [item.host.as_bytes().as_slice(), body.as_bytes()].concat();
         let exception = Exception { until, by, made: now, reason };
         let entry = entry("exception-made", body, now)?;
-        self.store.accept(&thing, found, &exception, &entry).await?;
+        self.store.accept(&thing, &drift, &exception, &entry).await?;
         let (host, by) = (item.host.short(), &exception.by);
         tracing::info!(host, by, kind = thing.kind, "drift was accepted");
         Ok(exception)

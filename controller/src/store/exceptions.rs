@@ -2,6 +2,7 @@
 //! ended by its date is left where it is until something else takes its place.
 
 use muster_proto::{
+    drift::Drift,
     envelope::Envelope,
     id::{Digest, HostId},
     name::Line,
@@ -18,7 +19,8 @@ use crate::{
 pub(super) const JOINED: &str = "drift LEFT JOIN exceptions
     ON exceptions.host = drift.host AND exceptions.kind = drift.kind
         AND exceptions.subject = drift.subject AND exceptions.part = drift.part
-        AND exceptions.found = drift.found AND exceptions.until > $1";
+        AND exceptions.found = drift.found AND exceptions.gravest >= drift.severity
+        AND exceptions.until > $1";
 
 /// Where an item of drift is told, with the receipt that tells it.
 #[derive(Clone, Debug)]
@@ -74,23 +76,24 @@ impl Store {
         Ok(Some(Item { host, receipt, item, open: open == 1, envelope }))
     }
 
-    /// Logs and keeps that this is accepted as it was found, instead of what was accepted there
-    /// before.
+    /// Logs and keeps that this is accepted as it was found and no graver, instead of what was
+    /// accepted there before.
     pub async fn accept(
         &self,
         thing: &Thing,
-        found: Digest,
+        drift: &Drift,
         exception: &Exception,
         entry: &Entry,
     ) -> Result<(), StoreError> {
+        let found = drift.found_digest();
         let mut change = self.begin().await?;
         change.append(entry).await?;
         sqlx::query(
             "INSERT INTO exceptions
-                 (host, kind, subject, part, found, until, made, made_by, reason)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                 (host, kind, subject, part, found, until, made, made_by, reason, gravest)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              ON CONFLICT (host, kind, subject, part) DO UPDATE
-             SET found = $5, until = $6, made = $7, made_by = $8, reason = $9",
+             SET found = $5, until = $6, made = $7, made_by = $8, reason = $9, gravest = $10",
         )
         .bind(thing.host.as_bytes().to_vec())
         .bind(&thing.kind)
@@ -101,6 +104,7 @@ impl Store {
         .bind(signed(exception.made.0))
         .bind(&exception.by)
         .bind(exception.reason.as_str())
+        .bind(i64::from(drift.severity.rank()))
         .execute(&mut *change.tx)
         .await
         .map_err(failed("store an exception"))?;

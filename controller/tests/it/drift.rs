@@ -197,6 +197,27 @@ async fn what_was_accepted_is_drift_again_when_something_else_is_found_there() {
 }
 
 #[tokio::test]
+async fn what_was_accepted_is_drift_again_when_it_becomes_graver() {
+    let mut told = Telling::start(&World::new()).await;
+    let first = Drift { severity: Severity::High, ..sudo_file("one") };
+    told.tell(std::slice::from_ref(&first)).await;
+    told.accept(&first).await;
+    assert_eq!(told.count().await, (0, 1));
+    let known = told.find(&DriftWanted::default()).await.newest;
+    let graver = Drift { severity: Severity::Critical, ..first.clone() };
+    told.tell(std::slice::from_ref(&graver)).await;
+    assert_eq!(told.count().await, (1, 0));
+    assert_eq!(told.find(&DriftWanted::default()).await.newest, known + 1, "it is new");
+    // What becomes less grave again is accepted still, and so is the graver once somebody says so.
+    told.tell(&[Drift { severity: Severity::Medium, ..first.clone() }]).await;
+    assert_eq!(told.count().await, (0, 1));
+    told.tell(std::slice::from_ref(&graver)).await;
+    told.accept(&graver).await;
+    assert_eq!(told.count().await, (0, 1));
+    told.server.stop().await;
+}
+
+#[tokio::test]
 async fn an_exception_outlives_a_restart_and_is_withdrawn_before_its_date() {
     let mut told = Telling::start(&World::new()).await;
     let first = sudo_file("one");

@@ -170,8 +170,7 @@ async fn fill(directory: &Path) {
     };
     store.set_sent(&[(nothing, some)]).await.unwrap();
     let thing = thing(&db1);
-    let found = sha256(&[drift().found.as_bytes()]);
-    store.accept(&thing, found, &exception(), &entry("exception", b"x")).await.unwrap();
+    store.accept(&thing, &drift(), &exception(), &entry("exception", b"x")).await.unwrap();
     let banned = decision(Verdict::Banned);
     store.decide(web1.id(), Some(&banned), &entry("ban", b"")).await.unwrap();
     store.begin_log([5; 16], NOW).await.unwrap();

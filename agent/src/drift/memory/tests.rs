@@ -6,7 +6,7 @@ const WANTED: &[u8] = b"wanted";
 
 fn found(subject: &str, found: &str) -> Difference {
     Difference {
-        what: What::new(DriftKind::AccountChanged, subject, "shell"),
+        what: What::new(DriftKind::AccountChanged, subject, "home"),
         expected: "/bin/bash".to_owned(),
         found: found.to_owned(),
         severity: Severity::Medium,
@@ -364,4 +364,132 @@ fn what_stands_against_our_files_is_told_at_the_first_look_and_until_it_has_gone
     assert_eq!(first, ["ana taken away reported since 1001 round 0"]);
     assert_eq!(host.see(&[foreign("1"), effect]), [""; 0]);
     assert_eq!(host.see(&[foreign("1")]), ["ana taken away gone since 1001 round 0"]);
+}
+
+fn keys(found: &str) -> Difference {
+    let what = What::new(DriftKind::KeysUngranted, "bob", "");
+    Difference { what, severity: Severity::High, ..foreign(found) }
+}
+
+#[test]
+fn what_anybody_can_change_is_told_at_once_and_then_as_it_stands_each_minute() {
+    let mut host = Host::settled(HostMode::Enforce);
+    assert_eq!(host.see(&[keys("1")]), ["bob 1 reported since 1001 round 0"]);
+    assert_eq!(host.memory.tellings.wait(1_001), None);
+    for look in 0..200 {
+        host.boot = 1_002 + look / 4;
+        let seen = [keys(&look.to_string())];
+        let seen = if look % 2 == 0 { &seen[..] } else { &[] };
+        assert_eq!(host.see(seen), [""; 0], "{look}");
+        assert_eq!(host.memory.tellings.wait(1_060), Some(1), "{look}");
+    }
+    host.boot = 1_001 + APART_SECONDS - 1;
+    assert_eq!(host.see(&[keys("2")]), [""; 0]);
+    assert_eq!(host.see(&[keys("2")]), ["bob 2 reported since 1001 round 0"]);
+    assert_eq!(host.memory.tellings.wait(host.boot), None, "nothing is held back");
+    // What has gone is told no sooner, and if it is back by then it has never gone.
+    assert_eq!(host.see(&[]), [""; 0]);
+    assert_eq!(host.memory.tellings.wait(host.boot), Some(APART_SECONDS - 2));
+    assert_eq!(host.see(&[keys("2")]), [""; 0]);
+    assert_eq!(host.memory.tellings.wait(host.boot), None);
+    host.boot = 1_061 + APART_SECONDS;
+    assert_eq!(host.see(&[]), ["bob 2 gone since 1001 round 0"]);
+    assert_eq!(host.see(&[keys("3")]), [""; 0]);
+    host.boot += APART_SECONDS;
+    let now = host.boot;
+    assert_eq!(host.see(&[keys("3")]), [format!("bob 3 reported since {now} round 0")]);
+    host.boot += APART_SECONDS;
+    assert_eq!(host.see(&[keys("3")]), [""; 0]);
+    assert_eq!(host.memory.tellings, Tellings::default(), "nothing is remembered for longer");
+}
+
+#[test]
+fn only_what_needs_no_root_has_to_wait() {
+    let waits = |kind, subject: &str, place: &str| {
+        let mut host = Host::settled(HostMode::Observe);
+        let what = What::new(kind, subject, place);
+        let other = |found| Difference { what: what.clone(), ..foreign(found) };
+        assert_eq!(host.see(&[other("1")]).len(), 1);
+        host.see(&[other("2")]).is_empty()
+    };
+    for (kind, subject, place) in [
+        (DriftKind::AccountNew, "bob", ""),
+        (DriftKind::KeysUngranted, "bob", ""),
+        (DriftKind::JobsBack, "bob", ""),
+        (DriftKind::Running, "bob", ""),
+        (DriftKind::AccountChanged, "bob", "shell"),
+        (DriftKind::AccountChanged, "bob", "name"),
+    ] {
+        assert!(waits(kind, subject, place), "{kind:?}");
+    }
+    for (kind, subject, place) in [
+        (DriftKind::KeysUngranted, "root", "authorized_keys"),
+        (DriftKind::AccountChanged, "bob", "uid"),
+        (DriftKind::AccountChanged, "bob", "home"),
+        (DriftKind::UidZero, "bob", ""),
+        (DriftKind::SudoForeign, "sudoers.d/bob", ""),
+        (DriftKind::MemberUngranted, "bob", "wheel"),
+    ] {
+        assert!(!waits(kind, subject, place), "{kind:?}");
+    }
+}
+
+#[test]
+fn who_did_what_is_held_back_is_told_with_it() {
+    let mut host = Host::settled(HostMode::Enforce);
+    let account =
+        |found| Difference { what: What::new(DriftKind::AccountNew, "bob", ""), ..foreign(found) };
+    let mut see = |found, pid: Option<u32>, boot| {
+        host.boot = boot;
+        let touch = |pid| Touch {
+            place: super::super::Place::Etc,
+            name: "passwd".to_owned(),
+            culprit: Some(Culprit { pid, ..Culprit::default() }),
+        };
+        let touches: Vec<Touch> = pid.map(touch).into_iter().collect();
+        let looked = Looked { ungranted: vec![account(found)], ..Looked::default() };
+        let told = host.take(&looked, &touches);
+        told.first().map(|one| one.culprit.as_ref().map(|by| by.pid))
+    };
+    assert_eq!(see("1", Some(7), 2_000), Some(Some(7)));
+    assert_eq!(see("2", Some(8), 2_010), None);
+    assert_eq!(see("2", None, 2_060), Some(Some(8)));
+}
+
+#[test]
+fn what_is_held_back_while_a_bundle_comes_is_told_all_the_same() {
+    let mut host = Host::settled(HostMode::Observe);
+    let what = What::new(DriftKind::JobsBack, "bob", "");
+    let jobs = [Difference { what, ..foreign("a crontab") }];
+    assert_eq!(host.look(&jobs, &jobs).len(), 1);
+    host.boot += APART_SECONDS;
+    assert_eq!(host.look(&[], &[]).len(), 1, "gone");
+    host.wanted = sha256(&[b"something else"]);
+    assert_eq!(host.look(&jobs, &jobs), [""; 0]);
+    host.boot += APART_SECONDS;
+    assert_eq!(host.look(&jobs, &jobs).len(), 1);
+}
+
+#[test]
+fn what_becomes_graver_is_told_though_the_words_stay() {
+    let mut host = Host::settled(HostMode::Enforce);
+    let member = |severity| {
+        let what = What::new(DriftKind::MemberUngranted, "bob", "staff");
+        [Difference { what, severity, ..foreign("a member") }]
+    };
+    let mut severities = |severity| {
+        let looked = Looked { ungranted: member(severity).to_vec(), ..Looked::default() };
+        host.take(&looked, &[]).iter().map(|one| one.severity).collect::<Vec<_>>()
+    };
+    assert_eq!(severities(Severity::High), [Severity::High]);
+    assert_eq!(severities(Severity::High), []);
+    assert_eq!(severities(Severity::Critical), [Severity::Critical]);
+    assert_eq!(severities(Severity::Critical), []);
+    assert_eq!(severities(Severity::High), [Severity::High]);
+    // And so is what somebody fights for, though it is put right each time.
+    let mut host = fought(5);
+    let graver = Difference { severity: Severity::Critical, ..grave() };
+    let expected = "ana /bin/sh, put right each time contested since 1004 round 6";
+    assert_eq!(host.look(std::slice::from_ref(&graver), &[]), [expected]);
+    assert_eq!(host.look(&[graver], &[]), [""; 0]);
 }

@@ -38,6 +38,7 @@ enum Doubt {
     Refusing,
     Behind,
     Gap,
+    Paused,
     Observing,
 }
 
@@ -82,6 +83,7 @@ impl Doubt {
             (!host.refusal.is_empty()).then_some(Self::Refusing),
             host.behind.then_some(Self::Behind),
             (host.record == Record::Gap).then_some(Self::Gap),
+            host.paused.is_some().then_some(Self::Paused),
             (host.mode != "enforce").then_some(Self::Observing),
         ];
         all.into_iter().flatten().next()
@@ -95,6 +97,7 @@ impl Doubt {
             Self::Refusing => "refusing",
             Self::Behind => "behind",
             Self::Gap => "gap",
+            Self::Paused => "paused",
             Self::Observing => "observing",
         }
     }
@@ -105,7 +108,7 @@ impl Doubt {
             Self::Unheard => "not heard",
             Self::Gap => "with gaps in receipts",
             Self::Observing => "only observing",
-            Self::Decided(_) | Self::Refusing | Self::Behind => self.word(),
+            Self::Decided(_) | Self::Refusing | Self::Behind | Self::Paused => self.word(),
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn host(key: &MachineKey, hostname: &str) -> Host {
 }
 
 /// A receipt that tells one item, signed by whoever is given.
-fn receipt(about: &MachineKey, by: &MachineKey, number: u64) -> Envelope {
+pub(super) fn receipt(about: &MachineKey, by: &MachineKey, number: u64) -> Envelope {
     let host = about.public().digest();
     let drift = Drift {
         kind: "uid-zero".to_owned(),

@@ -82,9 +82,9 @@ impl Change<'_> {
         drift: &Drift,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE drift SET receipt = $5, item = $6, severity = $7, since = $8, by_login = $9
+            "UPDATE drift SET receipt = $5, item = $6, since = $8, by_login = $9
              WHERE open = 1 AND host = $1 AND kind = $2 AND subject = $3 AND part = $4
-                 AND found = $10 AND response = $11",
+                 AND severity = $7 AND found = $10 AND response = $11",
         )
         .bind(host.as_bytes().to_vec())
         .bind(&drift.kind)

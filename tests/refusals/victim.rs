@@ -252,6 +252,11 @@ impl Victim {
             ls"
         );
         let names = self.machine.run_ok(&["sh", "-c", &script]).unwrap();
+        // The keeper hands over none that it does not know to have written.
+        let path = format!("{STATE}/keeper/ledger");
+        let mut ledger = Ledger::decode(&self.machine.read(&path).unwrap()).unwrap();
+        ledger.receipt = ledger.receipt.map(|(_, digest)| (length, digest));
+        self.machine.write(&path, &ledger.encode(), 0o600).unwrap();
         names.lines().map(|name| name.parse().unwrap()).collect()
     }
 

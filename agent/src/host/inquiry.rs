@@ -46,7 +46,8 @@ pub(super) enum AskPam {
     Yes,
     /// The system is starting or stopping, so it refuses everybody.
     NotNow,
-    /// There is no service of ours or of sshd's, or sshd makes nothing of it.
+    /// There is no service of ours or of sshd's, asking by it may change something, or sshd makes
+    /// nothing of it.
     No,
 }
 
@@ -107,8 +108,7 @@ impl Inquiry {
             self.pam(&mut answers);
             // Of what was changed meanwhile some answers are of before and some of after; whoever
             // changed it has it asked again.
-            let (root, before) = &self.before;
-            if pam_mark(root).ok() != Some(*before) {
+            if !self.is_as_before() {
                 for answer in &mut answers {
                     answer.pam = Heard::Nothing;
                 }
@@ -145,10 +145,20 @@ impl Inquiry {
         }
     }
 
+    /// Says whether PAM's configuration is the one that was looked at.
+    pub(super) fn is_as_before(&self) -> bool {
+        let (root, before) = &self.before;
+        pam_mark(root).ok() == Some(*before)
+    }
+
     /// Has systemd ask PAM about each in a unit of its own.
     fn pam(&self, answers: &mut [Answer]) {
         for Answer { login, stands, pam, .. } in answers {
             let Some(stands) = *stands else { continue };
+            // By another one asking may change something.
+            if !self.is_as_before() {
+                break;
+            }
             let mut words = unit(&format!("the account check of PAM for {login}"));
             let (user, service) = (format!("User={login}"), format!("PAMName={SERVICE}"));
             words.extend(["-p", &user, "-p", &service, "--", "true"].map(str::to_owned));

@@ -22,6 +22,7 @@ mod names;
 pub mod notify;
 mod observe;
 pub mod outlet;
+mod pam_files;
 pub mod peer;
 pub mod probes;
 mod processes;

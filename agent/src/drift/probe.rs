@@ -3,7 +3,7 @@
 //! about and what an answer comes to; the host asks, a few at a time.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
 };
 
@@ -23,7 +23,7 @@ use crate::{
     format::{
         Entry,
         cvtsudoers::{
-            explain::program,
+            explain::{Programs, program},
             weigh::{covers, words},
         },
         passwd, shadow, ssh,
@@ -189,7 +189,7 @@ pub fn by_sudo(
     login: &Login,
     rules: &[SudoRule],
     said: &str,
-    explained: Option<&BTreeSet<String>>,
+    explained: Option<&Programs>,
 ) -> Heard {
     let found = match sudo_list::parse(said, login.as_str()) {
         None => return Heard::Nothing,
@@ -219,7 +219,7 @@ pub fn by_sudo(
 fn judge(
     rules: &[SudoRule],
     list: &sudo_list::List,
-    explained: Option<&BTreeSet<String>>,
+    explained: Option<&Programs>,
 ) -> Vec<(Severity, String)> {
     let mut found: Vec<(Severity, String)> = Vec::new();
     let mut note = |severity, words: &str| {
@@ -228,11 +228,18 @@ fn judge(
             found.push(one);
         }
     };
+    // A rule that gives a program as somebody else is not where it comes from as root.
+    let is_explained = |entry: &sudo_list::Entry, command| {
+        explained.is_none_or(|all| match program(command) {
+            program if entry.as_root() => all.has_as_root(program),
+            program => all.has(program),
+        })
+    };
     for entry in &list.entries {
         for command in entry.commands.iter().filter(|command| !command.starts_with('!')) {
             let whence = match &entry.elsewhere {
                 Some(elsewhere) => elsewhere.as_str(),
-                None if explained.is_none_or(|all| all.contains(program(command))) => continue,
+                None if is_explained(entry, command) => continue,
                 None => "by no rule that cvtsudoers reads",
             };
             let is_root = command == "ALL" && entry.as_root();

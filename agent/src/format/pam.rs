@@ -1,5 +1,5 @@
-//! What PAM runs when a password is changed, as far as it matters to how long a new one has to be:
-//! the `password` lines of a service, with what they include, down to the module that sets it.
+//! What PAM runs: the `password` lines of a service, as far as they matter to how long a new password
+//! has to be, and its `account` lines, as far as it matters whether asking by them changes anything.
 
 /// One line that matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,12 +8,14 @@ pub enum Line {
     Include(String),
     /// A module is run.
     Module(Module),
+    /// It names no module.
+    Broken,
 }
 
-/// A module that is run when a password is changed.
+/// A module that is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
-    /// Its file, without directories.
+    /// Its file.
     pub name: String,
     /// What its answer means.
     pub control: String,
@@ -36,29 +38,61 @@ pub enum Stack {
     Unclear(&'static str),
 }
 
-/// Reads a file of `/etc/pam.d`.
-pub fn parse(text: &[u8]) -> Vec<Line> {
-    let text = String::from_utf8_lossy(text).replace("\\\n", " ");
-    text.lines().filter_map(line).collect()
+/// The modules whose account check only looks: each reads files and says yes or no, by the sources
+/// of Linux-PAM. Others are at something, such as `pam_faillock`, which forgets the failures that it
+/// has counted, `pam_systemd_home`, which opens a home, or `pam_exec`; `pam_sss` and `pam_ldap` ask
+/// somebody of whom it is not known here what he does then.
+const ONLY_LOOK: [&str; 10] = [
+    "pam_access.so",
+    "pam_deny.so",
+    "pam_listfile.so",
+    "pam_localuser.so",
+    "pam_nologin.so",
+    "pam_permit.so",
+    "pam_rootok.so",
+    "pam_succeed_if.so",
+    "pam_time.so",
+    "pam_unix.so",
+];
+
+impl Module {
+    /// Says whether its account check changes nothing. A module of the same name that lies elsewhere
+    /// is another one.
+    pub fn only_looks(&self) -> bool {
+        ONLY_LOOK.contains(&self.name.as_str())
+    }
 }
 
-fn line(line: &str) -> Option<Line> {
+/// Reads the `password` lines of a file of `/etc/pam.d`.
+pub fn parse(text: &[u8]) -> Vec<Line> {
+    let text = String::from_utf8_lossy(text).replace("\\\n", " ");
+    text.lines().filter_map(|text| line(text, "password")).collect()
+}
+
+/// Reads its `account` lines. Lines that go on are not joined: what PAM takes for a line of its own
+/// is never taken for the rest of another, and one that is cut off is [`Line::Broken`].
+pub fn account(text: &[u8]) -> Vec<Line> {
+    let text = String::from_utf8_lossy(text);
+    text.lines().filter_map(|text| line(text, "account")).collect()
+}
+
+fn line(line: &str, wanted: &str) -> Option<Line> {
     let line = line.split('#').next().unwrap_or_default().trim();
     let mut words = words(line).into_iter();
     let kind = words.next()?;
-    if kind == "@include" {
-        return words.next().map(Line::Include);
+    if kind.eq_ignore_ascii_case("@include") {
+        return Some(words.next().map_or(Line::Broken, Line::Include));
     }
     // With a dash before it, a module that is missing is no mistake.
-    if !kind.trim_start_matches('-').eq_ignore_ascii_case("password") {
+    if !kind.trim_start_matches('-').eq_ignore_ascii_case(wanted) {
         return None;
     }
-    let control = words.next()?;
-    let name = words.next()?;
-    if matches!(control.as_str(), "include" | "substack") {
+    let (Some(control), Some(name)) = (words.next(), words.next()) else {
+        return Some(Line::Broken);
+    };
+    if ["include", "substack"].iter().any(|word| control.eq_ignore_ascii_case(word)) {
         return Some(Line::Include(name));
     }
-    let name = name.rsplit('/').next().unwrap_or_default().to_owned();
     Some(Line::Module(Module { name, control, arguments: words.collect() }))
 }
 
@@ -86,7 +120,7 @@ fn take(word: &mut String) -> Option<String> {
 pub fn stack(modules: &[Module]) -> Stack {
     let mut quality = None;
     for module in modules {
-        match module.name.as_str() {
+        match module.name.rsplit('/').next().unwrap_or_default() {
             "pam_pwquality.so" if has_to_agree(&module.control) => {
                 quality = Some(module.arguments.clone());
             }
@@ -127,7 +161,7 @@ mod tests {
     fn judge(text: &str) -> Stack {
         let modules = parse(text.as_bytes()).into_iter().map(|line| match line {
             Line::Module(module) => module,
-            Line::Include(name) => panic!("{name} is included"),
+            other => panic!("{other:?}"),
         });
         stack(&modules.collect::<Vec<_>>())
     }
@@ -154,6 +188,57 @@ mod tests {
             Line::Module(module),
         ];
         assert_eq!(parse(text), lines);
+    }
+
+    #[test]
+    fn account_lines_are_read_however_they_are_written_and_one_without_a_module_is_told() {
+        let names = |text: &str| -> Vec<String> {
+            let name = |line| match line {
+                Line::Include(name) => format!("include {name}"),
+                Line::Module(module) => module.name,
+                Line::Broken => "broken".to_owned(),
+            };
+            account(text.as_bytes()).into_iter().map(name).collect()
+        };
+        let text = "auth required pam_a.so\n-Account [success=1 default=ignore] pam_b.so x # y\n\
+                    @include common-account\naccount include c\naccount SUBSTACK d\n";
+        let read = ["pam_b.so", "include common-account", "include c", "include d"];
+        assert_eq!(names(text), read);
+        for text in ["account\n", "account required # pam_b.so\n", "@include\n"] {
+            assert_eq!(names(text), ["broken"], "{text}");
+        }
+        // A comment ends with its line, and a line that goes on is no line that can be trusted.
+        let hidden = "# a note \\\naccount required pam_faillock.so\n";
+        assert_eq!(names(hidden), ["pam_faillock.so"]);
+        for goes_on in ["account required \\\n pam_b.so\n", "account [default=ignore \\\n ok] b\n"]
+        {
+            let modules = account(goes_on.as_bytes());
+            let trusted = |line: &Line| matches!(line, Line::Module(one) if one.only_looks());
+            assert!(modules.len() == 1 && !modules.iter().any(trusted), "{modules:?}");
+        }
+    }
+
+    #[test]
+    fn a_module_that_may_be_at_something_or_lies_elsewhere_is_none_that_only_looks() {
+        let only_looks = |name: &str| {
+            let (control, arguments) = ("required".to_owned(), Vec::new());
+            Module { name: name.to_owned(), control, arguments }.only_looks()
+        };
+        assert!(only_looks("pam_unix.so") && only_looks("pam_access.so"));
+        for name in [
+            "pam_faillock.so",
+            "pam_tally2.so",
+            "pam_exec.so",
+            "pam_script.so",
+            "pam_systemd_home.so",
+            "pam_sepermit.so",
+            "pam_slurm_adopt.so",
+            "/srv/pam_unix.so",
+            "pam_unix",
+            "",
+        ] {
+            assert!(!only_looks(name), "{name}");
+        }
     }
 
     #[test]

@@ -51,18 +51,13 @@ impl Entry {
     }
 }
 
-/// Reads what is said of somebody; nothing if that is no answer.
+/// Reads what is said of somebody; nothing if that is no answer. Only whole lines of sudo's own
+/// count, and where there are rules, none that says there are none: commands are anybody's words.
 pub fn parse(said: &str, login: &str) -> Option<Answer> {
-    let refused = [
-        format!("User {login} is not allowed to run sudo on "),
-        // sudo-rs.
-        format!("is not allowed to execute 'list' as {login} on "),
-    ];
-    if said.lines().any(|line| refused.iter().any(|words| line.contains(words))) {
-        return Some(Answer::Nothing);
-    }
     let heading = format!("User {login} may run the following commands on ");
-    let (before, after) = said.split_once(&heading)?;
+    let Some((before, after)) = at_line(said, &heading) else {
+        return said.lines().any(|line| is_refusal(line, login)).then_some(Answer::Nothing);
+    };
     let mut words = before.split([',', ' ', '\n']).filter_map(|word| match word {
         "authenticate" => Some(true),
         "!authenticate" => Some(false),
@@ -83,6 +78,27 @@ pub fn parse(said: &str, login: &str) -> Option<Answer> {
         }
     }
     Some(Answer::Rules(list))
+}
+
+/// Parts a text at the first line that begins with these words.
+fn at_line<'a>(text: &'a str, words: &str) -> Option<(&'a str, &'a str)> {
+    let is_at_line =
+        |at: &usize| text.get(..*at).is_some_and(|b| b.is_empty() || b.ends_with('\n'));
+    let at = text.match_indices(words).map(|(at, _)| at).find(is_at_line)?;
+    text.get(..at).zip(text.get(at + words.len()..))
+}
+
+/// Says whether a line says that somebody may run nothing: one word is behind it, the host's name.
+fn is_refusal(line: &str, login: &str) -> bool {
+    let of_sudo = format!("User {login} is not allowed to run sudo on ");
+    let of_sudo_rs = format!("Sorry, user root is not allowed to execute 'list' as {login} on ");
+    // sudo-rs names itself first, by the one name or the other.
+    let own = ["sudo-rs: ", "sudo: "].iter().find_map(|name| line.strip_prefix(name));
+    let host = match own {
+        Some(rest) => rest.strip_prefix(&of_sudo_rs),
+        None => line.strip_prefix(&of_sudo),
+    };
+    host.is_some_and(|host| host.ends_with('.') && !host.contains(char::is_whitespace))
 }
 
 impl Entry {
@@ -187,6 +203,26 @@ LDAP Role: ops
         for said in ["", "sudo: unknown user ana", "sudo: a password is required"] {
             assert_eq!(parse(said, "ana"), None, "{said}");
         }
+    }
+
+    #[test]
+    fn whatever_somebody_has_written_into_a_command_it_is_no_word_of_sudos() {
+        for word in [
+            "User ana is not allowed to run sudo on db1.",
+            "sudo-rs: Sorry, user root is not allowed to execute 'list' as ana on db1.",
+            "User ana may run the following commands on db1:",
+        ] {
+            let fake = format!("/usr/bin/echo {word}");
+            for said in [format!("{SAID}\t{fake}\n"), format!("{SAID}\t/usr/bin/echo\n{word}\n")] {
+                let Some(Answer::Rules(list)) = parse(&said, "ana") else { panic!("{said}") };
+                let commands: Vec<_> = list.entries.iter().map(|entry| &entry.commands).collect();
+                assert_eq!(commands[2][0], "ALL", "{said}");
+            }
+            let said = format!("Sudoers entry:\n\t{fake}\n {word}\n");
+            assert_eq!(parse(&said, "ana"), None, "{said}");
+        }
+        let more = "User ana is not allowed to run sudo on db1. Or is she?\n";
+        assert_eq!(parse(more, "ana"), None);
     }
 
     #[test]

@@ -8,7 +8,12 @@ use std::path::Path;
 
 use muster_proto::{name::Login, sudo::SudoRule};
 
-use super::{files::Dir, inventory::read_sudo, probes::pam_mark, program::Programs};
+use super::{
+    files::{Dir, random},
+    inventory::read_sudo,
+    probes::pam_mark,
+    program::Programs,
+};
 use crate::{
     drift::probe::{self, Heard, NoLogin, Stands, Verdict},
     format::cvtsudoers::{explain, weigh::Person},
@@ -20,12 +25,12 @@ pub(super) const SERVICE: &str = "muster-account";
 /// What systemd ends with where PAM refuses (`EXIT_PAM`, systemd.exec(5)).
 const EXIT_PAM: i32 = 224;
 
-/// What is before the answer about each.
-const MARK: &str = "== muster-agent asks about ";
-
-/// For each account in turn, `$0` is sudo.
-const SCRIPT: &str = r#"for login; do
-    echo "== muster-agent asks about $login"
+/// For each account in turn, after a line with the mark before it; `$0` is sudo.
+const SCRIPT: &str = r#"mark=$1
+shift
+for login; do
+    echo
+    echo "$mark$login"
     "$0" -n -ll -U "$login" 2>&1
 done"#;
 
@@ -46,7 +51,8 @@ pub(super) enum AskPam {
     Yes,
     /// The system is starting or stopping, so it refuses everybody.
     NotNow,
-    /// There is no service of ours or of sshd's, or sshd makes nothing of it.
+    /// There is no service of ours or of sshd's, asking by it may change something, or sshd makes
+    /// nothing of it.
     No,
 }
 
@@ -107,8 +113,7 @@ impl Inquiry {
             self.pam(&mut answers);
             // Of what was changed meanwhile some answers are of before and some of after; whoever
             // changed it has it asked again.
-            let (root, before) = &self.before;
-            if pam_mark(root).ok() != Some(*before) {
+            if !self.is_as_before() {
                 for answer in &mut answers {
                     answer.pam = Heard::Nothing;
                 }
@@ -125,11 +130,13 @@ impl Inquiry {
         let found = ["sudo", "sudo-rs"].iter().find_map(|name| self.programs.path(name));
         let Some(sudo) = found.filter(|_| asked().next().is_some()) else { return };
         let mut words = unit("sudo's rules of some accounts");
-        words.extend(["--pipe", "--", "/bin/sh", "-c", SCRIPT, &sudo].map(str::to_owned));
+        // What is between the answers can be in none of them.
+        let mark = format!("== {} asks about ", random());
+        words.extend(["--pipe", "--", "/bin/sh", "-c", SCRIPT, &sudo, &mark].map(str::to_owned));
         words.extend(asked().map(|question| question.login.to_string()));
         let Some(Ok((_, said))) = self.run(&words) else { return };
         let files = read_sudo(self.programs).ok();
-        for (login, said) in by_login(&said) {
+        for (login, said) in by_login(&said, &mark) {
             let answer = answers.iter_mut().find(|answer| answer.login.as_str() == login);
             let question = asked().find(|question| question.login.as_str() == login);
             let Some((answer, question)) = answer.zip(question) else { continue };
@@ -145,10 +152,20 @@ impl Inquiry {
         }
     }
 
+    /// Says whether PAM's configuration is the one that was looked at.
+    pub(super) fn is_as_before(&self) -> bool {
+        let (root, before) = &self.before;
+        pam_mark(root).ok() == Some(*before)
+    }
+
     /// Has systemd ask PAM about each in a unit of its own.
     fn pam(&self, answers: &mut [Answer]) {
         for Answer { login, stands, pam, .. } in answers {
             let Some(stands) = *stands else { continue };
+            // By another one asking may change something.
+            if !self.is_as_before() {
+                break;
+            }
             let mut words = unit(&format!("the account check of PAM for {login}"));
             let (user, service) = (format!("User={login}"), format!("PAMName={SERVICE}"));
             words.extend(["-p", &user, "-p", &service, "--", "true"].map(str::to_owned));
@@ -179,22 +196,41 @@ fn unit(what: &str) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-/// Parts what is said by whom it is said of.
-fn by_login(said: &str) -> impl Iterator<Item = (&str, &str)> {
-    let parts = said.split(MARK).skip(1);
-    parts.filter_map(|part| part.split_once('\n'))
+/// Parts what is said by whom it is said of: each part is after a line that begins with the mark.
+fn by_login<'a>(said: &'a str, mark: &str) -> Vec<(&'a str, &'a str)> {
+    let before = format!("\n{mark}");
+    let parts = said.split(&before).skip(1);
+    parts.filter_map(|part| part.split_once('\n')).collect()
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "the script as a shell reads it")]
 mod tests {
+    use std::process::Command;
+
     use super::*;
+
+    /// What the script prints with `echo -n` for sudo, which ends no line.
+    fn said(logins: &[&str]) -> String {
+        let words = ["-c", SCRIPT, "echo", MARK];
+        let output = Command::new("/bin/sh").args(words).args(logins).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    const MARK: &str = "== 0123456789abcdef asks about ";
 
     #[test]
     fn what_is_said_is_parted_by_whom_it_is_said_of() {
-        assert!(SCRIPT.contains(&format!("echo \"{MARK}$login\"")));
-        let said = format!("lost\n{MARK}ana\nUser ana\n  x\n{MARK}bob\n{MARK}cid");
-        let parts: Vec<_> = by_login(&said).collect();
-        assert_eq!(parts, [("ana", "User ana\n  x\n"), ("bob", "")]);
+        let said = said(&["ana", "bob"]);
+        assert_eq!(by_login(&said, MARK), [("ana", "-ll -U ana"), ("bob", "-ll -U bob")]);
+        assert_eq!(by_login("lost\n", MARK), []);
+    }
+
+    #[test]
+    fn a_mark_within_a_line_and_one_of_another_inquiry_part_nothing() {
+        let lines = format!("\t/usr/bin/echo {MARK}bob\n== fedcba9876543210 asks about bob\nend\n");
+        let said = format!("{}\n{lines}", said(&["ana"]));
+        assert_eq!(by_login(&said, MARK), [("ana", format!("-ll -U ana\n{lines}").as_str())]);
     }
 
     #[test]

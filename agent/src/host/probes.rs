@@ -105,6 +105,8 @@ impl Probes {
             self.take_over(expected);
         }
         self.found.retain(|found| subjects.iter().any(|subject| subject.state == found.state));
+        // Before it is read: whoever is at it afterwards is seen before it is asked.
+        let marks = marks(root, observed);
         let pam = ask_pam(root, uses_pam);
         if pam == AskPam::No {
             self.found.retain(|found| found.difference.what.place != PAM);
@@ -115,7 +117,7 @@ impl Probes {
         // What cannot be read is asked for with the next full look.
         if matches!(self.stage, Stage::Asking | Stage::Overtaken) {
             self.stage = Stage::Overtaken;
-        } else if let Ok(marks) = marks(root, observed) {
+        } else if let Ok(marks) = marks {
             let questions = self.questions(observed, (expected, asking), marks);
             self.stage = match questions {
                 Some(questions) => {

@@ -11,14 +11,13 @@ use crate::{
 
 use super::{
     chain,
-    files::{Dir, FileError, Looks, is_link},
+    files::{Dir, FileError, Looks},
+    pam_files::service_text,
     rooted::Staged,
 };
 
 /// `pam_pwquality` reads it as whoever runs it.
 const LOOKS: Looks = Looks { uid: 0, gid: 0, mode: 0o644 };
-/// Where PAM looks for services, in this order.
-const SERVICES: [&str; 2] = ["etc/pam.d", "usr/lib/pam.d"];
 /// How deep files may include each other; PAM itself takes as many.
 const MOST_DEPTH: usize = 32;
 
@@ -77,25 +76,11 @@ fn collect(
         match line {
             Line::Include(other) => collect(root, &other, depth, modules)?,
             Line::Module(module) => modules.push(module),
+            // It fails whatever else is there, and sets no password.
+            Line::Broken => {}
         }
     }
     Ok(())
-}
-
-fn service_text(root: &Dir, service: &str) -> Result<Vec<u8>, String> {
-    // It may be named with its directory.
-    let service = service.rsplit('/').next().unwrap_or_default();
-    for place in SERVICES {
-        let Some(dir) = root.walk(place).map_err(|error| chain(&error))? else { continue };
-        let Some(found) = dir.stat(service).map_err(|error| chain(&error))? else { continue };
-        if is_link(&found) {
-            return Err(format!("`/{place}/{service}` is a symbolic link, and is not followed"));
-        }
-        if let Some(text) = text(&dir, service)? {
-            return Ok(text);
-        }
-    }
-    Err(format!("there is no `/etc/pam.d/{service}`"))
 }
 
 /// Writes our drop-in, in a directory that is made when it is first needed.

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use muster_proto::{
     name::Uid,
     sudo::{RunAs, RunAsUser, SudoCommand},
@@ -5,7 +7,10 @@ use muster_proto::{
 
 use super::*;
 use crate::{
-    format::Table,
+    format::{
+        Table,
+        cvtsudoers::{explain, weigh::Person},
+    },
     ownership::{Origin, OwnedAccount},
 };
 
@@ -128,7 +133,10 @@ fn of_id(entries: &str) -> Vec<(Severity, String)> {
 }
 
 fn heard(said: &str, rules: &[SudoRule]) -> Vec<(Severity, String)> {
-    let explained = BTreeSet::from(["/usr/bin/id".to_owned(), "/usr/bin/tty".to_owned()]);
+    let answer = r#"{"User_Specs": [{"User_List": [{"username": "ana"}], "Cmnd_Specs": [
+        {"Commands": [{"command": "/usr/bin/id"}, {"command": "/usr/bin/tty"}]},
+        {"runasusers": [{"username": "backup"}], "Commands": [{"command": "/usr/bin/cat"}]}]}]}"#;
+    let explained = explain::programs(answer, &ana(), &Person::new(None)).unwrap();
     match by_sudo(&ana(), rules, said, Some(&explained)) {
         Heard::Otherwise(found) => {
             assert_eq!(found.what, What::new(DriftKind::EffectDiffers, "ana", "sudo"));
@@ -180,6 +188,14 @@ fn what_sudo_lists_and_no_file_says_is_told_by_what_it_gives() {
     // What is in a file that everybody can read is told as that.
     assert_eq!(also(&other.replace("/usr/bin/less", "/usr/bin/tty -s")), []);
     assert_eq!(also(&ldap.replace("/usr/bin/less", "!/usr/bin/less")), []);
+    // So is what a file gives as somebody else, but not what it would be as root.
+    let cat = other.replace("/usr/bin/less", "/usr/bin/cat");
+    assert_eq!(also(&cat.replace("RunAsUsers: root", "RunAsUsers: backup")), []);
+    for as_root in ["root", "ALL", "#0"] {
+        let words = format!("/usr/bin/cat as {as_root}: by no rule that cvtsudoers reads");
+        let entry = cat.replace("RunAsUsers: root", &format!("RunAsUsers: {as_root}"));
+        assert_eq!(also(&entry), told(Severity::High, &words));
+    }
     let unknown = by_sudo(
         &ana(),
         &[],

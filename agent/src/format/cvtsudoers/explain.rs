@@ -8,14 +8,29 @@ use muster_proto::name::Login;
 
 use super::{BadRules, Member, read, weigh::Person};
 
+/// The programs that sudo files name for somebody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Programs {
+    as_root: BTreeSet<String>,
+    as_others: BTreeSet<String>,
+}
+
+impl Programs {
+    /// Says whether some rule gives a program as somebody.
+    pub fn has(&self, program: &str) -> bool {
+        self.has_as_root(program) || self.as_others.contains(program)
+    }
+
+    /// Says whether some rule gives it as root.
+    pub fn has_as_root(&self, program: &str) -> bool {
+        self.as_root.contains(program)
+    }
+}
+
 /// Returns the first word of each command that some rule may give her, by an answer of cvtsudoers.
-pub fn programs(
-    answer: &str,
-    login: &Login,
-    person: &Person<'_>,
-) -> Result<BTreeSet<String>, BadRules> {
+pub fn programs(answer: &str, login: &Login, person: &Person<'_>) -> Result<Programs, BadRules> {
     let answer = read(answer)?;
-    let mut programs = BTreeSet::new();
+    let mut programs = Programs::default();
     for spec in &answer.specs {
         let names_others = |member: &Member| {
             member.username.is_some()
@@ -27,9 +42,15 @@ pub fn programs(
         if !may_be_her && !person.is_meant(login, spec) {
             continue;
         }
-        let commands = spec.commands.iter().flat_map(|commands| &commands.all);
-        let texts = commands.filter_map(|command| command.command.as_deref());
-        programs.extend(texts.map(|text| program(text).to_owned()));
+        for commands in &spec.commands {
+            let texts = commands.all.iter().filter_map(|command| command.command.as_deref());
+            let names = texts.map(|text| program(text).to_owned());
+            if commands.as_root() {
+                programs.as_root.extend(names);
+            } else {
+                programs.as_others.extend(names);
+            }
+        }
     }
     Ok(programs)
 }
@@ -54,11 +75,18 @@ mod tests {
             {"User_List": [{"username": "bob"}], "Cmnd_Specs": [{"Commands": [{"command": "/bobs"}]}]},
             {"User_List": [{"usergroup": "ops"}], "Cmnd_Specs": [{"Commands": [{"command": "/c"}]}]},
             {"User_List": [{"usergroup": "dba"}], "Cmnd_Specs": [{"Commands": [{"command": "/dbas"}]}]},
-            {"User_List": [{"netgroup": "all"}], "Cmnd_Specs": [{"Commands": [{"command": "/d"}]}]}]}"#;
+            {"User_List": [{"netgroup": "all"}], "Cmnd_Specs": [{"Commands": [{"command": "/d"}]}]},
+            {"User_List": [{"username": "ana"}], "Cmnd_Specs": [
+             {"runasusers": [{"username": "backup"}], "Commands": [{"command": "/e"}]},
+             {"runasgroups": [{"usergroup": "adm"}], "Commands": [{"command": "/f"}]},
+             {"runasusers": [{"username": "ALL"}], "Commands": [{"command": "/g"}]}]}]}"#;
         let mut person = Person::new(Some(1_001));
         person.unix_groups.insert("ops", 1_100);
         let found = programs(answer, &Login::parse("ana").unwrap(), &person).unwrap();
-        assert_eq!(found, ["/a", "/b", "/c", "/d"].map(str::to_owned).into());
+        assert_eq!(found.as_root, ["/a", "/b", "/c", "/d", "/g"].map(str::to_owned).into());
+        assert_eq!(found.as_others, ["/e", "/f"].map(str::to_owned).into());
+        assert!(found.has("/a") && found.has_as_root("/a"));
+        assert!(found.has("/e") && !found.has_as_root("/e") && !found.has("/bobs"));
     }
 
     #[test]

@@ -8,13 +8,12 @@ use super::super::{
     files::{Dir, FileError},
     inquiry::{AskPam, SERVICE},
     names,
+    pam_files::{self, Check},
 };
 use crate::observed::ObservedState;
 
-/// Where PAM looks for services.
-const SERVICES: [&str; 2] = ["etc/pam.d", "usr/lib/pam.d"];
-/// Where PAM's modules are told what to do.
-const PAM_PLACES: [&str; 2] = ["etc/pam.d", "etc/security"];
+/// Where PAM and its modules are told what to do.
+const PAM_PLACES: [&str; 3] = ["etc/pam.d", "usr/lib/pam.d", "etc/security"];
 
 /// What somebody else's configuration is like, each in one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +32,15 @@ pub(in crate::host) enum UsesPam {
     No,
 }
 
-/// Says whether PAM can be asked. While the system starts or stops, `pam_nologin` lets nobody in.
+/// Says whether PAM can be asked: only by an account check that changes nothing, since `pam_faillock`
+/// takes each one for a login that went well and forgets how often somebody has guessed. While the
+/// system starts or stops, `pam_nologin` lets nobody in.
 pub(super) fn ask_pam(root: &Dir, uses_pam: UsesPam) -> AskPam {
     let is_there = |path: &str, name: &str| {
         let dir = root.walk(path).ok().flatten();
         dir.is_some_and(|dir| dir.stat(name).is_ok_and(|found| found.is_some()))
     };
-    let is_service = |name| SERVICES.iter().any(|path| is_there(path, name));
-    if uses_pam == UsesPam::No || !is_service(SERVICE) || !is_service("sshd") {
+    if uses_pam == UsesPam::No || pam_files::account_check(root, SERVICE) == Check::MayAct {
         AskPam::No
     } else if is_there("run", "nologin") {
         AskPam::NotNow

@@ -28,7 +28,8 @@ impl World {
             fs::create_dir_all(root.path().join(path)).unwrap();
         }
         fs::write(root.path().join("etc/pam.d/sshd"), "account required pam_unix.so\n").unwrap();
-        fs::write(root.path().join("usr/lib/pam.d/muster-account"), "").unwrap();
+        let service = include_str!("../../../../packaging/pam.d/muster-account");
+        fs::write(root.path().join("usr/lib/pam.d/muster-account"), service).unwrap();
         let all = (0..open).map(|n| (format!("o{n:02}"), Stands::Open));
         let all = all.chain((0..shut).map(|n| (format!("s{n:02}"), Stands::Shut)));
         let (mut logins, mut stands) = (Vec::new(), Vec::new());
@@ -154,7 +155,8 @@ fn somebody_at_the_configuration_of_either_has_that_one_asked_in_turn() {
         ("sudo.conf", "o00 sudo"),
         ("nsswitch.conf", "o00 sudo"),
     ] {
-        fs::write(etc.join(path), "# another\n").unwrap();
+        let account = if path == "pam.d/sshd" { "account required pam_unix.so\n" } else { "" };
+        fs::write(etc.join(path), format!("# another\n{account}")).unwrap();
         assert_eq!(world.asked(Asking::IfChanged), [asked], "{path}");
         assert_eq!(world.hear(&[]), News::None);
         assert_eq!(world.asked(Asking::IfChanged), [""; 0], "{path}");
@@ -188,6 +190,29 @@ fn pam_is_asked_only_where_there_is_a_service_to_ask_by_and_not_while_the_system
         fs::write(&path, text).unwrap();
         assert_eq!(asks(&mut world), (AskPam::Yes, 0), "{gone}");
     }
+}
+
+#[test]
+fn pam_is_not_asked_where_that_would_lift_the_lockout_of_somebody_who_guesses() {
+    let mut world = World::of(1, 0);
+    let sshd = world.root.path().join("etc/pam.d/sshd");
+    let text = fs::read_to_string(&sshd).unwrap();
+    for module in ["pam_faillock.so", "pam_tally2.so", "pam_exec.so /bin/x", "pam_unheard_of.so"] {
+        world.look(Asking::Anew);
+        assert_eq!(world.probes.inquiry().unwrap().pam, AskPam::Yes, "{module}");
+        let _ = world.hear(&[]);
+        fs::write(&sshd, format!("{text}account required {module}\n")).unwrap();
+        world.look(Asking::Anew);
+        assert_eq!(world.probes.inquiry().unwrap().pam, AskPam::No, "{module}");
+        let _ = world.hear(&[]);
+        fs::write(&sshd, &text).unwrap();
+    }
+    // Put there after the look, it is seen before anybody is asked.
+    world.look(Asking::Anew);
+    let inquiry = world.probes.inquiry().unwrap();
+    assert!(inquiry.pam == AskPam::Yes && inquiry.is_as_before());
+    fs::write(&sshd, format!("{text}account required pam_faillock.so\n")).unwrap();
+    assert!(!inquiry.is_as_before());
 }
 
 #[test]
@@ -250,7 +275,7 @@ fn of_more_than_can_be_asked_about_at_once_each_of_whom_something_is_told_is_ask
         assert_eq!(world.hear(&[(login, Verdict::Refuses)]), News::Some);
     }
     let root = world.root.path().join("etc/pam.d/sshd");
-    fs::write(root, "# mended\n").unwrap();
+    fs::write(root, "# mended\naccount required pam_unix.so\n").unwrap();
     let first = world.asked(Asking::IfChanged);
     assert_eq!(first.len(), MOST);
     let well: Vec<_> = all[..MOST].iter().map(|login| (login.as_str(), Verdict::LetsIn)).collect();

@@ -38,7 +38,7 @@ pub enum Stack {
     Unclear(&'static str),
 }
 
-/// The modules whose account check only looks: each reads files and says yes or no, by the sources
+/// The modules whose account check only looks: each reads files and says yes or no, by the manuals
 /// of Linux-PAM. Others are at something, such as `pam_faillock`, which forgets the failures that it
 /// has counted, `pam_systemd_home`, which opens a home, or `pam_exec`; `pam_sss` and `pam_ldap` ask
 /// somebody of whom it is not known here what he does then.

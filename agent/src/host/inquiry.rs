@@ -31,7 +31,7 @@ shift
 for login; do
     echo
     echo "$mark$login"
-    "$0" -n -ll -U "$login" 2>&1
+    LC_ALL=C "$0" -n -ll -U "$login" 2>&1
 done"#;
 
 /// Whom to ask about, and what.

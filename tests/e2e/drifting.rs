@@ -11,7 +11,7 @@ use crate::{SOON, assert_let_in, fleet, kept::Kept, on};
 /// How long it may take until an edit is told at the controller, on a machine that tests keep busy:
 /// how long it takes is measured, by `tests/long drift`.
 const AT_ONCE: Duration = Duration::from_secs(15);
-/// What one needs not be root to change is told once a minute.
+/// What one needs not be root to change is told some times in a minute, and then at its end.
 const WITHIN_A_MINUTE: Duration = Duration::from_secs(80);
 
 /// What hosts have told about something, newest first: the exit code does not count.

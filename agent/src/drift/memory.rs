@@ -16,7 +16,7 @@ use muster_proto::{
     time::Timestamp,
 };
 
-pub use self::tellings::{APART_SECONDS, Tellings};
+pub use self::tellings::{APART_SECONDS, AT_ONCE, Tellings};
 use super::{
     Difference, Touch, What,
     open::{Open, Presence},

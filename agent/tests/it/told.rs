@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap, fs, path::Path, rc::Rc};
 
 use muster_agent::{
     door::Event,
-    drift::memory::{APART_SECONDS, MOST_OVER, Memory},
+    drift::memory::{APART_SECONDS, AT_ONCE, MOST_OVER, Memory},
     host::state,
     receipt::{MAX_SPOOLED_BYTES, Spool},
 };
@@ -243,26 +243,32 @@ fn of_what_is_over_so_much_is_remembered_until_it_has_arrived() {
 }
 
 #[test]
-fn whoever_changes_his_own_account_without_end_makes_one_receipt_a_minute() {
+fn whoever_changes_his_own_account_without_end_makes_four_receipts_a_minute() {
     let mut life = life();
     let number = life.newest().number;
     let shell = |which: u64| format!("bob:x:20000:100::/home/bob:/bin/sh{which}\n");
-    for look in 0..=APART_SECONDS * 3 {
-        if look > 0 {
-            life.until(life.now - BORN + 1);
-        }
-        life.machine.borrow_mut().change_passwd(&shell(look));
+    let change = |life: &mut Life, which: u64| {
+        life.machine.borrow_mut().change_passwd(&shell(which));
         life.does(Event::Changed);
+    };
+    for look in 0..APART_SECONDS * 3 {
+        change(&mut life, look);
+        life.until(life.now - BORN + 1);
     }
-    assert_eq!(life.newest().number, number + 4);
+    let count = u64::from(AT_ONCE);
+    // The last begins the next minute.
+    assert_eq!(life.newest().number, number + 3 * count + 1);
+    for which in 0..count {
+        change(&mut life, 900 + which);
+    }
+    assert_eq!(life.newest().number, number + 4 * count);
     // The newest is told without anybody's doing, and a minute later.
-    life.machine.borrow_mut().change_passwd(&shell(999));
-    life.does(Event::Changed);
+    change(&mut life, 999);
     life.until(life.now - BORN + APART_SECONDS - 1);
-    assert_eq!(life.newest().number, number + 4);
+    assert_eq!(life.newest().number, number + 4 * count);
     life.until(life.now - BORN + 1);
     let newest = life.newest();
-    assert_eq!((newest.number, newest.trigger), (number + 5, Trigger::Change));
+    assert_eq!((newest.number, newest.trigger), (number + 4 * count + 1, Trigger::Change));
     assert!(newest.drift[0].found.contains("/bin/sh999"), "{:?}", newest.drift);
     let (_, next) = life.keeper.next_look();
     assert_eq!(next, Trigger::Scan);

@@ -1,6 +1,6 @@
 //! How often one thing is told. What anybody can change of his own account without being root is
-//! told at once, and what comes of it within a minute when that is over, as it is then: else he
-//! fills the spool with it, and the controller's history, until nothing older is left.
+//! told at once, but some times in a minute only, and then as it is when that is over: else he fills
+//! the spool with it, and the controller's history, until nothing older is left.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,10 @@ use muster_proto::drift::{Culprit, DriftKind};
 
 use super::{super::What, Circumstances};
 
-/// Seconds for which nothing new is told of such a thing.
+/// In so many seconds such a thing is told no more than [`AT_ONCE`] times.
 pub const APART_SECONDS: u64 = 60;
+/// Whoever does something and undoes it is told at once.
+pub const AT_ONCE: u32 = 4;
 
 /// What was told of such things a short time ago. Not kept over a restart, which only root can
 /// make.
@@ -22,8 +24,10 @@ pub struct Tellings {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Telling {
-    /// Seconds since boot.
+    /// Seconds since boot at the first.
     at: u64,
+    /// How often since then.
+    count: u32,
     /// Who was there alone since, at last.
     culprit: Option<Culprit>,
 }
@@ -51,9 +55,8 @@ impl Tellings {
 
     /// Says whether something that is news has to wait.
     pub(super) fn holds_back(&mut self, what: &What, at: &Circumstances<'_>) -> bool {
-        let Some(telling) = self.last.get_mut(what).filter(|last| last.is_recent(at.boot)) else {
-            return false;
-        };
+        let is_enough = |last: &&mut Telling| last.is_recent(at.boot) && last.count >= AT_ONCE;
+        let Some(telling) = self.last.get_mut(what).filter(is_enough) else { return false };
         if let Some(culprit) = what.culprit(at.touches) {
             telling.culprit = Some(culprit.clone());
         }
@@ -79,9 +82,13 @@ impl Tellings {
 
     /// Takes down that something is told.
     pub(super) fn told(&mut self, what: &What, boot: u64) {
-        if is_anybodys(what) {
-            self.last.insert(what.clone(), Telling { at: boot, culprit: None });
+        if !is_anybodys(what) {
+            return;
         }
+        let before = self.last.get(what).filter(|last| last.is_recent(boot));
+        let (at, count) = before.map_or((boot, 0), |before| (before.at, before.count));
+        let telling = Telling { at, count: count.saturating_add(1), culprit: None };
+        self.last.insert(what.clone(), telling);
     }
 }
 

@@ -121,11 +121,12 @@ fn whoever_gives_somebody_more_each_time_is_told_as_a_fight_that_is_never_given_
     let person = fleet.person("fightk").unwrap();
     fleet.apply_ok(&on("db1", "fightk", std::slice::from_ref(&person))).unwrap();
     let keys = db1.read("/etc/ssh/muster-keys/fightk").unwrap();
-    // Some other tool that thinks it knows better.
+    // Some other tool that thinks it knows better, and looks twice a second.
     let fight = "keys=/etc/ssh/muster-keys/fightk
         for round in 1 2 3 4 5; do
             echo 'ssh-ed25519 AAAA stranger' >> $keys
             while grep -q stranger $keys; do sleep 0.05; done
+            sleep 0.5
         done";
     db1.spawn(&["sh", "-c", fight]).unwrap().finish(SOON).unwrap();
     let told = await_told(&fleet, "keys-changed", "fightk", "", "contested");

@@ -45,15 +45,9 @@ pub(super) struct Probes {
     /// What sudo's and PAM's own configuration was like.
     marks: Option<Marks>,
     stage: Stage,
-    owed: Owed,
-}
-
-/// Whether something is told of somebody for whom there was no room in the last inquiry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Owed {
-    #[default]
-    None,
-    Some,
+    /// The states of accounts of which something is told and for which there was no room in the
+    /// last inquiry. They come first in the next and in this order, or others would each time.
+    owed: Vec<u64>,
 }
 
 /// Something that differs, and in which state of the account.
@@ -61,6 +55,17 @@ enum Owed {
 struct Found {
     state: u64,
     difference: Difference,
+}
+
+/// Who is asked about first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Something is told of it, and there was no room for it before: by how long it has waited.
+    Owed(usize),
+    /// Something is told of it.
+    Told,
+    /// It is another than it was.
+    Changed,
 }
 
 /// How far an inquiry is.
@@ -188,7 +193,7 @@ impl Probes {
             }
         }
         let is_other = (self.found.clone(), self.everybody.clone()) != before;
-        let is_due = matches!(stage, Stage::Overtaken) || self.owed == Owed::Some;
+        let is_due = matches!(stage, Stage::Overtaken) || !self.owed.is_empty();
         if is_other || is_due { News::Some } else { News::None }
     }
 
@@ -220,21 +225,27 @@ impl Probes {
         let is_changed = |subject: &Subject<'_>| {
             known.as_ref().is_some_and(|known| !known.contains(&subject.state))
         };
-        let is_told = |subject: &Subject<'_>| {
-            in_turn && self.found.iter().any(|found| found.state == subject.state)
-        };
+        let owed = std::mem::take(&mut self.owed);
         // Of whom something is told, that is to go as soon as it is so no more.
-        let told = subjects.iter().filter(|one| is_told(one) && !is_changed(one));
-        let first: Vec<&Subject<'_>> =
-            told.chain(subjects.iter().filter(|one| is_changed(one))).collect();
+        let rank = |subject: &Subject<'_>| {
+            let is_told = self.found.iter().any(|found| found.state == subject.state);
+            match owed.iter().position(|state| *state == subject.state) {
+                Some(place) if is_told => Some(Rank::Owed(place)),
+                _ if is_told && in_turn => Some(Rank::Told),
+                _ => is_changed(subject).then_some(Rank::Changed),
+            }
+        };
+        let ranked = subjects.iter().filter_map(|subject| Some((rank(subject)?, subject)));
+        let mut first: Vec<(Rank, &Subject<'_>)> = ranked.collect();
+        first.sort_by_key(|(rank, _)| *rank);
         let (chosen, others) = first.split_at(first.len().min(MOST));
         // Those for whom there is no room are asked about next time.
-        let waits = |state| others.iter().any(|other| other.state == state);
+        let waits = |state| others.iter().any(|(_, other)| other.state == state);
         let states = subjects.iter().map(|subject| subject.state);
         self.known = Some(states.filter(|state| !waits(*state)).collect());
-        let owes = others.iter().any(|subject| is_told(subject));
-        self.owed = if owes { Owed::Some } else { Owed::None };
-        let mut chosen = chosen.to_vec();
+        let owed = others.iter().filter(|(rank, _)| *rank != Rank::Changed);
+        self.owed = owed.map(|(_, subject)| subject.state).collect();
+        let mut chosen: Vec<&Subject<'_>> = chosen.iter().map(|(_, subject)| *subject).collect();
         if in_turn {
             for (stands, most) in [(Stands::Shut, MOST_SHUT), (Stands::Open, MOST)] {
                 let room = most.min(MOST - chosen.len());

@@ -285,3 +285,47 @@ fn of_more_than_can_be_asked_about_at_once_each_of_whom_something_is_told_is_ask
     assert_eq!(world.look(Asking::IfChanged), [""; 0]);
     assert_eq!(world.asked(Asking::IfChanged), [""; 0]);
 }
+
+#[test]
+fn whoever_found_no_room_comes_first_the_next_time_though_others_are_asked_about_anew() {
+    let mut world = World::of(3 * MOST, 0);
+    world.settle();
+    let all: Vec<String> = world.logins.iter().map(ToString::to_string).collect();
+    for login in &all {
+        let _ = world.hear(&[(login, Verdict::Refuses), ("o00", Verdict::LetsIn)]);
+    }
+    assert_eq!(world.hear(&[("o00", Verdict::Refuses)]), News::Some);
+    let config = world.root.path().join("etc/pam.d/sshd");
+    let mut asked = BTreeSet::new();
+    for edit in 0..3 {
+        fs::write(&config, format!("# {edit}\naccount required pam_unix.so\n")).unwrap();
+        let next = world.asked(Asking::IfChanged);
+        assert_eq!(next.len(), MOST);
+        asked.extend(next.iter().map(|one| one[..3].to_owned()));
+        let _ = world.hear(&[]);
+    }
+    assert_eq!(asked.into_iter().collect::<Vec<_>>(), all);
+}
+
+#[test]
+fn however_many_are_told_of_one_edit_has_each_asked_about_look_after_look() {
+    let mut world = World::of(3 * MOST, 0);
+    world.settle();
+    for n in 1..3 * MOST {
+        let _ = world.hear(&[(&format!("o{n:02}"), Verdict::Refuses), ("o00", Verdict::LetsIn)]);
+    }
+    let config = world.root.path().join("etc/pam.d/sshd");
+    fs::write(config, "# mended\naccount required pam_unix.so\n").unwrap();
+    let mut looks = 0;
+    loop {
+        let next = world.asked(Asking::IfChanged);
+        looks += 1;
+        let logins: Vec<&str> = next.iter().map(|one| &one[..3]).collect();
+        let well: Vec<_> = logins.iter().map(|login| (*login, Verdict::LetsIn)).collect();
+        if world.hear(&well) == News::None {
+            break;
+        }
+    }
+    assert_eq!(looks, 4, "three that ask, and one that finds nobody left");
+    assert_eq!(world.look(Asking::IfChanged), [""; 0]);
+}

@@ -7,6 +7,7 @@ mod allowance;
 pub mod console;
 mod count;
 mod delivery;
+mod heartbeat;
 mod inquirer;
 pub mod leaving;
 mod look;
@@ -30,8 +31,8 @@ use muster_proto::{
 };
 
 use self::{
-    agenda::Agenda, allowance::Allowance, count::Counted, inquirer::Inquirer, rest::Rest,
-    told::Notes, turn::Turn,
+    agenda::Agenda, allowance::Allowance, count::Counted, heartbeat::Trusted, inquirer::Inquirer,
+    rest::Rest, told::Notes, turn::Turn,
 };
 use crate::{
     clock::{Clock, Clocks, Remembered},
@@ -109,6 +110,8 @@ pub struct Keeper<H> {
     /// The time as it lies in the ledger's file.
     time_kept: Remembered,
     ends: Ends,
+    /// What a heartbeat is judged by; nothing where one has to go by the ledger.
+    trusted: Option<Trusted>,
     agenda: Agenda,
     labels: HostLabels,
     refusal: String,
@@ -185,6 +188,7 @@ impl<H: Host> Keeper<H> {
             clock: Clock::restored(ledger.time, clocks),
             time_kept: ledger.time,
             ends: Ends { ended: ledger.passed, ..Ends::default() },
+            trusted: None,
             agenda: Agenda { looked: clocks.boot, dates: NextDates::default(), unsure: false },
             spool: Spool::open(directory)?,
             key: MachineKey::from_pkcs8(&key)?,
@@ -278,7 +282,7 @@ impl<H: Host> Keeper<H> {
                 Ok(())
             }
             Event::Watch(after) => self.turn(|turn| turn.welcome(after)),
-            Event::Deliver(bytes) => self.turn(|turn| turn.deliver(&bytes)),
+            Event::Deliver(bytes) => self.receive(&bytes),
             Event::Time if self.passes(trigger) == Still::AsItWas => Ok(()),
             Event::Time => self.turn(|turn| {
                 turn.load_labels();

@@ -9,10 +9,7 @@ use muster_proto::{
 };
 
 use super::{KeeperError, turn::Turn};
-use crate::{
-    clock::Heard,
-    host::{Host, chain},
-};
+use crate::host::{Host, chain};
 
 impl<H: Host> Turn<'_, H> {
     pub(super) fn deliver(&mut self, bytes: &[u8]) -> Result<(), KeeperError> {
@@ -66,26 +63,8 @@ impl<H: Host> Turn<'_, H> {
 
     fn take(&mut self, mut bundle: VerifiedBundle) -> Result<(), KeeperError> {
         let set_aside = std::mem::take(&mut bundle.set_aside);
-        let clocks = self.keeper.host.clocks();
-        if let Some(found) = &bundle.link {
-            self.keeper.clock.swear(found.link.time, clocks);
-        }
-        let mut too_far = false;
-        if let Some(checkpoint) = &bundle.checkpoint {
-            too_far = self.keeper.clock.hear(checkpoint.time, clocks) == Heard::TooFarAhead;
-            if !too_far {
-                self.keeper.tell_heard(checkpoint.time);
-            }
-        }
-        if too_far {
-            tracing::warn!("checkpoint more than a day ahead of this host's clocks; ignored");
-        }
-        if let Some(acknowledgement) = &bundle.acknowledgement {
-            // What cannot be deleted now is when the next one comes.
-            if let Err(error) = self.keeper.spool.acknowledged(acknowledgement.number) {
-                tracing::warn!(error = %chain(&error), "cannot delete an acknowledged receipt");
-            }
-            self.keeper.damaged.retain(|number| *number > acknowledgement.number);
+        self.keeper.hear(&bundle);
+        if bundle.acknowledgement.is_some() {
             // Whoever acknowledges is there again, and has missed what was lost.
             self.unsaved |= self.ledger.drift.has_gap;
             self.ledger.drift.fill_gap();

@@ -63,7 +63,9 @@ impl<'a, H: Host> Turn<'a, H> {
         self.keeper.tell_time();
         let kept_for = self.keeper.time_kept_for(self.keeper.host.clocks());
         let is_due = self.unsaved || kept_for >= self.keeper.time_kept_seconds();
-        if is_due && self.save().is_err() {
+        let is_written = !is_due || self.save().is_ok();
+        self.leave_trusted();
+        if !is_written {
             self.keeper.unwritten = Some(self.ledger);
         }
     }

@@ -22,6 +22,7 @@ mod emergency;
 mod fake;
 mod fixed_point;
 mod fleet;
+mod heartbeat;
 mod keys;
 mod leaving;
 mod life;

@@ -23,9 +23,18 @@ const ACCOUNTS: u32 = 1_000;
 const SETTLE: Duration = Duration::from_secs(30);
 const SAMPLE: Duration = Duration::from_mins(1);
 
+/// What both may take: KiB of memory, which is 6 MB, and over the sample seconds of a processor and
+/// switches.
+const MAX_PSS: u64 = 6_000_000 / 1_024;
+const MAX_PROCESSOR: f64 = 0.02;
+const MAX_SWITCHES: u64 = 24;
+/// Bytes that the program may have.
+const MAX_PROGRAM: u64 = 5_000_000;
+
 /// What a process has used since it was started.
+#[derive(Clone, Copy, Default)]
 struct Used {
-    ticks: u64,
+    nanoseconds: u64,
     switches: u64,
 }
 
@@ -54,27 +63,42 @@ fn main() -> anyhow::Result<()> {
     pass(SAMPLE)?;
     let after = read()?;
 
-    let per_second: f64 = db1.run_ok(&["getconf", "CLK_TCK"])?.trim().parse()?;
     let size = fs::metadata(&programs.agent)?.len();
     println!("{ACCOUNTS} accounts, applied in {:.1} s", applied.as_secs_f64());
     println!("static binary: {size} bytes");
     println!("{:<32} {:>9} {:>12} {:>14}", "over 60 s, idle", "PSS KiB", "CPU seconds", "switches");
-    let mut total = 0;
+    let (mut memory, mut all) = (0, Used::default());
     for ((unit, process), (before, after)) in processes.iter().zip(before.iter().zip(&after)) {
         let pss = pss(db1, process)?;
-        total += pss;
-        let ticks = u32::try_from(after.ticks - before.ticks)?;
-        let switches = after.switches - before.switches;
-        println!("{unit:<32} {pss:>9} {:>12.2} {switches:>14}", f64::from(ticks) / per_second);
+        let used = Used {
+            nanoseconds: after.nanoseconds - before.nanoseconds,
+            switches: after.switches - before.switches,
+        };
+        print(unit, pss, used);
+        memory += pss;
+        all.nanoseconds += used.nanoseconds;
+        all.switches += used.switches;
     }
-    println!("{:<32} {total:>9}", "both");
+    print("both", memory, all);
     for (unit, process) in &processes {
         println!("\nwhat {unit} takes it for, KiB of PSS");
         for (what, size) in parts(db1, process)? {
             println!("  {what:<30} {size:>9}");
         }
     }
+    ensure!(size <= MAX_PROGRAM, "the program is larger than {MAX_PROGRAM} bytes");
+    ensure!(memory <= MAX_PSS, "more than {MAX_PSS} KiB of memory");
+    ensure!(seconds(all) <= MAX_PROCESSOR, "more than {MAX_PROCESSOR} s of a processor");
+    ensure!(all.switches <= MAX_SWITCHES, "more than {MAX_SWITCHES} switches");
     Ok(())
+}
+
+fn print(who: &str, pss: u64, used: Used) {
+    println!("{who:<32} {pss:>9} {:>12.4} {:>14}", seconds(used), used.switches);
+}
+
+fn seconds(used: Used) -> f64 {
+    Duration::from_nanos(used.nanoseconds).as_secs_f64()
 }
 
 /// Lets time pass in which nothing is done.
@@ -112,17 +136,17 @@ fn main_process(host: &Host, unit: &str) -> anyhow::Result<String> {
 }
 
 fn used(host: &Host, process: &str) -> anyhow::Result<Used> {
-    let stat = host.run_ok(&["cat", &format!("/proc/{process}/stat")])?;
-    // utime and stime, the 14th and 15th field (proc(5)), counted from behind the name.
-    let (_, fields) = stat.rsplit_once(") ").context("no name in `stat`")?;
-    let times = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
-    let ticks = times.collect::<Result<Vec<u64>, _>>()?.iter().sum();
+    // Nanoseconds on a processor (proc(5)); a tick of /proc/PID/stat is as long as half a bound.
+    let threads = format!("cat /proc/{process}/task/*/schedstat");
+    let times = host.run_ok(&["sh", "-c", &threads])?;
+    let times = times.lines().filter_map(|line| line.split(' ').next());
+    let nanoseconds = times.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
     let threads = format!("cat /proc/{process}/task/*/status");
     let status = host.run_ok(&["sh", "-c", &threads])?;
     let counts = status.lines().filter(|line| line.contains("ctxt_switches:"));
     let counts = counts.filter_map(|line| line.split_whitespace().last());
     let switches = counts.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-    Ok(Used { ticks, switches })
+    Ok(Used { nanoseconds, switches })
 }
 
 /// Returns what a process's share of memory is made of, in KiB, by what is mapped and how.

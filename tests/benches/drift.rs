@@ -1,5 +1,5 @@
-//! A thousand edits by hand at random on four hosts, some while the controller is away and some
-//! while the agents are down; at the end everything has to be told, and nothing twice. Says how
+//! A thousand edits by hand at random on four hosts, some while the controller is away, some while
+//! the agents are down and some while these are killed; at the end everything has to be told, and nothing twice. Says how
 //! long it took until an edit was put right, and until the controller told it. Needs root and the
 //! programs as they are shipped: `tests/long drift` builds and runs it.
 #![allow(
@@ -58,8 +58,9 @@ fn main() -> anyhow::Result<()> {
         taken.as_secs()
     );
     println!(
-        "{} of them while the controller was away, {} while the agents were down",
-        tally.away, tally.down
+        "{} of them while the controller was away, {} while the agents were down, {} with an agent \
+         killed about each",
+        tally.away, tally.down, tally.killed
     );
     println!("{:<48} {:>6} {:>6} {:>6} {:>6}", "milliseconds", "of", "p50", "p99", "worst");
     tally.print("repaired, all up", |took| took.repaired);
@@ -72,19 +73,24 @@ fn main() -> anyhow::Result<()> {
 struct Tally {
     away: usize,
     down: usize,
+    killed: usize,
     calm: Vec<Took>,
 }
 
 impl Tally {
-    /// Makes a tenth of the edits while the controller is away and a tenth while the agents are down.
+    /// Makes a tenth of the edits while the controller is away, a tenth while the agents are down and
+    /// a tenth with an agent killed about each.
     fn round(&mut self, edits: &mut Edits<'_>, round: &[Edit]) -> anyhow::Result<()> {
         let (away, rest) = round.split_at(round.len().div_ceil(10));
-        let (down, calm) = rest.split_at(away.len().min(rest.len()));
+        let (down, rest) = rest.split_at(away.len().min(rest.len()));
+        let (killed, calm) = rest.split_at(away.len().min(rest.len()));
         self.calm.extend(edits.make(calm, Away::Nobody)?);
         edits.make(away, Away::Controller)?;
         edits.make(down, Away::Agent)?;
+        edits.make(killed, Away::Killed)?;
         self.away += away.len();
         self.down += down.len();
+        self.killed += killed.len();
         println!("{} edits", edits.expected());
         Ok(())
     }

@@ -11,8 +11,6 @@ use crate::{SOON, assert_let_in, fleet, kept::Kept, on};
 /// How long it may take until an edit is told at the controller, on a machine that tests keep busy:
 /// how long it takes is measured, by `tests/long drift`.
 const AT_ONCE: Duration = Duration::from_secs(15);
-/// What one needs not be root to change is told some times in a minute, and then at its end.
-const WITHIN_A_MINUTE: Duration = Duration::from_secs(80);
 
 /// What hosts have told about something, newest first: the exit code does not count.
 pub(crate) fn told(fleet: &Fleet, words: &[&str]) -> Vec<Value> {
@@ -46,19 +44,9 @@ pub(crate) fn await_narrowed(
     place: &str,
     response: &str,
 ) -> Value {
-    await_for(AT_ONCE, fleet, options, place, response)
-}
-
-fn await_for(
-    time: Duration,
-    fleet: &Fleet,
-    options: &[&str],
-    place: &str,
-    response: &str,
-) -> Value {
     let what = format!("{options:?} {place} {response}");
     let mut last = Vec::new();
-    wait::until(time, &what, || {
+    wait::until(AT_ONCE, &what, || {
         last = told(fleet, options);
         let fits = |one: &&Value| word(one, "place") == place && word(one, "response") == response;
         last.iter().find(fits).cloned()
@@ -166,12 +154,10 @@ fn what_nobody_granted_is_told_and_left_as_it_is_until_it_has_gone() {
         ("sudo-foreign", "byhand.rules", ""),
         ("sudo-foreign", "sudoers.d/byhand", ""),
         ("uid-zero", "toora", ""),
+        ("account-new", "byhanda", ""),
+        ("keys-ungranted", "byhanda", ""),
     ] {
         await_told(&fleet, kind, subject, place, "gone");
-    }
-    for kind in ["account-new", "keys-ungranted"] {
-        let narrow = ["--kind", kind, "--subject", "byhanda"];
-        await_for(WITHIN_A_MINUTE, &fleet, &narrow, "", "gone");
     }
 }
 

@@ -1,12 +1,12 @@
-//! A day's edits by hand in little: in calm, while the controller is away and while the agent is
-//! down. `tests/long drift` makes a thousand of them.
+//! A day's edits by hand in little: in calm, while the controller is away, while the agent is down
+//! and while it is killed. `tests/long drift` makes a thousand of them.
 
 use muster_tests::edits::{Away, Cast, Edits};
 
 use crate::fleet;
 
 #[test]
-fn whatever_is_edited_by_hand_is_told_once_though_controller_or_agent_was_away() {
+fn whatever_is_edited_by_hand_is_told_once_though_controller_or_agent_was_away_or_killed() {
     let fleet = fleet();
     let seed = u64::from(std::process::id());
     eprintln!("seed {seed}");
@@ -15,17 +15,13 @@ fn whatever_is_edited_by_hand_is_told_once_though_controller_or_agent_was_away()
     let cast = Cast { hosts: &["db1"], people: &people, leavers: &leavers, editor: "edita" };
     let mut edits = Edits::begin(&fleet, "muster/hostname=db1", cast, seed).unwrap();
     let all = edits.shuffled();
-    let (calm, rest) = all.split_at(all.len() / 3);
-    let (away, down) = rest.split_at(rest.len() / 2);
-    edits.make(calm, Away::Nobody).unwrap();
-    edits.make(away, Away::Controller).unwrap();
-    edits.make(down, Away::Agent).unwrap();
     let undoing = edits.undoing(&all);
-    let (calm, rest) = undoing.split_at(undoing.len() / 3);
-    let (away, down) = rest.split_at(rest.len() / 2);
-    edits.make(calm, Away::Nobody).unwrap();
-    edits.make(away, Away::Controller).unwrap();
-    edits.make(down, Away::Agent).unwrap();
+    for some in [all, undoing] {
+        let phases = [Away::Nobody, Away::Controller, Away::Agent, Away::Killed];
+        for (part, away) in some.chunks(some.len().div_ceil(phases.len())).zip(phases) {
+            edits.make(part, away).unwrap();
+        }
+    }
     assert_eq!(edits.expected(), 51);
     edits.check().unwrap();
 }

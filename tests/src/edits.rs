@@ -21,6 +21,10 @@ use crate::{Fleet, Person, wait};
 /// How long it may take until something is told or put right.
 const SOON: Duration = Duration::from_secs(30);
 
+/// At some time within this many milliseconds since an edit began an agent is killed: it has not
+/// seen it yet, or is about to repair it, or has told it.
+const KILLED_WITHIN: usize = 400;
+
 /// The uid of the first stranger.
 const STRANGERS: u32 = 20_000;
 
@@ -68,6 +72,9 @@ pub enum Away {
     Controller,
     /// The agents.
     Agent,
+    /// The agents, for a moment: both processes of one are killed at some time about each edit, and
+    /// started again.
+    Killed,
 }
 
 /// What has to be told: host, kind, subject, place and response.
@@ -182,7 +189,7 @@ impl<'a> Edits<'a> {
     /// all that has to be told is told. Returns how long each took.
     pub fn make(&mut self, edits: &[Edit], away: Away) -> anyhow::Result<Vec<Took>> {
         match away {
-            Away::Nobody => {}
+            Away::Nobody | Away::Killed => {}
             Away::Controller => {
                 self.fleet.controller().run_ok(&["systemctl", "stop", "muster"])?;
             }
@@ -294,7 +301,10 @@ impl<'a> Edits<'a> {
             Turn::Undone => Trace::None,
         };
         let before = trace.look(host, login)?;
-        let began = self.run(edit)?;
+        let began = match away {
+            Away::Killed => self.run_and_kill(edit)?,
+            Away::Nobody | Away::Controller | Away::Agent => self.run(edit)?,
+        };
         let is_repaired = !matches!(trace, Trace::None) && away != Away::Agent;
         let repaired = if is_repaired {
             let mut last = None;
@@ -320,6 +330,35 @@ impl<'a> Edits<'a> {
         })
         .with_context(|| format!("told so far: {last:?}"))?;
         Ok(Took { repaired, stored: Some(since_epoch()?.saturating_sub(began)) })
+    }
+
+    /// Runs an edit's command, and kills the agent meanwhile or soon after.
+    fn run_and_kill(&self, edit: &Edit) -> anyhow::Result<Duration> {
+        let host = self.fleet.host(&edit.host);
+        let moment =
+            Random(self.random.0.wrapping_add(edit.number.into()) | 1).below(KILLED_WITHIN);
+        let units = ["muster-agent", "muster-agent-courier"];
+        let on_units = |words: &[&str]| host.run_ok(&[words, &units[..]].concat());
+        let processes = || on_units(&["systemctl", "show", "--property", "MainPID", "--value"]);
+        let kill = || {
+            let before = processes()?;
+            thread::sleep(Duration::from_millis(u64::try_from(moment)?));
+            on_units(&["systemctl", "kill", "--signal", "KILL"])?;
+            // Sooner than by itself, which is after two seconds.
+            on_units(&["systemctl", "start"])?;
+            let after = processes()?;
+            ensure!(
+                before.split_whitespace().all(|process| !after.contains(process)),
+                "not killed: {before:?}, then {after:?}"
+            );
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let killed = scope.spawn(kill);
+            let began = self.run(edit);
+            killed.join().map_err(|_| anyhow!("the kill panicked"))??;
+            began
+        })
     }
 
     /// Runs an edit's command and returns when its tool was started, since 1970.

@@ -84,6 +84,12 @@ pub trait Host {
         asking: Asking,
     ) -> Vec<Difference>;
 
+    /// Returns why PAM is not asked about single accounts though sshd asks it, as of the last time
+    /// that the system was asked what it makes of our files.
+    fn unasked(&self) -> Option<&str> {
+        None
+    }
+
     /// Returns what sudo and PAM are to be asked about single accounts, away from the keeper's work.
     fn inquiry(&mut self) -> Option<Inquiry> {
         None
@@ -280,6 +286,10 @@ impl Host for Linux {
 
     fn inquiry(&mut self) -> Option<Inquiry> {
         self.effects.inquiry()
+    }
+
+    fn unasked(&self) -> Option<&str> {
+        self.effects.unasked()
     }
 
     fn hear(&mut self, answers: Answers) -> News {

@@ -5,6 +5,7 @@
 mod agenda;
 mod allowance;
 pub mod console;
+mod converge;
 mod count;
 mod delivery;
 mod heartbeat;
@@ -27,7 +28,7 @@ use std::{
 
 use muster_proto::{
     crypto::{BadMachineKey, MachineKey},
-    receipt::{Convergence, Finding, FindingKind, Outcome, Trigger},
+    receipt::{Convergence, Finding, Outcome, Trigger},
 };
 
 use self::{
@@ -35,7 +36,7 @@ use self::{
     rest::Rest, told::Notes, turn::Turn,
 };
 use crate::{
-    clock::{Clock, Clocks, Remembered},
+    clock::{Clock, Remembered},
     config::{BadConfig, Config},
     door::{Courier, Event},
     drift::{
@@ -363,50 +364,6 @@ impl<H: Host> Keeper<H> {
         }
     }
 
-    /// Returns in how many seconds the host has to be looked at, by its clocks as they are now, and
-    /// what will be the reason then.
-    pub fn next_look(&mut self) -> (u64, Trigger) {
-        let clocks = self.host.clocks();
-        let time = self.clock.read(clocks);
-        let (wait, trigger) = self.agenda.wait(self.every(), &time, clocks.boot);
-        let fresh = self.time_kept_seconds().saturating_sub(self.time_kept_for(clocks));
-        let left = self.term.map(|term| term.left(time.now, clocks.boot));
-        if let Some(left) = left.filter(|left| *left < wait.min(fresh)) {
-            return (left, Trigger::Time);
-        }
-        let held = self.tellings.wait(clocks.boot);
-        if let Some(held) = held.filter(|held| *held < wait.min(fresh)) {
-            return (held, Trigger::Change);
-        }
-        // A file that cannot be written is tried again with all else.
-        if fresh < wait && self.unwritten.is_none() {
-            (fresh, Trigger::Scan)
-        } else {
-            (wait, trigger)
-        }
-    }
-
-    /// Returns how many seconds the time in the ledger's file is old: where that is the only one
-    /// after a start, every date is put off by as much as it is behind.
-    fn time_kept_for(&self, clocks: Clocks) -> u64 {
-        let now = self.clock.remembered(clocks);
-        let kept = self.time_kept;
-        now.sworn.since(kept.sworn).max(now.said.since(kept.said))
-    }
-
-    /// Returns how many seconds after a look the next one is due.
-    fn every(&self) -> u64 {
-        let scan = self.config.scan_seconds;
-        let unknown = FindingKind::UnknownElsewhere;
-        if self.convergence == Convergence::Retrying {
-            RETRY_SECONDS
-        } else if self.findings.iter().any(|finding| finding.kind == unknown) {
-            scan.min(ASK_AGAIN_SECONDS)
-        } else {
-            scan
-        }
-    }
-
     fn turn(
         &mut self,
         work: impl FnOnce(&mut Turn<'_, H>) -> Result<(), KeeperError>,
@@ -441,11 +398,3 @@ fn idle(events: &Receiver<Event>, manager: &mut Manager) -> Option<Event> {
         }
     }
 }
-
-/// Seconds after which the ledger's file is to have the time again.
-const TIME_KEPT_SECONDS: u64 = 3_600;
-/// Seconds until what failed is tried again.
-const RETRY_SECONDS: u64 = 10;
-/// Seconds until a source of accounts that could not be asked is asked again. One that hangs holds
-/// the keeper up each time.
-const ASK_AGAIN_SECONDS: u64 = 60;

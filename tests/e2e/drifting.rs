@@ -285,8 +285,42 @@ fn what_was_changed_while_the_agent_was_down_is_told_when_it_is_back() {
     db1.run_ok(&["systemctl", "restart", "muster-agent"]).unwrap();
     db1.run_ok(&["userdel", "byhandd"]).unwrap();
     await_told(&fleet, "account-new", "byhandd", "", "gone");
-    assert_eq!(told(&fleet, &["--subject", "byhandd"]).len(), 2);
-    assert_eq!(told(&fleet, &["--subject", "driftd"]).len(), 1);
+    let all = told(&fleet, &["--subject", "byhandd"]);
+    assert_eq!(all.len(), 2, "{all:#?}");
+    let all = told(&fleet, &["--subject", "driftd"]);
+    assert_eq!(all.len(), 1, "{all:#?}");
+}
+
+/// A keeper that stands still until this goes.
+struct Stopped<'a>(&'a Host);
+
+impl<'a> Stopped<'a> {
+    fn on(host: &'a Host) -> Self {
+        host.run_ok(&["systemctl", "kill", "--signal", "STOP", "muster-agent"]).unwrap();
+        Self(host)
+    }
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        // The first failure is the one to tell.
+        let _ = self.0.run(&["systemctl", "kill", "--signal", "CONT", "muster-agent"]);
+    }
+}
+
+#[test]
+fn whoever_writes_waits_for_no_keeper_that_stands_still_though_it_never_learns_who_that_was() {
+    let fleet = fleet();
+    let db1 = fleet.host("db1");
+    let person = fleet.person("driftk").unwrap();
+    fleet.apply_ok(&on("db1", "driftk", std::slice::from_ref(&person))).unwrap();
+    let stopped = Stopped::on(db1);
+    // Whoever was held up would be so for ever.
+    db1.run_ok(&["timeout", "10", "usermod", "--shell", "/bin/sh", "driftk"]).unwrap();
+    assert_eq!(told(&fleet, &["--subject", "driftk"]), [] as [Value; 0]);
+    drop(stopped);
+    let shell = await_told(&fleet, "account-changed", "driftk", "shell", "repaired");
+    assert_eq!(word(&shell["by"], "program"), "", "it had ended before it was seen: {shell}");
 }
 
 #[test]

@@ -7,7 +7,9 @@ use serde_json::Value;
 use crate::{
     SOON, assert_let_in,
     drifting::{await_narrowed, await_told, word},
-    each_on, fleet,
+    each_on,
+    existing::findings,
+    fleet,
     kept::Kept,
     on, sudo,
 };
@@ -82,6 +84,21 @@ fn whom_pam_refuses_though_we_let_her_in_is_told_and_whom_it_lets_in_though_we_d
     let told = await_told(&fleet, "effect-differs", "pamina", "pam", "gone");
     assert_eq!(word(&told, "subject"), "pamina");
     assert!(!host.run(&["systemctl", "is-failed", "--quiet", "run-*"]).unwrap().success());
+}
+
+#[test]
+fn where_asking_pam_would_lift_a_lockout_it_is_not_asked_and_the_host_says_why() {
+    let fleet = fleet();
+    let told = |what: &str| {
+        wait::until(SOON, what, || {
+            let all = findings(&fleet, "dev1", "unasked pam");
+            all.first().cloned()
+        })
+    };
+    let sshd = Kept::of(fleet.host("dev1"), "/etc/pam.d/sshd");
+    put_first(&sshd, "account required pam_faillock.so");
+    let told = told("the host to say that PAM is not asked").unwrap();
+    assert!(told.ends_with("`pam_faillock.so` in `sshd` may do more than look"), "{told}");
 }
 
 #[test]

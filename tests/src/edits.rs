@@ -338,20 +338,24 @@ impl<'a> Edits<'a> {
         let moment =
             Random(self.random.0.wrapping_add(edit.number.into()) | 1).below(KILLED_WITHIN);
         let units = ["muster-agent", "muster-agent-courier"];
-        let on_units = |words: &[&str]| host.run_ok(&[words, &units[..]].concat());
-        let processes = || on_units(&["systemctl", "show", "--property", "MainPID", "--value"]);
+        let processes = || -> anyhow::Result<BTreeSet<String>> {
+            let show = ["systemctl", "show", "--property", "MainPID", "--value"];
+            let said = host.run_ok(&[&show[..], &units].concat())?;
+            let running = said.split_whitespace().filter(|process| *process != "0");
+            Ok(running.map(str::to_owned).collect())
+        };
         let kill = || {
             let before = processes()?;
-            thread::sleep(Duration::from_millis(u64::try_from(moment)?));
-            on_units(&["systemctl", "kill", "--signal", "KILL"])?;
-            // Sooner than by itself, which is after two seconds.
-            on_units(&["systemctl", "start"])?;
-            let after = processes()?;
-            ensure!(
-                before.split_whitespace().all(|process| !after.contains(process)),
-                "not killed: {before:?}, then {after:?}"
-            );
-            Ok(())
+            let units = units.join(" ");
+            let kill = format!("sleep 0.{moment:03}; systemctl kill --signal KILL {units}");
+            host.run_ok(&["sh", "-ec", &kill])?;
+            // Started sooner than by itself, which is after two seconds. One that is in the middle
+            // of a write to the disk dies only after that, and has to be started again.
+            wait::until(SOON, "two processes that are others", || {
+                host.run_ok(&["sh", "-ec", &format!("systemctl start {units}")]).ok()?;
+                let after = processes().ok()?;
+                (after.len() == 2 && after.is_disjoint(&before)).then_some(())
+            })
         };
         thread::scope(|scope| {
             let killed = scope.spawn(kill);

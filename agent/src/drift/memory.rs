@@ -5,6 +5,7 @@
 //! What differs right after a bundle, a date or another configuration is what could not be done or,
 //! where a host only observes, is not to be done: expected, and no drift as long as it stays.
 
+mod again;
 mod tellings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +17,10 @@ use muster_proto::{
     time::Timestamp,
 };
 
-pub use self::tellings::{APART_SECONDS, AT_ONCE, Tellings};
+pub use self::{
+    again::{MOST_OVER, Over},
+    tellings::{APART_SECONDS, AT_ONCE, Tellings},
+};
 use super::{
     Difference, Touch, What,
     open::{Open, Presence},
@@ -28,9 +32,6 @@ pub const MOST_ROUNDS: u32 = 3;
 /// Seconds for which a repair has to last, so that what comes then is no fight, and for which a thing
 /// that is fought over is left as it is.
 pub const CALM_SECONDS: u64 = 600;
-
-/// So much that is over is told again if the receipts that say so are lost.
-pub const MOST_OVER: usize = 4_096;
 
 /// What a host knows of its drift.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,15 +66,6 @@ pub struct Rounds {
     pub count: u32,
     /// Seconds since boot at the last time.
     pub last: u64,
-}
-
-/// What is over, as it was told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Over {
-    /// The receipt that told it; nothing once that is lost.
-    pub receipt: Option<u64>,
-    /// What it told.
-    pub told: Drift,
 }
 
 /// When and how a look was taken.
@@ -140,43 +132,6 @@ impl Memory {
                 self.begun.insert(found.what.clone(), begun);
             }
         }
-    }
-
-    /// Takes down that a receipt that waits tells this.
-    pub fn wait(&mut self, receipt: u64, told: &[Drift]) {
-        for drift in told {
-            let Some(kind) = DriftKind::parse(&drift.kind) else { continue };
-            let what = What::new(kind, &drift.subject, &drift.place);
-            if drift.response.is_open() {
-                self.over.remove(&what);
-            } else if self.over.len() < MOST_OVER || self.over.contains_key(&what) {
-                self.over.insert(what, Over { receipt: Some(receipt), told: drift.clone() });
-            }
-        }
-    }
-
-    /// Takes down that the controller has all receipts before this one that were not lost.
-    pub fn arrived(&mut self, oldest: u64) {
-        self.over.retain(|_, over| over.receipt.is_none_or(|receipt| receipt >= oldest));
-    }
-
-    /// Takes down that nobody will read the receipts before this one that wait.
-    pub fn lost(&mut self, oldest: u64) {
-        self.has_gap = true;
-        for over in self.over.values_mut() {
-            over.receipt = over.receipt.filter(|receipt| *receipt >= oldest);
-        }
-    }
-
-    /// Has all told again as it stands, if receipts were lost.
-    pub fn fill_gap(&mut self) {
-        if !std::mem::take(&mut self.has_gap) {
-            return;
-        }
-        let lost = self.over.values().filter(|over| over.receipt.is_none());
-        self.untold.extend(lost.map(|over| over.told.clone()));
-        let rounds = |what| self.rounds.get(what).map_or(0, |rounds| rounds.count);
-        self.untold.extend(self.open.iter().map(|(what, open)| open.told(what, rounds(what))));
     }
 
     /// Takes down what a look found, and returns what is to be told.

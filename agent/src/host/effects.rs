@@ -68,6 +68,11 @@ impl Effects {
         found
     }
 
+    /// Returns why PAM is not asked, if it should be and is not.
+    pub(super) fn unasked(&self) -> Option<&str> {
+        self.probes.unasked()
+    }
+
     /// Returns what sudo and PAM are to be asked, away from here.
     pub(super) fn inquiry(&mut self) -> Option<Inquiry> {
         self.probes.inquiry()

@@ -45,15 +45,16 @@ pub struct Inquiry {
 }
 
 /// Whether PAM can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum AskPam {
     /// It can.
     Yes,
     /// The system is starting or stopping, so it refuses everybody.
     NotNow,
-    /// There is no service of ours or of sshd's, asking by it may change something, or sshd makes
-    /// nothing of it.
-    No,
+    /// sshd makes nothing of it.
+    Unused,
+    /// Asking may change something, or there is no service to ask by: for this reason.
+    No(String),
 }
 
 /// What is asked about one account.

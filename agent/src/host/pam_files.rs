@@ -6,18 +6,18 @@ use super::{
     chain,
     files::{Dir, is_link},
 };
-use crate::format::pam::{self, Line};
+use crate::format::pam::{self, Line, Module};
 
 /// Where PAM looks for services, in this order.
 pub(super) const SERVICES: [&str; 2] = ["etc/pam.d", "usr/lib/pam.d"];
 
 /// Whether something happens where PAM makes an account check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Check {
     /// Each module of it only looks.
     OnlyLooks,
-    /// Something may.
-    MayAct,
+    /// Something may, for this reason.
+    MayAct(String),
 }
 
 /// Says what the account check of a service does, with whatever it includes. What cannot be read or
@@ -30,16 +30,29 @@ pub(super) fn account_check(root: &Dir, service: &str) -> Check {
         if !read.insert(service.clone()) {
             continue;
         }
-        let Ok(text) = service_text(root, &service) else { return Check::MayAct };
+        let text = match service_text(root, &service) {
+            Ok(text) => text,
+            Err(reason) => return Check::MayAct(reason),
+        };
         for line in pam::account(&text) {
             match line {
                 Line::Include(other) => waiting.push(other),
                 Line::Module(module) if module.only_looks() => has_modules = true,
-                Line::Module(_) | Line::Broken => return Check::MayAct,
+                Line::Module(Module { name, .. }) => {
+                    let reason = format!("`{name}` in `{service}` may do more than look");
+                    return Check::MayAct(reason);
+                }
+                Line::Broken => {
+                    return Check::MayAct(format!("a line of `{service}` names no module"));
+                }
             }
         }
     }
-    if has_modules { Check::OnlyLooks } else { Check::MayAct }
+    if has_modules {
+        Check::OnlyLooks
+    } else {
+        Check::MayAct(format!("`{service}` has no module for it, so PAM runs others"))
+    }
 }
 
 /// Returns what stands in the file of a service.
@@ -84,6 +97,10 @@ mod tests {
         account_check(&Dir::open(folder.path(), Arc::new(Faults::none())).unwrap(), "ours")
     }
 
+    fn may_act(files: &[(&str, &str)]) -> bool {
+        matches!(check(files), Check::MayAct(_))
+    }
+
     const OURS: (&str, &str) = ("ours", "auth required pam_deny.so\naccount include sshd\n");
     const DEBIAN: (&str, &str) = (
         "sshd",
@@ -95,26 +112,32 @@ mod tests {
     #[test]
     fn a_check_of_modules_that_only_look_changes_nothing_and_one_other_is_enough() {
         assert_eq!(check(&[OURS, DEBIAN, ("common", COMMON)]), Check::OnlyLooks);
-        for line in ["account required pam_faillock.so", "-account optional pam_exec.so /bin/x"] {
+        for (line, module) in [
+            ("account required pam_faillock.so", "pam_faillock.so"),
+            ("-account optional pam_exec.so /bin/x", "pam_exec.so"),
+        ] {
             for text in [format!("{line}\n{COMMON}"), format!("{COMMON}{line}\n")] {
-                assert_eq!(check(&[OURS, DEBIAN, ("common", &text)]), Check::MayAct, "{text}");
+                let reason = format!("`{module}` in `common` may do more than look");
+                let found = check(&[OURS, DEBIAN, ("common", &text)]);
+                assert_eq!(found, Check::MayAct(reason), "{text}");
             }
         }
         let auth = format!("auth required pam_faillock.so\n{COMMON}");
         assert_eq!(check(&[OURS, DEBIAN, ("common", &auth)]), Check::OnlyLooks);
         let deeper = ("deeper", "account required pam_tally2.so\n");
         let common = format!("{COMMON}account substack deeper\n");
-        assert_eq!(check(&[OURS, DEBIAN, ("common", &common), deeper]), Check::MayAct);
+        let found = check(&[OURS, DEBIAN, ("common", &common), deeper]);
+        assert!(matches!(found, Check::MayAct(reason) if reason.contains("in `deeper`")));
     }
 
     #[test]
     fn what_cannot_be_read_or_names_nothing_may_do_anything() {
         for common in ["-> sshd", "account\n", "account include gone\n", "@include /srv/other\n"] {
             let common = format!("{common}{}", if common.starts_with('-') { "" } else { COMMON });
-            assert_eq!(check(&[OURS, DEBIAN, ("common", &common)]), Check::MayAct, "{common}");
+            assert!(may_act(&[OURS, DEBIAN, ("common", &common)]), "{common}");
         }
-        assert_eq!(check(&[OURS, DEBIAN]), Check::MayAct);
-        assert_eq!(check(&[OURS, ("sshd", "# nothing\n")]), Check::MayAct, "PAM runs `other`");
+        assert!(may_act(&[OURS, DEBIAN]));
+        assert!(may_act(&[OURS, ("sshd", "# nothing\n")]), "PAM runs `other`");
         assert_eq!(
             check(&[("ours", "@include ours\naccount required pam_unix.so\n")]),
             Check::OnlyLooks

@@ -44,6 +44,8 @@ pub(super) struct Probes {
     everybody: Option<Difference>,
     /// What sudo's and PAM's own configuration was like.
     marks: Option<Marks>,
+    /// Why PAM is not asked though sshd asks it.
+    unasked: Option<String>,
     stage: Stage,
     /// The states of accounts of which something is told and for which there was no room in the
     /// last inquiry. They come first in the next and in this order, or others would each time.
@@ -113,10 +115,12 @@ impl Probes {
         // Before it is read: whoever is at it afterwards is seen before it is asked.
         let marks = marks(root, observed);
         let pam = ask_pam(root, uses_pam);
-        if pam == AskPam::No {
+        let is_asked = matches!(pam, AskPam::Yes | AskPam::NotNow);
+        self.unasked = if let AskPam::No(reason) = &pam { Some(reason.clone()) } else { None };
+        if !is_asked {
             self.found.retain(|found| found.difference.what.place != PAM);
         }
-        if pam == AskPam::No || !subjects.iter().any(|one| one.stands == Stands::Open) {
+        if !is_asked || !subjects.iter().any(|one| one.stands == Stands::Open) {
             self.everybody = None;
         }
         // What cannot be read is asked for with the next full look.
@@ -134,6 +138,11 @@ impl Probes {
         }
         let single = self.found.iter().map(|found| &found.difference);
         single.chain(&self.everybody).cloned().collect()
+    }
+
+    /// Returns why PAM is not asked though sshd asks it, if it is not.
+    pub(super) fn unasked(&self) -> Option<&str> {
+        self.unasked.as_deref()
     }
 
     /// Returns what is to be asked, if anything is and nothing is being asked.

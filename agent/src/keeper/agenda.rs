@@ -1,10 +1,21 @@
-//! When the host is looked at next, pure. The time is counted from the last look, never from the
+//! When the host is looked at next. The time is counted from the last look, never from the
 //! last message: a heartbeat every minute, or a courier that talks without end, must not put off
 //! the repair of drift or the end of somebody's access.
 
-use muster_proto::receipt::Trigger;
+use muster_proto::receipt::{Convergence, FindingKind, Trigger};
 
-use crate::{clock::Time, ends::NextDates};
+use super::Keeper;
+use crate::{
+    clock::{Clocks, Time},
+    ends::NextDates,
+    host::Host,
+};
+
+/// Seconds until what failed is tried again.
+const RETRY_SECONDS: u64 = 10;
+/// Seconds until a source of accounts that could not be asked is asked again. One that hangs holds
+/// the keeper up each time.
+const ASK_AGAIN_SECONDS: u64 = 60;
 
 /// What the next look waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +37,52 @@ impl Agenda {
         match self.dates.wait(time.now).into_iter().chain(settled).min() {
             Some(date) if date < scan => (date, Trigger::Time),
             _ => (scan, Trigger::Scan),
+        }
+    }
+}
+
+impl<H: Host> Keeper<H> {
+    /// Returns in how many seconds the host has to be looked at, by its clocks as they are now, and
+    /// what will be the reason then.
+    pub fn next_look(&mut self) -> (u64, Trigger) {
+        let clocks = self.host.clocks();
+        let time = self.clock.read(clocks);
+        let (wait, trigger) = self.agenda.wait(self.every(), &time, clocks.boot);
+        let fresh = self.time_kept_seconds().saturating_sub(self.time_kept_for(clocks));
+        let left = self.term.map(|term| term.left(time.now, clocks.boot));
+        if let Some(left) = left.filter(|left| *left < wait.min(fresh)) {
+            return (left, Trigger::Time);
+        }
+        let held = self.tellings.wait(clocks.boot);
+        if let Some(held) = held.filter(|held| *held < wait.min(fresh)) {
+            return (held, Trigger::Change);
+        }
+        // A file that cannot be written is tried again with all else.
+        if fresh < wait && self.unwritten.is_none() {
+            (fresh, Trigger::Scan)
+        } else {
+            (wait, trigger)
+        }
+    }
+
+    /// Returns how many seconds the time in the ledger's file is old: where that is the only one
+    /// after a start, every date is put off by as much as it is behind.
+    pub(super) fn time_kept_for(&self, clocks: Clocks) -> u64 {
+        let now = self.clock.remembered(clocks);
+        let kept = self.time_kept;
+        now.sworn.since(kept.sworn).max(now.said.since(kept.said))
+    }
+
+    /// Returns how many seconds after a look the next one is due.
+    fn every(&self) -> u64 {
+        let scan = self.config.scan_seconds;
+        let unknown = FindingKind::UnknownElsewhere;
+        if self.convergence == Convergence::Retrying {
+            RETRY_SECONDS
+        } else if self.findings.iter().any(|finding| finding.kind == unknown) {
+            scan.min(ASK_AGAIN_SECONDS)
+        } else {
+            scan
         }
     }
 }

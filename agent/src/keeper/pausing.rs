@@ -9,7 +9,7 @@ use muster_proto::{
     receipt::{Convergence, Finding, FindingKind, HostMode, Outcome, Trigger},
 };
 
-use super::{Keeper, KeeperError, TIME_KEPT_SECONDS, look::Look, turn::Turn};
+use super::{Keeper, KeeperError, look::Look, turn::Turn};
 use crate::{
     clock::Time,
     host::Host,
@@ -18,6 +18,8 @@ use crate::{
     plan::{Note, Plan},
 };
 
+/// Seconds after which the ledger's file is to have the time again.
+const TIME_KEPT_SECONDS: u64 = 3_600;
 /// Seconds after which the ledger's file is to have what is left of a pause: after a reboot a wall
 /// clock that was set back meanwhile prolongs it by as much at most.
 const PAUSE_KEPT_SECONDS: u64 = 300;

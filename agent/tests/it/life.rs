@@ -279,6 +279,12 @@ impl Life {
 
     /// Brings a checkpoint that was made this many seconds from now.
     pub fn hear(&mut self, ahead: u64) {
+        let heartbeat = self.heartbeat(ahead);
+        self.bring(&heartbeat);
+    }
+
+    /// Returns a bundle with nothing but such a checkpoint.
+    pub fn heartbeat(&self, ahead: u64) -> Bundle {
         let checkpoint = Checkpoint {
             lineage: self.fleet.lineage(),
             time: Timestamp(self.now + ahead),
@@ -288,7 +294,7 @@ impl Life {
             log: log_head(),
         };
         let checkpoint = Some(Envelope::sign(&checkpoint, &self.fleet.online));
-        self.bring(&Bundle { checkpoint, ..Bundle::empty(self.twin.id) });
+        Bundle { checkpoint, ..Bundle::empty(self.twin.id) }
     }
 
     /// Starts the machine anew after it was off for so many seconds, with a wall clock that says

@@ -73,6 +73,8 @@ pub enum FindingKind {
     UidOutOfRange,
     /// Another account has the same uid.
     UidShared,
+    /// Something of the host's own is not asked what it makes of single accounts.
+    Unasked,
     /// Another source of names cannot be asked.
     UnknownElsewhere,
     /// Something that a role wants is not there.
@@ -98,7 +100,7 @@ pub enum Shortfall {
 
 impl FindingKind {
     /// All of them, in the order of their words.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::AccountMissing,
         Self::BreakGlass,
         Self::BundleRefused,
@@ -125,6 +127,7 @@ impl FindingKind {
         Self::RoleRefused,
         Self::UidOutOfRange,
         Self::UidShared,
+        Self::Unasked,
         Self::UnknownElsewhere,
         Self::Unmet,
         Self::Unproved,
@@ -160,6 +163,7 @@ impl FindingKind {
             Self::RoleRefused => "role-refused",
             Self::UidOutOfRange => "uid-out-of-range",
             Self::UidShared => "uid-shared",
+            Self::Unasked => "unasked",
             Self::UnknownElsewhere => "unknown-elsewhere",
             Self::Unmet => "unmet",
             Self::Unproved => "unproved",
@@ -176,7 +180,7 @@ impl FindingKind {
     pub fn shortfall(self) -> Shortfall {
         match self {
             // What it leaves undone is told beside it.
-            Self::JobsSetAside | Self::Paused => Shortfall::Nobody,
+            Self::JobsSetAside | Self::Paused | Self::Unasked => Shortfall::Nobody,
             Self::Ineffective => Shortfall::Everybody,
             // Where those jobs are does not say whose they are.
             Self::JobsUnseen => Shortfall::Locked,

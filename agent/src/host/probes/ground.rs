@@ -40,12 +40,11 @@ pub(super) fn ask_pam(root: &Dir, uses_pam: UsesPam) -> AskPam {
         let dir = root.walk(path).ok().flatten();
         dir.is_some_and(|dir| dir.stat(name).is_ok_and(|found| found.is_some()))
     };
-    if uses_pam == UsesPam::No || pam_files::account_check(root, SERVICE) == Check::MayAct {
-        AskPam::No
-    } else if is_there("run", "nologin") {
-        AskPam::NotNow
-    } else {
-        AskPam::Yes
+    match (uses_pam, pam_files::account_check(root, SERVICE)) {
+        (UsesPam::No, _) => AskPam::Unused,
+        (UsesPam::Yes, Check::MayAct(reason)) => AskPam::No(reason),
+        (UsesPam::Yes, Check::OnlyLooks) if is_there("run", "nologin") => AskPam::NotNow,
+        (UsesPam::Yes, Check::OnlyLooks) => AskPam::Yes,
     }
 }
 

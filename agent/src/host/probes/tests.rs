@@ -182,13 +182,16 @@ fn pam_is_asked_only_where_there_is_a_service_to_ask_by_and_not_while_the_system
     fs::write(&nologin, "").unwrap();
     assert_eq!(asks(&mut world), (AskPam::NotNow, 1), "what was told is not gone for that");
     fs::remove_file(nologin).unwrap();
-    for gone in ["usr/lib/pam.d/muster-account", "etc/pam.d/sshd"] {
-        let path = world.root.path().join(gone);
+    for (place, service) in [("usr/lib/pam.d", "muster-account"), ("etc/pam.d", "sshd")] {
+        let path = world.root.path().join(place).join(service);
         let text = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
-        assert_eq!(asks(&mut world), (AskPam::No, 0), "{gone}");
+        let reason = format!("there is no `/etc/pam.d/{service}`");
+        assert_eq!(asks(&mut world), (AskPam::No(reason.clone()), 0), "{service}");
+        assert_eq!(world.probes.unasked(), Some(reason.as_str()));
         fs::write(&path, text).unwrap();
-        assert_eq!(asks(&mut world), (AskPam::Yes, 0), "{gone}");
+        assert_eq!(asks(&mut world), (AskPam::Yes, 0), "{service}");
+        assert_eq!(world.probes.unasked(), None);
     }
 }
 
@@ -203,7 +206,9 @@ fn pam_is_not_asked_where_that_would_lift_the_lockout_of_somebody_who_guesses() 
         let _ = world.hear(&[]);
         fs::write(&sshd, format!("{text}account required {module}\n")).unwrap();
         world.look(Asking::Anew);
-        assert_eq!(world.probes.inquiry().unwrap().pam, AskPam::No, "{module}");
+        let name = module.split(' ').next().unwrap();
+        let reason = format!("`{name}` in `sshd` may do more than look");
+        assert_eq!(world.probes.inquiry().unwrap().pam, AskPam::No(reason));
         let _ = world.hear(&[]);
         fs::write(&sshd, &text).unwrap();
     }

@@ -21,6 +21,8 @@ pub struct Keys {
     pub read: Option<Digest>,
     /// Why files were not read that sshd may read, in one digest.
     pub unread: Option<Digest>,
+    /// The files that cannot be looked at now: what was in them may be there still.
+    pub unseen: BTreeSet<String>,
 }
 
 impl Keys {
@@ -34,6 +36,11 @@ impl Keys {
         Self { unread: Some(sha256(&[why.as_bytes()])), ..Self::unknown(why) }
     }
 
+    /// A file cannot be looked at now, for this reason.
+    pub fn unseen(path: &str, why: &str) -> Self {
+        Self { unseen: BTreeSet::from([path.to_owned()]), ..Self::unknown(why) }
+    }
+
     /// Adds what is known from elsewhere.
     pub fn extend(&mut self, other: Self) {
         self.read = both(self.read, other.read);
@@ -42,6 +49,7 @@ impl Keys {
             self.add(key);
         }
         self.unknown.extend(other.unknown);
+        self.unseen.extend(other.unseen);
     }
 
     fn add(&mut self, fingerprint: String) {

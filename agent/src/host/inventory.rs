@@ -27,6 +27,7 @@ use super::{
     chain,
     files::{Dir, FileError, is_regular, split},
     program::Programs,
+    rest::Still,
 };
 
 /// The most bytes of a file of keys.
@@ -44,6 +45,8 @@ pub(super) struct Learnt {
     weighed: Option<(Digest, Vec<Difference>)>,
     /// By path.
     keys: BTreeMap<String, (Stamp, Keys)>,
+    /// Where keys were looked for, and what the file looked like, if there was one.
+    looked: Vec<(String, Option<Stamp>)>,
 }
 
 /// What a file looked like when it was read.
@@ -64,7 +67,23 @@ impl Stamp {
     }
 }
 
+/// What the file of a path looks like, if there is one.
+fn stamp(root: &Dir, path: &str) -> Result<Option<Stamp>, FileError> {
+    let (directory, name) = split(path);
+    let Some(dir) = root.walk(directory)? else { return Ok(None) };
+    Ok(dir.stat(name)?.map(|found| Stamp::of(&found)))
+}
+
 impl Learnt {
+    /// Says whether the files of keys look as they did when they were looked for.
+    pub(super) fn still(&self, root: &Dir) -> Still {
+        let mounts = mounts(root);
+        let is_same = |(path, known): &(String, Option<Stamp>)| {
+            backing(&mounts, path) == Backing::Kernel && stamp(root, path).ok().flatten() == *known
+        };
+        if self.looked.iter().all(is_same) { Still::AsItWas } else { Still::Changed }
+    }
+
     /// Returns what the account files do not say.
     pub(super) fn sources(
         &mut self,
@@ -76,6 +95,7 @@ impl Learnt {
         let files = self.key_files(root, programs);
         let mounts = mounts(root);
         let before = std::mem::take(&mut self.keys);
+        self.looked.clear();
         let mut keys = BTreeMap::new();
         for other in others {
             let mut all = Keys::default();
@@ -88,10 +108,19 @@ impl Learnt {
                     all.extend(Keys::unknown(format!("`{pattern}` is not understood")));
                     continue;
                 };
-                if !is_answering(&mounts, &path) {
-                    all.extend(Keys::unknown("on a file system that may not answer"));
-                    continue;
+                match backing(&mounts, &path) {
+                    Backing::Kernel => {}
+                    Backing::User => {
+                        all.extend(Keys::unread("on a file system of somebody's own program"));
+                        continue;
+                    }
+                    Backing::Unknown => {
+                        let why = "on a file system that may not answer";
+                        all.extend(Keys::unseen(&path, why));
+                        continue;
+                    }
                 }
+                self.looked.push((path.clone(), stamp(root, &path).ok().flatten()));
                 match self.read(root, &path, other.uid, &before) {
                     Ok(found) => all.extend(found),
                     Err(error) => all.extend(Keys::unread(&chain(&error))),
@@ -281,29 +310,65 @@ pub(super) fn sshd_texts(root: &Dir) -> Result<Vec<Text>, FileError> {
     Ok(texts)
 }
 
-/// Returns what is mounted where: the path and the kind of each, the last of a path last.
-pub(super) fn mounts(root: &Dir) -> Vec<(String, String)> {
+/// Something that is mounted.
+#[derive(Debug)]
+pub(super) struct Mount {
+    path: String,
+    kind: String,
+    /// Whether a user's own program answers for it.
+    own: Own,
+}
+
+/// Who has mounted something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Own {
+    /// Root, as far as that is known.
+    Root,
+    /// A user, by FUSE.
+    User,
+}
+
+/// Who answers for what lies in a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Backing {
+    /// The kernel by itself.
+    Kernel,
+    /// A program of a user's, as it likes: sshd, which reads keys as their owner, is answered too.
+    User,
+    /// It may wait for somebody, or is not known.
+    Unknown,
+}
+
+/// Returns what is mounted where, the last of a path last.
+pub(super) fn mounts(root: &Dir) -> Vec<Mount> {
     let own = root.walk(&format!("proc/{}", std::process::id())).ok().flatten();
     let text = own.and_then(|own| own.read("mountinfo").ok().flatten()).map(|(text, _)| text);
     let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
     let mounts = text.lines().filter_map(|line| {
-        // id, parent, device, what of it, where, options, …, `-`, kind (proc_pid_mountinfo(5)).
+        // id, parent, device, what of it, where, options, …, `-`, kind, source, options of the
+        // file system (proc_pid_mountinfo(5)), among them whose FUSE it is (mount.fuse(8)).
         let path = line.split(' ').nth(4)?;
-        let kind = line.split_once(" - ")?.1.split(' ').next()?;
-        Some((path.to_owned(), kind.to_owned()))
+        let mut behind = line.split_once(" - ")?.1.split(' ');
+        let kind = behind.next()?;
+        let mut options = behind.nth(1).unwrap_or_default().split(',');
+        let user = options.find_map(|option| option.strip_prefix("user_id="));
+        let own = if user.is_some_and(|uid| uid != "0") { Own::User } else { Own::Root };
+        Some(Mount { path: path.to_owned(), kind: kind.to_owned(), own })
     });
     mounts.collect()
 }
 
-/// Says whether the file system of a path answers by itself. What is not known does not.
-pub(super) fn is_answering(mounts: &[(String, String)], path: &str) -> bool {
-    let holds = |mount: &str| {
-        let rest = path.strip_prefix(mount.trim_end_matches('/'));
+/// Returns who answers for what is at a path.
+pub(super) fn backing(mounts: &[Mount], path: &str) -> Backing {
+    let holds = |mount: &&Mount| {
+        let rest = path.strip_prefix(mount.path.trim_end_matches('/'));
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let found = mounts.iter().filter(|(mount, _)| holds(mount));
-    let found = found.max_by_key(|(mount, _)| mount.len());
-    found.is_some_and(|(_, kind)| ANSWERING.contains(&kind.as_str()))
+    match mounts.iter().filter(holds).max_by_key(|mount| mount.path.len()) {
+        Some(mount) if ANSWERING.contains(&mount.kind.as_str()) => Backing::Kernel,
+        Some(Mount { own: Own::User, .. }) => Backing::User,
+        Some(_) | None => Backing::Unknown,
+    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::{
 use super::{
     chain,
     files::{Dir, split},
-    inventory::{is_answering, mounts},
+    inventory::{Backing, Mount, backing, mounts},
     observe::content,
 };
 
@@ -56,7 +56,7 @@ pub(super) fn foreign(root: &Dir) -> BTreeMap<String, Content> {
 struct Search<'a> {
     root: &'a Dir,
     /// What is mounted where.
-    mounts: Vec<(String, String)>,
+    mounts: Vec<Mount>,
     /// The host's name without its domain.
     host: String,
     waiting: VecDeque<Included>,
@@ -74,7 +74,7 @@ impl<'a> Search<'a> {
 
     /// Whoever includes something from a file system that may not answer must not hold the keeper up.
     fn is_answering(&self, path: &str) -> bool {
-        path.starts_with("/etc/") || is_answering(&self.mounts, path)
+        path.starts_with("/etc/") || backing(&self.mounts, path) == Backing::Kernel
     }
 
     fn take(&mut self, path: &str, content: Content) {

@@ -36,6 +36,12 @@ pub fn by_rule(what: &What) -> bool {
     what.kind == DriftKind::MemberUngranted && root_equivalence(&what.place).is_none()
 }
 
+/// Says whether something is told of keys that may be there still, though they cannot be seen now.
+pub fn may_lie_unseen(what: &What, sources: &Sources) -> bool {
+    let keys = sources.keys.get(&what.subject);
+    what.kind == DriftKind::KeysUngranted && keys.is_some_and(|keys| !keys.unseen.is_empty())
+}
+
 /// Root's own are told by their files.
 fn keys(sources: &Sources) -> impl Iterator<Item = Difference> {
     let others = sources.keys.iter().filter(|(login, _)| *login != "root");

@@ -94,8 +94,48 @@ fn a_home_that_may_not_answer_is_not_touched() {
     let keys = root.keys("/far/ann");
     assert!(keys.found.is_empty(), "{keys:?}");
     assert_eq!(keys.unknown.len(), 1);
-    assert!(is_answering(&mounts(&open(&root)), "/farther/ann"));
-    assert!(!is_answering(&[], "/home/ann"));
+    assert!(keys.unseen.contains("/far/ann/.ssh/authorized_keys"), "{keys:?}");
+    assert_eq!(backing(&mounts(&open(&root)), "/farther/ann"), Backing::Kernel);
+    assert_eq!(backing(&[], "/home/ann"), Backing::Unknown);
+}
+
+#[test]
+fn keys_behind_a_file_system_of_a_users_own_are_told_as_keys_that_are_not_read() {
+    let mut root = Root::new();
+    fs::write(root.path(file()), KEY).unwrap();
+    let mountinfo = root.path(&format!("proc/{}/mountinfo", std::process::id()));
+    let before = fs::read_to_string(&mountinfo).unwrap();
+    let mut mounted = |options: &str| {
+        let fuse = format!("3 1 0:9 / /home/ann/.ssh rw - fuse.mine mine {options}\n");
+        fs::write(&mountinfo, format!("{before}{fuse}")).unwrap();
+        root.keys("/home/ann")
+    };
+    let keys = mounted("rw,user_id=1000,group_id=1000");
+    assert!(keys.unread.is_some() && keys.unseen.is_empty(), "{keys:?}");
+    let keys = mounted("rw,user_id=0,group_id=0,allow_other");
+    assert!(keys.unread.is_none() && keys.unseen.len() == 2, "{keys:?}");
+}
+
+#[test]
+fn a_file_of_keys_that_comes_changes_or_is_covered_is_not_as_it_was() {
+    let mut root = Root::new();
+    let still = |root: &Root| root.learnt.still(&open(root));
+    assert_eq!(root.keys("/home/ann"), Keys::default());
+    assert_eq!(still(&root), Still::AsItWas);
+    fs::write(root.path(file()), KEY).unwrap();
+    assert_eq!(still(&root), Still::Changed);
+    root.keys("/home/ann");
+    assert_eq!(still(&root), Still::AsItWas);
+    fs::write(root.path(file()), format!("{KEY}{KEY}")).unwrap();
+    assert_eq!(still(&root), Still::Changed);
+    root.keys("/home/ann");
+    let mountinfo = root.path(&format!("proc/{}/mountinfo", std::process::id()));
+    fs::write(mountinfo, "1 1 8:1 / / rw - ext4 /dev/a rw\n2 1 0:9 / /home rw - nfs4 x rw\n")
+        .unwrap();
+    assert_eq!(still(&root), Still::Changed);
+    // What cannot be looked at keeps nothing awake, and a home that is a link does not either.
+    root.keys("/home/ann");
+    assert_eq!(still(&root), Still::AsItWas);
 }
 
 fn open(root: &Root) -> Dir {

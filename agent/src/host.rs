@@ -267,7 +267,12 @@ impl Host for Linux {
     }
 
     fn still(&mut self) -> Still {
-        self.remembered.as_ref().map_or(Still::Changed, |remembered| remembered.still(&self.root))
+        match &self.remembered {
+            Some(remembered) if remembered.still(&self.root) == Still::AsItWas => {
+                self.learnt.still(&self.root)
+            }
+            Some(_) | None => Still::Changed,
+        }
     }
 
     fn sources(&mut self, observed: &ObservedState, others: &[Other]) -> Sources {

@@ -115,6 +115,8 @@ pub struct Keeper<H> {
     trusted: Option<Trusted>,
     agenda: Agenda,
     labels: HostLabels,
+    /// Below which the files of the labels are.
+    root: PathBuf,
     refusal: String,
     findings: BTreeSet<Finding>,
     failed: Vec<Outcome>,
@@ -124,6 +126,8 @@ pub struct Keeper<H> {
     handed: Handed,
     convergence: Convergence,
     refusals: Allowance,
+    /// The same for bundles that say nothing new.
+    repeats: Allowance,
     /// A ledger that could not be written, so that its file is behind: what it ends is ended all the
     /// same, and it is tried again.
     unwritten: Option<Ledger>,
@@ -198,6 +202,7 @@ impl<H: Host> Keeper<H> {
             unusable: None,
             host,
             labels: HostLabels::load(Path::new("/"))?,
+            root: PathBuf::from("/"),
             refusal: String::new(),
             findings: BTreeSet::new(),
             failed: Vec::new(),
@@ -206,6 +211,7 @@ impl<H: Host> Keeper<H> {
             handed: Handed::Nothing,
             convergence: Convergence::Done,
             refusals: Allowance::new(clocks.boot),
+            repeats: Allowance::new(clocks.boot),
             unwritten: None,
             unwritable: None,
             untold: Vec::new(),
@@ -220,6 +226,11 @@ impl<H: Host> Keeper<H> {
             inquirer: Inquirer::default(),
             asked_after: Vec::new(),
         })
+    }
+
+    /// Has the labels read below another root from now on.
+    pub fn read_labels_in(&mut self, root: &Path) {
+        root.clone_into(&mut self.root);
     }
 
     /// Has changes told by a watch.

@@ -34,15 +34,13 @@ impl HostLabels {
         Ok(Self { labels, findings })
     }
 
-    /// Reads them again, and says whether they have changed. Where that fails those from before
-    /// hold, and a finding says so: a host without its labels would take everybody's access away.
+    /// Reads them again, and says whether they or what is wrong with them has changed. Where that
+    /// fails those from before hold, and a finding says so: a host without its labels would take
+    /// everybody's access away.
     pub fn reload(&mut self, root: &Path) -> bool {
+        let before = self.clone();
         match Self::load(root) {
-            Ok(now) => {
-                let changed = now.labels != self.labels;
-                *self = now;
-                changed
-            }
+            Ok(now) => *self = now,
             Err(error) => {
                 let detail = format!("{}: those from before hold", chain(&error));
                 let subject = "labels".to_owned();
@@ -51,9 +49,9 @@ impl HostLabels {
                     tracing::error!(error = %chain(&error), "cannot read the labels again");
                     self.findings = vec![finding];
                 }
-                false
             }
         }
+        *self != before
     }
 }
 
@@ -185,7 +183,8 @@ mod tests {
 
         std::fs::rename(&directory, root.path().join("aside")).unwrap();
         state::replace(&directory, b"no directory", 0o644).unwrap();
-        assert!(!labels.reload(root.path()));
+        assert!(labels.reload(root.path()), "what is wrong is news");
+        assert!(!labels.reload(root.path()), "and once");
         assert_eq!(labels.labels, before);
         let [finding] = &labels.findings[..] else { panic!("{:?}", labels.findings) };
         assert!(finding.detail.contains("labels.d"), "{finding:?}");

@@ -22,8 +22,8 @@ use muster_proto::{
     trust::{Refused, TrustRoot},
 };
 
-use self::revoked::Kept;
 pub use self::revoked::MAX_ONLINE_REVOCATIONS;
+use self::revoked::{Kept, Standing};
 use crate::{
     clock::Remembered,
     drift::memory::Memory,
@@ -206,6 +206,14 @@ impl Ledger {
             self.take_link(link);
         }
         refused
+    }
+
+    /// Returns what tells whether a bundle has brought a link, a trust root or a revocation that was
+    /// not there before.
+    pub fn stage(&self) -> impl PartialEq + use<> {
+        let approved =
+            self.revocations.values().filter(|kept| kept.standing == Standing::Approved).count();
+        (self.floor, self.trust.version, self.revocations.len(), approved)
     }
 
     fn take_link(&mut self, found: VerifiedLink) {

@@ -86,12 +86,15 @@ impl Spool {
         state::read(&self.path(number))
     }
 
-    /// Drops what the controller has signed for: everything up to this number.
-    pub fn acknowledged(&self, number: u64) -> Result<(), StateError> {
-        for waiting in self.numbers()?.into_iter().filter(|waiting| *waiting <= number) {
-            state::remove(&self.path(waiting))?;
+    /// Drops what the controller has signed for, everything up to this number, and returns how many
+    /// waited for that.
+    pub fn acknowledged(&self, number: u64) -> Result<usize, StateError> {
+        let mut all = self.numbers()?;
+        all.retain(|waiting| *waiting <= number);
+        for waiting in &all {
+            state::remove(&self.path(*waiting))?;
         }
-        Ok(())
+        Ok(all.len())
     }
 
     fn path(&self, number: u64) -> PathBuf {

@@ -1,6 +1,8 @@
 //! What sudo and PAM themselves say of single accounts on real hosts: where that is not what the
 //! account files and the sudo files say, it is told, and left as it is.
 
+use std::time::Duration;
+
 use muster_tests::{Fleet, Host, wait};
 use serde_json::Value;
 
@@ -89,15 +91,14 @@ fn whom_pam_refuses_though_we_let_her_in_is_told_and_whom_it_lets_in_though_we_d
 #[test]
 fn where_asking_pam_would_lift_a_lockout_it_is_not_asked_and_the_host_says_why() {
     let fleet = fleet();
-    let told = |what: &str| {
-        wait::until(SOON, what, || {
-            let all = findings(&fleet, "dev1", "unasked pam");
-            all.first().cloned()
-        })
-    };
+    let person = fleet.person("paulina").unwrap();
+    fleet.apply_ok(&each_on("dev1", &[&person])).unwrap();
     let sshd = Kept::of(fleet.host("dev1"), "/etc/pam.d/sshd");
     put_first(&sshd, "account required pam_faillock.so");
-    let told = told("the host to say that PAM is not asked").unwrap();
+    let told = wait::until(Duration::from_mins(1), "the host to say that PAM is not asked", || {
+        findings(&fleet, "dev1", "unasked pam").into_iter().next()
+    });
+    let told = told.unwrap();
     assert!(told.ends_with("`pam_faillock.so` in `sshd` may do more than look"), "{told}");
 }
 

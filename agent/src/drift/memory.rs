@@ -18,7 +18,7 @@ use muster_proto::{
 };
 
 pub use self::{
-    again::{MOST_OVER, Over},
+    again::{MOST_OVER, MOST_UNTOLD, Over},
     tellings::{APART_SECONDS, AT_ONCE, Tellings},
 };
 use super::{

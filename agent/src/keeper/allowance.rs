@@ -1,5 +1,5 @@
-//! How many refusals become receipts, pure. Whoever sends bundles that are refused, each for another
-//! reason, must not push out of the spool what nobody has seen yet.
+//! How many refusals, and how many bundles that say nothing new, become receipts, pure. Whoever sends
+//! them again and again must not push out of the spool what nobody has seen yet.
 
 /// So many at once.
 const BURST: u32 = 200;

@@ -42,6 +42,11 @@ impl Counted {
         self.untold = (self.told != Some(digest)).then_some(found);
     }
 
+    /// What was told is lost: all is counted and told anew.
+    pub(super) fn forget(&mut self) {
+        (self.from, self.told) = (None, None);
+    }
+
     /// It was told.
     pub(super) fn told(&mut self, inventory: &Inventory, boot: u64) {
         self.told = Some(sha256(&[format!("{inventory:?}").as_bytes()]));
@@ -99,8 +104,11 @@ mod tests {
         assert!(!counted.is_due(Trigger::Change, 5 + APART - 1));
         assert!(counted.is_due(Trigger::Bundle, 6));
         assert!(counted.is_due(Trigger::Change, 5 + APART));
-        // What has become as it was told is nothing to tell.
+        // What has become as it was told is nothing to tell, unless that was lost.
         counted.count(inventory(0));
         assert!(!counted.is_due(Trigger::Start, 5 + APART));
+        counted.forget();
+        counted.count(inventory(0));
+        assert!(counted.is_due(Trigger::Start, 5 + APART));
     }
 }

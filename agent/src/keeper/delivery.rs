@@ -13,7 +13,6 @@ use crate::host::{Host, chain};
 
 impl<H: Host> Turn<'_, H> {
     pub(super) fn deliver(&mut self, bytes: &[u8]) -> Result<(), KeeperError> {
-        self.load_labels();
         let known = self.ledger.known_ids();
         let anchor = Anchor {
             host: self.ledger.host,
@@ -63,11 +62,13 @@ impl<H: Host> Turn<'_, H> {
 
     fn take(&mut self, mut bundle: VerifiedBundle) -> Result<(), KeeperError> {
         let set_aside = std::mem::take(&mut bundle.set_aside);
-        self.keeper.hear(&bundle);
-        if bundle.acknowledgement.is_some() {
-            // Whoever acknowledges is there again, and has missed what was lost.
-            self.unsaved |= self.ledger.drift.has_gap;
+        // Whoever has what waited is there again, and has missed what was lost; an old word of his
+        // that somebody else brings again says nothing.
+        if self.keeper.hear(&bundle) > 0 && self.ledger.drift.has_gap {
+            self.unsaved = true;
             self.ledger.drift.fill_gap();
+            self.keeper.counted.forget();
+            self.keeper.rest = None;
         }
         // A heartbeat says nothing of what was refused; a link that is believed does.
         if !self.keeper.refusal.is_empty() && bundle.link.is_some() && set_aside.is_empty() {
@@ -86,7 +87,15 @@ impl<H: Host> Turn<'_, H> {
             return Ok(());
         }
         let keys = self.ledger.trust().machine_keys.clone();
+        let before = self.ledger.stage();
         let no_room_for = self.ledger.take(bundle);
+        let is_other = self.ledger.stage() != before;
+        if !is_other && self.keeper.repeats.take(self.keeper.host.clocks().boot).is_none() {
+            // The next scan looks for what it may have brought all the same.
+            self.keeper.rest = None;
+            tracing::warn!("a bundle has come again and again; it is not answered");
+            return Ok(());
+        }
         if no_room_for > 0 {
             tracing::error!(revocations = no_room_for, "no room for what the controller revokes");
         }

@@ -2,12 +2,13 @@
 //! controller has, and nothing else. It is judged by what the last turn left for that, so that the
 //! ledger, which a thousand accounts make large, is not read for it.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use muster_proto::{
     bundle::{self, Anchor, Bundle, VerifiedBundle},
     envelope::{Document, Verified},
     id::HostId,
+    receipt::Trigger,
     trust::TrustRoot,
 };
 
@@ -26,19 +27,20 @@ pub(super) struct Trusted {
 
 impl<H: Host> Keeper<H> {
     /// Takes up what the courier has brought. Whatever says more than a heartbeat, or is refused, is
-    /// for a turn.
+    /// for a turn. What it is judged by are the labels as they are now; where these have become
+    /// others the host is looked at first, since no message may put off what that ends.
     pub(super) fn receive(&mut self, bytes: &[u8]) -> Result<(), KeeperError> {
+        if self.labels.reload(&self.root) {
+            self.turn(|turn| {
+                turn.tell_standing();
+                turn.converge(Trigger::Change)
+            })?;
+        }
         let Some(heartbeat) = self.heartbeat(bytes) else {
             return self.turn(|turn| turn.deliver(bytes));
         };
-        self.hear(&heartbeat);
+        let _ = self.hear(&heartbeat);
         self.tell_time();
-        if self.labels.reload(Path::new("/")) {
-            return self.turn(|turn| {
-                turn.tell_standing();
-                Ok(())
-            });
-        }
         Ok(())
     }
 
@@ -56,8 +58,9 @@ impl<H: Host> Keeper<H> {
         bundle::verify(bytes, &anchor).ok()
     }
 
-    /// Takes down the times that a bundle swears to or says, and what has arrived.
-    pub(super) fn hear(&mut self, bundle: &VerifiedBundle) {
+    /// Takes down the times that a bundle swears to or says, and returns how many receipts have
+    /// arrived by what it says.
+    pub(super) fn hear(&mut self, bundle: &VerifiedBundle) -> usize {
         let clocks = self.host.clocks();
         if let Some(found) = &bundle.link {
             self.clock.swear(found.link.time, clocks);
@@ -69,13 +72,13 @@ impl<H: Host> Keeper<H> {
                 self.tell_heard(checkpoint.time);
             }
         }
-        if let Some(acknowledgement) = &bundle.acknowledgement {
-            // What cannot be deleted now is when the next one comes.
-            if let Err(error) = self.spool.acknowledged(acknowledgement.number) {
-                tracing::warn!(error = %chain(&error), "cannot delete an acknowledged receipt");
-            }
-            self.damaged.retain(|number| *number > acknowledgement.number);
-        }
+        let Some(acknowledgement) = &bundle.acknowledgement else { return 0 };
+        self.damaged.retain(|number| *number > acknowledgement.number);
+        // What cannot be deleted now is when the next one comes.
+        self.spool.acknowledged(acknowledgement.number).unwrap_or_else(|error| {
+            tracing::warn!(error = %chain(&error), "cannot delete an acknowledged receipt");
+            0
+        })
     }
 }
 

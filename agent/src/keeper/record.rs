@@ -34,6 +34,7 @@ impl<H: Host> Turn<'_, H> {
         findings: Vec<Finding>,
         drift: Vec<Drift>,
     ) {
+        self.ledger.drift.fold_untold();
         self.ledger.drift.untold.extend(drift);
         let mut told = std::mem::take(&mut self.keeper.untold);
         // What is tried again while nothing can be written is one thing to tell.
@@ -199,10 +200,13 @@ impl<H: Host> Turn<'_, H> {
     pub(super) fn tell_receipt(&mut self, number: u64, envelope: &[u8]) {
         match channel::spool_message(number, envelope) {
             Ok(message) => self.keeper.tell(&message),
-            Err(error) => {
-                tracing::error!(number, error = %chain(&error), "a receipt in the spool is damaged");
-                self.keeper.damaged.insert(number);
-            }
+            Err(error) => self.note_damaged(number, &chain(&error)),
         }
+    }
+
+    /// Takes down that a receipt in the spool is one no more.
+    pub(super) fn note_damaged(&mut self, number: u64, reason: &str) {
+        tracing::error!(number, error = %reason, "a receipt in the spool is damaged");
+        self.keeper.damaged.insert(number);
     }
 }

@@ -4,7 +4,7 @@
 //! date that comes has a look of its own, and the host is asked. For what no time of a file tells
 //! there is still a look that reads everything, at each fourth scan and at least once an hour.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use muster_proto::receipt::{Convergence, Trigger};
 
@@ -57,7 +57,7 @@ impl<H: Host> Keeper<H> {
             && rest.damaged == self.damaged
             && self.owes_nothing()
             && self.agenda.dates.wait(self.clock.read(now).now) != Some(0)
-            && HostLabels::load(Path::new("/")).is_ok_and(|labels| labels == self.labels)
+            && HostLabels::load(&self.root).is_ok_and(|labels| labels == self.labels)
             && self.watches_the_same()
             && self.host.still() == Still::AsItWas;
         if !is_quiet {

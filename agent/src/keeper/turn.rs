@@ -2,8 +2,6 @@
 //! the ledger and ends by dropping it, so that a host with a thousand accounts holds none of them in
 //! memory while nothing happens.
 
-use std::path::Path;
-
 use muster_proto::{
     crypto::sha256,
     desired::{DesiredState, Pins},
@@ -20,7 +18,7 @@ use crate::{
         probe::{self, subjects},
         ungranted::ways::{self, by_ways},
     },
-    host::Host,
+    host::{Host, chain},
     inventory::{self, Sources, Sudo},
     ledger::Ledger,
     observed::ObservedState,
@@ -79,8 +77,11 @@ impl<'a, H: Host> Turn<'a, H> {
         let mut waiting = numbers.filter(|number| *number > after && *number <= given);
         self.keeper.handed = Handed::Until(after);
         for number in waiting.by_ref().take(HANDED_OVER) {
-            if let Some(envelope) = self.keeper.spool.read(number)? {
-                self.tell_receipt(number, &envelope);
+            match self.keeper.spool.read(number) {
+                Ok(Some(envelope)) => self.tell_receipt(number, &envelope),
+                Ok(None) => {}
+                // Those behind it are handed over all the same.
+                Err(error) => self.note_damaged(number, &chain(&error)),
             }
             self.keeper.handed = Handed::Until(number);
         }
@@ -92,9 +93,10 @@ impl<'a, H: Host> Turn<'a, H> {
         Ok(())
     }
 
-    /// Reads the labels again, and says so if they have changed.
+    /// Reads the labels again before a look, and says so if they have changed.
     pub(super) fn load_labels(&mut self) {
-        if self.keeper.labels.reload(Path::new("/")) {
+        if self.keeper.labels.reload(&self.keeper.root) {
+            self.keeper.rest = None;
             self.tell_standing();
         }
     }
@@ -114,9 +116,15 @@ impl<'a, H: Host> Turn<'a, H> {
         let mut found = self.keeper.host.effects(observed, &expected, asking);
         let sources = self.sources(observed);
         found.extend(by_ways(observed, &self.ledger.ownership, &sources));
+        // Nobody says that they have gone.
         if matches!(sources.sudo, Sudo::Unknown(_)) {
-            // Nobody says that they have gone.
             found.extend(self.ledger.drift.told_of(ways::by_rule));
+        }
+        let told = self.ledger.drift.told_of(|what| ways::may_lie_unseen(what, &sources));
+        for one in told {
+            if !found.iter().any(|known| known.what == one.what) {
+                found.push(one);
+            }
         }
         (found, sources)
     }

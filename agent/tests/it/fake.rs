@@ -10,7 +10,9 @@ use muster_agent::{
         effect::{Asking, Expected},
     },
     format::{
-        Edit, Table, Value, passwd,
+        Edit, Table, Value,
+        authorized_keys::Keys,
+        passwd,
         pwquality::{Check, Settings},
     },
     host::{Host, ObserveError, Report, rest::Still},
@@ -34,6 +36,8 @@ pub struct Fake {
     pub password_check: Check,
     pub elsewhere: BTreeMap<String, Elsewhere>,
     pub running: BTreeMap<u32, Running>,
+    /// The keys of accounts that are not Muster's.
+    pub others: BTreeMap<String, Keys>,
     /// Actions that fail, by their `Debug` name.
     pub failing: Vec<&'static str>,
     /// Whose shell somebody else changes while the account files are rewritten, each time anew: that
@@ -72,6 +76,7 @@ impl Fake {
             },
             elsewhere: BTreeMap::new(),
             running: BTreeMap::new(),
+            others: BTreeMap::new(),
             failing: Vec::new(),
             outrun: VecDeque::new(),
             by_hand: String::new(),
@@ -188,7 +193,7 @@ impl Host for Fake {
     }
 
     fn sources(&mut self, _: &ObservedState, _: &[Other]) -> Sources {
-        Sources { keys: BTreeMap::new(), sudo: Sudo::Rules(Vec::new()) }
+        Sources { keys: self.others.clone(), sudo: Sudo::Rules(Vec::new()) }
     }
 
     fn effects(&mut self, _: &ObservedState, _: &Expected<'_>, _: Asking) -> Vec<Difference> {

@@ -34,6 +34,7 @@ mod pausing;
 mod power;
 mod purging;
 mod renumbered;
+mod repeated;
 mod spool;
 mod stored;
 mod told;

@@ -168,7 +168,12 @@ fn what_could_not_be_told_is_told_by_the_next_keeper_and_nothing_else_with_it() 
 
 /// Has the controller say that it keeps the newest receipt.
 fn acknowledge(life: &mut Life) {
-    let (number, digest) = life.ledger().receipt.unwrap();
+    let (newest, _) = life.ledger().receipt.unwrap();
+    acknowledge_up_to(life, newest);
+}
+
+fn acknowledge_up_to(life: &mut Life, number: u64) {
+    let (_, digest) = life.ledger().receipt.unwrap();
     let (lineage, host) = (life.fleet.lineage(), life.twin.id);
     let word = Acknowledgement { lineage, host, number, digest };
     let acknowledgement = Some(Envelope::sign(&word, &life.fleet.online));
@@ -203,6 +208,9 @@ fn how_all_stands_is_told_again_once_when_the_controller_is_back_and_has_missed_
     let second = next(&mut life, &(TOOR.to_owned() + &account("new")));
     assert_eq!(words(&told(&life)), ["new  reported"], "the spool has dropped what was before");
     life.until(3_600);
+    assert_eq!(words(&told(&life)), ["new  reported"], "nobody hears it yet");
+    // A word that somebody else has kept and brings again says that nobody is there.
+    acknowledge_up_to(&mut life, 1);
     assert_eq!(words(&told(&life)), ["new  reported"], "nobody hears it yet");
     acknowledge(&mut life);
     assert_eq!(life.newest().drift, [gone, second, first].concat());

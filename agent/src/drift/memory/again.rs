@@ -1,12 +1,17 @@
 //! What has to be told again since receipts that told it were lost: the spool has an end, and what
 //! lies in it has arrived only when the controller says so.
 
+use std::collections::BTreeSet;
+
 use muster_proto::drift::{Drift, DriftKind};
 
 use super::{Memory, What};
 
 /// So much that is over is told again if the receipts that say so are lost.
 pub const MOST_OVER: usize = 4_096;
+
+/// So much that could not be told is kept to be told, where nothing can be written.
+pub const MOST_UNTOLD: usize = 4_096;
 
 /// What is over, as it was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +47,24 @@ impl Memory {
         for over in self.over.values_mut() {
             over.receipt = over.receipt.filter(|receipt| *receipt >= oldest);
         }
+    }
+
+    /// Folds what could not be told for long: of each thing it is told how it came to stand last. What
+    /// there is no room for even so is a gap.
+    pub fn fold_untold(&mut self) {
+        if self.untold.len() <= MOST_UNTOLD {
+            return;
+        }
+        let mut seen = BTreeSet::new();
+        let mut kept = std::mem::take(&mut self.untold);
+        kept.reverse();
+        kept.retain(|drift| {
+            seen.insert((drift.kind.clone(), drift.subject.clone(), drift.place.clone()))
+        });
+        self.has_gap |= kept.len() > MOST_UNTOLD;
+        kept.truncate(MOST_UNTOLD);
+        kept.reverse();
+        self.untold = kept;
     }
 
     /// Has all told again as it stands, if receipts were lost.

@@ -509,3 +509,33 @@ fn what_becomes_graver_is_told_though_the_words_stay() {
     assert_eq!(host.look(std::slice::from_ref(&graver), &[]), [expected]);
     assert_eq!(host.look(&[graver], &[]), [""; 0]);
 }
+
+#[test]
+fn what_could_not_be_told_for_long_is_folded_and_what_there_is_no_room_for_is_a_gap() {
+    let one = |subject: usize, response| Drift {
+        kind: DriftKind::AccountNew.as_str().to_owned(),
+        subject: format!("new{subject}"),
+        place: String::new(),
+        expected: "no such account".to_owned(),
+        found: "uid 1500".to_owned(),
+        since: Timestamp(1_000),
+        severity: Severity::Medium,
+        response,
+        rounds: 0,
+        culprit: None,
+    };
+    let mut memory = Memory::default();
+    memory.untold = (0..MOST_UNTOLD).map(|_| one(0, Response::Reported)).collect();
+    memory.fold_untold();
+    assert_eq!(memory.untold.len(), MOST_UNTOLD, "there is room for all of it");
+    memory.untold.push(one(1, Response::Reported));
+    memory.untold.push(one(0, Response::Gone));
+    memory.fold_untold();
+    assert_eq!(memory.untold, [one(1, Response::Reported), one(0, Response::Gone)]);
+    assert!(!memory.has_gap);
+    memory.untold = (0..=MOST_UNTOLD).map(|subject| one(subject, Response::Reported)).collect();
+    memory.fold_untold();
+    assert_eq!(memory.untold.len(), MOST_UNTOLD);
+    assert_eq!(memory.untold[0].subject, "new1", "the oldest goes");
+    assert!(memory.has_gap);
+}

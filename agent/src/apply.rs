@@ -4,7 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use muster_proto::receipt::{Convergence, Outcome};
+use muster_proto::{
+    name::Login,
+    receipt::{Convergence, Outcome},
+};
 
 use crate::{
     host::{Host, Report},
@@ -23,6 +26,8 @@ pub struct Applied {
     pub convergence: Convergence,
     /// Whether somebody else was at the same files, so that another look at them is worth while.
     pub outrun: bool,
+    /// Whose jobs had come back after the host was looked at, and were set aside.
+    pub jobs_back: BTreeSet<Login>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +63,7 @@ pub fn apply(plan: &Plan, reach: Reach, before: &Ownership, host: &mut dyn Host)
         ownership: ownership.clone(),
         failed: BTreeSet::new(),
         outrun: false,
+        jobs_back: BTreeSet::new(),
     };
     for &phase in phases {
         let actions: Vec<&Planned> = plan.actions.iter().filter(|a| a.phase == phase).collect();
@@ -76,8 +82,8 @@ pub fn apply(plan: &Plan, reach: Reach, before: &Ownership, host: &mut dyn Host)
     }
     let retrying = run.outcomes.iter().any(|outcome| outcome.failure.is_some());
     let convergence = if retrying { Convergence::Retrying } else { Convergence::Done };
-    let Run { outcomes, ownership, outrun, .. } = run;
-    Applied { outcomes, ownership, convergence, outrun }
+    let Run { outcomes, ownership, outrun, jobs_back, .. } = run;
+    Applied { outcomes, ownership, convergence, outrun, jobs_back }
 }
 
 struct Run {
@@ -85,6 +91,7 @@ struct Run {
     ownership: Ownership,
     failed: BTreeSet<(Phase, Area)>,
     outrun: bool,
+    jobs_back: BTreeSet<Login>,
 }
 
 impl Run {
@@ -104,6 +111,7 @@ impl Run {
     fn record(&mut self, planned: &Planned, report: &Report, before: &Ownership) {
         let area = area(&planned.action);
         self.outrun |= report.outrun;
+        self.jobs_back.extend(report.jobs_back.iter().cloned());
         if report.whole.is_some() {
             self.failed.insert((planned.phase, area));
             // Nothing was renamed, so nothing that was only intended is ours.

@@ -43,7 +43,15 @@ pub mod timer;
 pub mod units;
 pub mod watch;
 
-use std::{collections::BTreeMap, error::Error, io, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    io,
+    path::Path,
+    sync::Arc,
+};
+
+use muster_proto::name::Login;
 
 use self::{
     files::{Dir, Faults, FileError},
@@ -131,6 +139,8 @@ pub struct Report {
     /// Whether somebody else was at the same files meanwhile, so that it can be done once they have
     /// been looked at again.
     pub outrun: bool,
+    /// Whose jobs had come back after the host was looked at, and were set aside.
+    pub jobs_back: BTreeSet<Login>,
     /// Why something could not be done, by subject.
     pub failures: BTreeMap<String, String>,
     /// What exactly was done, by subject, where the plan could not know.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_proto::{
     desired::DesiredState,
     drift::{DriftKind, Severity},
+    name::Login,
     privilege::is_root_equivalent,
 };
 
@@ -23,6 +24,16 @@ use crate::{
     ownership::Ownership,
     plan::{AccountEdits, Action, Ending, Files, Plan},
 };
+
+/// Returns that an account which is locked has jobs again.
+pub fn jobs_back(login: &Login) -> Difference {
+    Difference {
+        what: What::new(DriftKind::JobsBack, login.as_str(), ""),
+        expected: "none".to_owned(),
+        found: "a crontab, at jobs or lingering".to_owned(),
+        severity: Severity::High,
+    }
+}
 
 /// Returns what a plan would put right, and what it would not though it is Muster's, without what
 /// only time has made due: what is left of a lock to be told, and what is to be purged.
@@ -45,8 +56,8 @@ pub fn differences(
             Action::DropIn(files) => found.drop_in(observed, files),
             Action::Jobs(leavers) => {
                 for leaver in leavers {
-                    let what = What::new(DriftKind::JobsBack, leaver.login.as_str(), "");
-                    found.add(what, "none", "a crontab, at jobs or lingering", Severity::High);
+                    let back = jobs_back(&leaver.login);
+                    found.0.insert(back.what.clone(), back);
                 }
             }
             Action::Sessions(leavers) => {

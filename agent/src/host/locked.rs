@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use muster_proto::statement::UserKind;
+use muster_proto::{name::Login, statement::UserKind};
 
 use crate::{
     format::{
@@ -23,6 +23,8 @@ use super::{
 /// What the files say of the accounts.
 #[derive(Debug)]
 pub(super) struct Look {
+    /// Whose jobs had come back, and were set aside.
+    pub(super) back: BTreeSet<Login>,
     jobs: Jobs,
     shadow: Table,
     keys: BTreeSet<String>,
@@ -35,13 +37,13 @@ impl Look {
         let mut jobs = look(root)?;
         // A process may have put a crontab in place while it was being ended.
         let is_back = |leaver: &Leaver| !jobs.of(leaver.login.as_str(), leaver.uid).is_empty();
-        let back: Vec<&Leaver> =
-            leavers.iter().map(|(leaver, _)| *leaver).filter(|leaver| is_back(leaver)).collect();
+        let mut back = BTreeSet::new();
+        for leaver in leavers.iter().map(|(leaver, _)| *leaver).filter(|leaver| is_back(leaver)) {
+            // What that could not do is seen by the look that follows.
+            let _ = jobs::set_one_aside(root, leaver);
+            back.insert(leaver.login.clone());
+        }
         if !back.is_empty() {
-            for leaver in back {
-                // What that could not do is seen by the look that follows.
-                let _ = jobs::set_one_aside(root, leaver);
-            }
             jobs = look(root)?;
         }
         let shadow = root.need("etc").and_then(|etc| etc.read("shadow"));
@@ -51,7 +53,7 @@ impl Look {
             .walk(ssh::KEYS_DIRECTORY)
             .and_then(|dir| dir.map_or(Ok(Vec::new()), |dir| dir.names()));
         let keys = keys.map_err(|error| chain(&error))?.into_iter().collect();
-        Ok(Self { jobs, shadow, keys })
+        Ok(Self { back, jobs, shadow, keys })
     }
 
     /// Returns what is left of an account, in words.
@@ -94,6 +96,7 @@ mod tests {
     const CRONTAB: &str = "var/spool/cron/crontabs/ana";
     const AT_JOB: &str = "var/spool/cron/atjobs/a0001";
     const STAMP: &str = "run/sudo/ts/2001";
+    const LINGER: &str = "var/lib/systemd/linger/ana";
 
     /// Looks again at a root with these files, of which those of spools are hers.
     fn look(
@@ -118,7 +121,10 @@ mod tests {
         let subuids = Vec::new();
         let login = Login::parse("ana").unwrap();
         let ana = Leaver { login, uid: UID, has_its_uid: true, subuids, ending };
-        Look::again(&root, &[(&ana, kind)]).unwrap().left(&ana, kind)
+        let look = Look::again(&root, &[(&ana, kind)]).unwrap();
+        let is_hers = |file: &&str| [CRONTAB, AT_JOB, LINGER, STAMP].contains(file);
+        assert!(!files.iter().any(is_hers) || look.back.contains(&ana.login));
+        look.left(&ana, kind)
     }
 
     fn left_of_a_person(shadow: &str, files: &[&str], lay: impl Fn(&Path)) -> Vec<&'static str> {
@@ -173,7 +179,6 @@ mod tests {
 
     #[test]
     fn what_would_start_again_is_taken_away_at_the_second_look_and_told_if_it_stays() {
-        const LINGER: &str = "var/lib/systemd/linger/ana";
         // What came back between the first look and this one goes too.
         for came_back in [CRONTAB, AT_JOB, LINGER, STAMP] {
             let is_there = |root: &Path| assert!(root.join(came_back).exists());

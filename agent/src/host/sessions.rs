@@ -75,7 +75,8 @@ fn end_within(patience: Duration, root: &Dir, programs: Programs, leavers: &[Lea
     let look = locked::Look::again(root, &locked);
     let services = locked.iter().filter(|(_, kind)| *kind == UserKind::Service);
     let still_in = still_in::by_sshd(programs, services.map(|(leaver, _)| &leaver.login));
-    let mut report = Report::default();
+    let back = look.as_ref().map(|look| look.back.clone()).unwrap_or_default();
+    let mut report = Report { jobs_back: back, ..Report::default() };
     for leaver in leavers {
         let count = |running: &BTreeMap<u32, Running>| {
             running.get(&leaver.uid).map_or(0, |running| running.processes)

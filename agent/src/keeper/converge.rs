@@ -10,7 +10,8 @@ use super::{Agenda, KeeperError, Rest, look::Look, turn::Turn};
 use crate::{
     clock::{Clocks, Time},
     drift::{
-        Difference, Touch,
+        Difference, Touch, What,
+        difference::jobs_back,
         effect::Asking,
         memory::{Circumstances, Looked, Memory},
     },
@@ -105,6 +106,10 @@ impl<H: Host> Turn<'_, H> {
             self.ledger.drift.begin(&look.differences, at);
             let applied = self.apply(&look.plan, pins(&look.desired));
             outcomes.extend(applied.outcomes);
+            let is_known = |what: &What| before.iter().any(|known| known.what == *what);
+            let back = applied.jobs_back.iter().map(jobs_back);
+            let back: Vec<Difference> = back.filter(|back| !is_known(&back.what)).collect();
+            before.extend(back);
             look = self.look(time)?;
             if !applied.outrun {
                 let is_done = look.plan.is_empty();

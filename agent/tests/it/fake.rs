@@ -1,7 +1,7 @@
 //! A host in memory: what `Linux` does to files, done to an observed state. It fails only where it
 //! is told to.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use muster_agent::{
     clock::Clocks,
@@ -21,6 +21,8 @@ use muster_agent::{
     plan::{Action, Files},
 };
 
+use muster_proto::name::Login;
+
 use crate::world::{GROUP, GSHADOW, NOW, PASSWD, SHADOW};
 
 pub struct Fake {
@@ -38,6 +40,8 @@ pub struct Fake {
     pub running: BTreeMap<u32, Running>,
     /// The keys of accounts that are not Muster's.
     pub others: BTreeMap<String, Keys>,
+    /// Whose jobs come back while sessions are ended.
+    pub jobs_back: BTreeSet<Login>,
     /// Actions that fail, by their `Debug` name.
     pub failing: Vec<&'static str>,
     /// Whose shell somebody else changes while the account files are rewritten, each time anew: that
@@ -77,6 +81,7 @@ impl Fake {
             elsewhere: BTreeMap::new(),
             running: BTreeMap::new(),
             others: BTreeMap::new(),
+            jobs_back: BTreeSet::new(),
             failing: Vec::new(),
             outrun: VecDeque::new(),
             by_hand: String::new(),
@@ -242,6 +247,8 @@ impl Host for Fake {
             }
             Action::Sessions(leavers) => {
                 self.running.retain(|uid, _| leavers.iter().all(|leaver| leaver.uid != *uid));
+                let jobs_back = std::mem::take(&mut self.jobs_back);
+                return Report { jobs_back, ..Report::default() };
             }
             Action::Jobs(_) | Action::LeftBehind(_) | Action::Purge(_) | Action::Sweep(_) => {}
             Action::Homes(homes) => {

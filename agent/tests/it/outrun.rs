@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use muster_agent::door::Event;
-use muster_proto::drift::Response;
+use muster_agent::{door::Event, observed::Running};
+use muster_proto::{drift::Response, name::Login};
 
 use crate::life::Life;
 
@@ -50,4 +50,24 @@ fn whoever_is_faster_each_time_is_told_and_it_is_tried_again_later() {
     assert!(any_failed);
     life.until(120);
     assert!(!life.machine.borrow().passwd().contains("/bin/dash"));
+}
+
+#[test]
+fn a_job_that_comes_back_while_a_lock_is_put_right_is_told_with_it() {
+    let mut life = Life::of(&[("ana", [None, Some(100)])]);
+    life.until(200);
+    let found = |life: &Life| -> Vec<String> {
+        let drift = life.newest().drift;
+        drift.iter().map(|one| format!("{} {}", one.kind, one.response.as_str())).collect()
+    };
+    assert_eq!(found(&life), [""; 0]);
+    {
+        let mut machine = life.machine.borrow_mut();
+        machine.running.insert(10_001, Running { processes: 1, ..Running::default() });
+        machine.jobs_back.insert(Login::parse("ana").unwrap());
+    }
+    life.does(Event::Changed);
+    assert_eq!(found(&life), ["running repaired", "jobs-back repaired"]);
+    life.until(2_000);
+    assert_eq!(found(&life), ["running repaired", "jobs-back repaired"], "and that is all");
 }

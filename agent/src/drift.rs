@@ -19,7 +19,7 @@ use muster_proto::{
     id::Digest,
 };
 
-use crate::format::sudoers::PREFIX;
+use crate::format::{pam::is_remembered, sudoers::PREFIX};
 
 /// A difference, whoever made it and whatever is done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,7 +162,7 @@ impl What {
                 let is_it = *place == Place::RootKeys && *name == self.place;
                 self.subject == "root" && (is_it || *place == Place::RootHome)
             }
-            DriftKind::PasswordPolicy => *place == Place::Passwords,
+            DriftKind::PasswordPolicy => *place == Place::Passwords && !is_remembered(name),
             DriftKind::EffectDiffers => match self.place.as_str() {
                 effect::SSHD => matches!(place, Place::Ssh | Place::SshDropIns),
                 effect::SUDO => {
@@ -171,7 +171,8 @@ impl What {
                         || (*place == Place::Etc && files.contains(&name.as_str()))
                 }
                 probe::PAM => {
-                    *place == Place::Passwords || (*place == Place::Etc && name == "nologin")
+                    (*place == Place::Passwords && !is_remembered(name))
+                        || (*place == Place::Etc && name == "nologin")
                 }
                 _ => *place == Place::Etc && name == "nsswitch.conf",
             },

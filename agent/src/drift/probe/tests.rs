@@ -1,12 +1,14 @@
 use std::collections::BTreeSet;
 
 use muster_proto::{
+    drift::Culprit,
     name::Uid,
     sudo::{RunAs, RunAsUser, SudoCommand},
 };
 
 use super::*;
 use crate::{
+    drift::{Place, Touch},
     format::{
         Table,
         cvtsudoers::{explain, weigh::Person},
@@ -226,4 +228,21 @@ fn an_answer_that_is_none_comes_to_nothing_and_of_many_things_three_are_named() 
     let named = ["/a", "/b", "/c"].map(|path| format!("{path} as root: SSSD Role: x"));
     let words = format!("{}; 1 more", named.join("; "));
     assert_eq!(of_id(&format!("{ID}\n{many}")), told(Severity::High, &words));
+}
+
+#[test]
+fn whoever_changes_his_own_password_has_changed_no_configuration_of_pams() {
+    let at = |name: &str| Touch {
+        place: Place::Passwords,
+        name: name.to_owned(),
+        culprit: Some(Culprit { pid: 7, ..Culprit::default() }),
+    };
+    for kind in [DriftKind::EffectDiffers, DriftKind::PasswordPolicy] {
+        let what = What::new(kind, "ana", PAM);
+        let by = |name| what.culprit(&[at(name)]).map(|by| by.pid);
+        assert_eq!(by("access.conf"), Some(7));
+        for name in ["opasswd", "opasswd.tmpX1", "nopasswd", ".pwd.lock"] {
+            assert_eq!(by(name), None, "{name}");
+        }
+    }
 }

@@ -161,8 +161,23 @@ fn somebody_at_the_configuration_of_either_has_that_one_asked_in_turn() {
         assert_eq!(world.hear(&[]), News::None);
         assert_eq!(world.asked(Asking::IfChanged), [""; 0], "{path}");
     }
-    fs::write(etc.join("motd"), "hello\n").unwrap();
-    assert_eq!(world.asked(Asking::IfChanged), [""; 0]);
+    for path in ["motd", "security/opasswd", "security/nopasswd", "security/opasswd.tmpX1"] {
+        fs::write(etc.join(path), "hello\n").unwrap();
+        assert_eq!(world.asked(Asking::IfChanged), [""; 0], "{path}");
+    }
+}
+
+#[test]
+fn whoever_changes_his_own_password_while_pam_is_asked_does_not_void_what_it_says() {
+    let mut world = World::of(1, 0);
+    world.look(Asking::Anew);
+    let inquiry = world.probes.inquiry().unwrap();
+    for name in ["opasswd", "nopasswd", ".pwd.lock"] {
+        fs::write(world.root.path().join("etc/security").join(name), "").unwrap();
+        assert!(inquiry.is_as_before(), "{name}");
+    }
+    fs::write(world.root.path().join("etc/pam.d/opasswd"), "").unwrap();
+    assert!(!inquiry.is_as_before(), "a service of that name is configuration");
 }
 
 #[test]

@@ -3,17 +3,18 @@
 //! somebody was at sudo's or PAM's own configuration, those that something is told of and some in
 //! turn.
 
+mod choice;
 mod ground;
 
 use std::collections::BTreeSet;
 
-use muster_proto::{name::Login, sudo::SudoRule};
+use muster_proto::name::Login;
 
 use self::ground::{Marks, ask_pam, marks};
 pub(super) use self::ground::{UsesPam, pam_mark};
 use super::{
     files::Dir,
-    inquiry::{Answers, AskPam, Given, Inquiry, Question},
+    inquiry::{Answers, AskPam, Inquiry},
     program::Programs,
 };
 use crate::{
@@ -22,14 +23,9 @@ use crate::{
         effect::{Asking, Expected, SUDO},
         probe::{self, Heard, PAM, Stands, Subject},
     },
-    format::{group, passwd, ssh},
+    format::ssh,
     observed::ObservedState,
 };
-
-/// So many accounts are asked about in one look.
-const MOST: usize = 8;
-/// So many of those that are asked about in turn are locked ones: what lets in one lets in all.
-const MOST_SHUT: usize = 2;
 
 /// What was said the last time.
 #[derive(Debug, Default)]
@@ -57,17 +53,6 @@ pub(super) struct Probes {
 struct Found {
     state: u64,
     difference: Difference,
-}
-
-/// Who is asked about first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    /// Something is told of it, and there was no room for it before: by how long it has waited.
-    Owed(usize),
-    /// Something is told of it.
-    Told,
-    /// It is another than it was.
-    Changed,
 }
 
 /// How far an inquiry is.
@@ -217,103 +202,6 @@ impl Probes {
             }
         }
     }
-
-    fn questions(
-        &mut self,
-        observed: &ObservedState,
-        (expected, asking): (&Expected<'_>, Asking),
-        marks: Marks,
-    ) -> Option<Vec<Question>> {
-        let subjects = &expected.subjects;
-        let known = self.known.take();
-        let anew = asking == Asking::Anew;
-        let before = self.marks.replace(marks);
-        let sudo_in_turn = anew || before.is_some_and(|before| before.sudo != marks.sudo);
-        let pam_in_turn = anew || before.is_some_and(|before| before.pam != marks.pam);
-        let in_turn = sudo_in_turn || pam_in_turn;
-        let is_changed = |subject: &Subject<'_>| {
-            known.as_ref().is_some_and(|known| !known.contains(&subject.state))
-        };
-        let owed = std::mem::take(&mut self.owed);
-        // Of whom something is told, that is to go as soon as it is so no more.
-        let rank = |subject: &Subject<'_>| {
-            let is_told = self.found.iter().any(|found| found.state == subject.state);
-            match owed.iter().position(|state| *state == subject.state) {
-                Some(place) if is_told => Some(Rank::Owed(place)),
-                _ if is_told && in_turn => Some(Rank::Told),
-                _ => is_changed(subject).then_some(Rank::Changed),
-            }
-        };
-        let ranked = subjects.iter().filter_map(|subject| Some((rank(subject)?, subject)));
-        let mut first: Vec<(Rank, &Subject<'_>)> = ranked.collect();
-        first.sort_by_key(|(rank, _)| *rank);
-        let (chosen, others) = first.split_at(first.len().min(MOST));
-        // Those for whom there is no room are asked about next time.
-        let waits = |state| others.iter().any(|(_, other)| other.state == state);
-        let states = subjects.iter().map(|subject| subject.state);
-        self.known = Some(states.filter(|state| !waits(*state)).collect());
-        let owed = others.iter().filter(|(rank, _)| *rank != Rank::Changed);
-        self.owed = owed.map(|(_, subject)| subject.state).collect();
-        let mut chosen: Vec<&Subject<'_>> = chosen.iter().map(|(_, subject)| *subject).collect();
-        if in_turn {
-            for (stands, most) in [(Stands::Shut, MOST_SHUT), (Stands::Open, MOST)] {
-                let room = most.min(MOST - chosen.len());
-                let next = self.next(subjects, stands, room, &chosen);
-                chosen.extend(next);
-            }
-        }
-        let question = |subject: &Subject<'_>| {
-            let Subject { login, stands, state } = *subject;
-            let asks_sudo = (is_changed(subject) || sudo_in_turn) && stands != Stands::Shut;
-            let asks_pam = (is_changed(subject) || pam_in_turn) && stands != Stands::Between;
-            let sudo = asks_sudo.then(|| given(login, observed, expected)).flatten();
-            let pam = asks_pam.then_some(stands);
-            Question { login: login.clone(), state, pam, sudo }
-        };
-        let questions: Vec<Question> = chosen.into_iter().map(question).collect();
-        (!questions.is_empty()).then_some(questions)
-    }
-
-    /// Returns whose turn it is, from the beginning again after the last.
-    fn next<'a, 'b>(
-        &mut self,
-        subjects: &'b [Subject<'a>],
-        stands: Stands,
-        room: usize,
-        chosen: &[&Subject<'_>],
-    ) -> Vec<&'b Subject<'a>> {
-        let after = self.turns.iter().find(|(of, _)| *of == stands).map(|(_, login)| login.clone());
-        let is_later = |one: &&Subject<'_>| after.as_ref().is_none_or(|after| one.login > after);
-        let fits = |one: &&Subject<'_>| {
-            one.stands == stands && !chosen.iter().any(|other| other.state == one.state)
-        };
-        let later = subjects.iter().filter(|one| fits(one) && is_later(one));
-        let earlier = subjects.iter().filter(|one| fits(one) && !is_later(one));
-        let next: Vec<&Subject<'_>> = later.chain(earlier).take(room).collect();
-        if let Some(last) = next.last() {
-            self.turns.retain(|(of, _)| *of != stands);
-            self.turns.push((stands, last.login.clone()));
-        }
-        next
-    }
-}
-
-/// Returns what somebody has of sudo's by our files, if these are in place.
-fn given(login: &Login, observed: &ObservedState, expected: &Expected<'_>) -> Option<Given> {
-    let rules = expected.sudo?.values().flatten();
-    let rules: Vec<SudoRule> =
-        rules.filter(|(_, logins)| logins.contains(login)).map(|(rule, _)| rule.clone()).collect();
-    let entry = observed.passwd.get(login.as_str());
-    let number = |field| entry.and_then(|entry| entry.number(field));
-    let primary = number(passwd::GID);
-    let mut unix_groups = Vec::new();
-    for entry in observed.group.entries() {
-        let (Some(name), Some(gid)) = (entry.text(0), entry.number(group::GID)) else { continue };
-        if Some(gid) == primary || group::members(entry).any(|member| member == login.as_str()) {
-            unix_groups.push((name.to_owned(), gid));
-        }
-    }
-    Some(Given { uid: number(passwd::UID), unix_groups, rules })
 }
 
 #[cfg(test)]

@@ -2,13 +2,19 @@
 
 use std::{fs, sync::Arc};
 
-use super::*;
+use super::{
+    choice::{IN_TURN, MOST},
+    *,
+};
 use crate::{
     drift::{
         effect,
         probe::{NoLogin, Verdict, by_pam},
     },
-    host::{files::Faults, inquiry::Answer},
+    host::{
+        files::Faults,
+        inquiry::{Answer, Question},
+    },
 };
 
 /// A host on which everybody is asked about and nobody answers but the test.
@@ -81,6 +87,11 @@ impl World {
         };
         let answers = verdicts.iter().map(answer).collect();
         self.probes.hear(Answers { no_login: NoLogin::Absent, answers })
+    }
+
+    fn hear_of_each(&mut self, logins: &[String], verdict: Verdict) -> News {
+        let verdicts: Vec<_> = logins.iter().map(|login| (login.as_str(), verdict)).collect();
+        self.hear(&verdicts)
     }
 
     /// Asks as a full look does, and has nothing come of it.
@@ -297,11 +308,12 @@ fn of_more_than_can_be_asked_about_at_once_each_of_whom_something_is_told_is_ask
     let root = world.root.path().join("etc/pam.d/sshd");
     fs::write(root, "# mended\naccount required pam_unix.so\n").unwrap();
     let first = world.asked(Asking::IfChanged);
-    assert_eq!(first.len(), MOST);
-    let well: Vec<_> = all[..MOST].iter().map(|login| (login.as_str(), Verdict::LetsIn)).collect();
-    assert_eq!(world.hear(&well), News::Some);
-    assert_eq!(world.asked(Asking::IfChanged), [format!("{} pam sudo", all[MOST])]);
-    assert_eq!(world.hear(&[(&all[MOST], Verdict::LetsIn)]), News::Some);
+    assert_eq!((first.len(), first[MOST - 1].as_str()), (MOST, "o09 pam"), "in turn");
+    let (now, later) = all.split_at(MOST - 1);
+    assert_eq!(world.hear_of_each(now, Verdict::LetsIn), News::Some);
+    let asked = [&later[0], &later[1]].map(|login| format!("{login} pam sudo"));
+    assert_eq!(world.asked(Asking::IfChanged), asked);
+    assert_eq!(world.hear_of_each(later, Verdict::LetsIn), News::Some);
     assert_eq!(world.look(Asking::IfChanged), [""; 0]);
     assert_eq!(world.asked(Asking::IfChanged), [""; 0]);
 }
@@ -325,6 +337,41 @@ fn whoever_found_no_room_comes_first_the_next_time_though_others_are_asked_about
         let _ = world.hear(&[]);
     }
     assert_eq!(asked.into_iter().collect::<Vec<_>>(), all);
+}
+
+#[test]
+fn however_many_are_told_of_a_full_look_asks_about_others_in_turn() {
+    let mut world = World::of(3 * MOST, 3);
+    world.settle();
+    for n in 0..2 * MOST {
+        let _ = world.hear(&[(&format!("o{n:02}"), Verdict::Refuses), ("o23", Verdict::LetsIn)]);
+    }
+    let mut turns = BTreeSet::new();
+    for _ in 0..MOST {
+        let first = world.asked(Asking::Anew);
+        assert_eq!(first.len(), MOST);
+        turns.extend(first.iter().skip(MOST - IN_TURN).cloned());
+        let _ = world.hear(&[]);
+        // Those for whom there was no room come before the next full look.
+        while !world.asked(Asking::IfChanged).is_empty() {
+            let _ = world.hear(&[]);
+        }
+    }
+    let open = (2 * MOST..3 * MOST).map(|n| format!("o{n:02} pam sudo"));
+    let all: Vec<String> = open.chain((0..3).map(|n| format!("s{n:02} pam"))).collect();
+    assert_eq!(turns.into_iter().collect::<Vec<_>>(), all);
+}
+
+#[test]
+fn those_in_turn_leave_their_room_where_there_are_none() {
+    let mut world = World::of(MOST + 1, 0);
+    world.settle();
+    for n in 0..=MOST {
+        let _ = world.hear(&[(&format!("o{n:02}"), Verdict::Refuses)]);
+    }
+    assert_eq!(world.asked(Asking::Anew).len(), MOST);
+    let _ = world.hear(&[]);
+    assert_eq!(world.asked(Asking::IfChanged).len(), 1);
 }
 
 #[test]

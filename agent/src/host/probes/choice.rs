@@ -1,0 +1,139 @@
+//! Who of all is asked about in one look. Whatever is to be asked first, a full look has some left
+//! for those whose turn it is: of everybody something new is found in the end.
+
+use std::collections::BTreeSet;
+
+use muster_proto::{name::Login, sudo::SudoRule};
+
+use super::{
+    super::inquiry::{Given, Question},
+    Probes,
+    ground::Marks,
+};
+use crate::{
+    drift::{
+        effect::{Asking, Expected},
+        probe::{Stands, Subject},
+    },
+    format::{group, passwd},
+    observed::ObservedState,
+};
+
+/// So many accounts are asked about in one look.
+pub(super) const MOST: usize = 8;
+/// So many of those that are asked about in turn are locked ones: what lets in one lets in all.
+const MOST_SHUT: usize = 2;
+/// So many are asked about in turn at least, a locked one and another where there are both.
+pub(super) const IN_TURN: usize = 2;
+
+/// Who is asked about first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Something is told of it, and there was no room for it before: by how long it has waited.
+    Owed(usize),
+    /// Something is told of it.
+    Told,
+    /// It is another than it was.
+    Changed,
+}
+
+impl Probes {
+    /// Returns what is to be asked, if anything is.
+    pub(super) fn questions(
+        &mut self,
+        observed: &ObservedState,
+        (expected, asking): (&Expected<'_>, Asking),
+        marks: Marks,
+    ) -> Option<Vec<Question>> {
+        let subjects = &expected.subjects;
+        let known = self.known.take();
+        let anew = asking == Asking::Anew;
+        let before = self.marks.replace(marks);
+        let sudo_in_turn = anew || before.is_some_and(|before| before.sudo != marks.sudo);
+        let pam_in_turn = anew || before.is_some_and(|before| before.pam != marks.pam);
+        let in_turn = sudo_in_turn || pam_in_turn;
+        let is_changed = |subject: &Subject<'_>| {
+            known.as_ref().is_some_and(|known| !known.contains(&subject.state))
+        };
+        let owed = std::mem::take(&mut self.owed);
+        // Of whom something is told, that is to go as soon as it is so no more.
+        let rank = |subject: &Subject<'_>| {
+            let is_told = self.found.iter().any(|found| found.state == subject.state);
+            match owed.iter().position(|state| *state == subject.state) {
+                Some(place) if is_told => Some(Rank::Owed(place)),
+                _ if is_told && in_turn => Some(Rank::Told),
+                _ => is_changed(subject).then_some(Rank::Changed),
+            }
+        };
+        let ranked = subjects.iter().filter_map(|subject| Some((rank(subject)?, subject)));
+        let mut first: Vec<(Rank, &Subject<'_>)> = ranked.collect();
+        first.sort_by_key(|(rank, _)| *rank);
+        let mut turns: Vec<&Subject<'_>> = Vec::new();
+        if in_turn {
+            let are_first = first.iter().map(|(_, subject)| subject.state).collect();
+            let room = MOST.saturating_sub(first.len()).max(IN_TURN);
+            if pam_in_turn {
+                let most = MOST_SHUT.min(room.div_ceil(2));
+                turns.extend(self.next(subjects, Stands::Shut, most, &are_first));
+            }
+            turns.extend(self.next(subjects, Stands::Open, room - turns.len(), &are_first));
+        }
+        let (chosen, others) = first.split_at(first.len().min(MOST - turns.len()));
+        // Those for whom there is no room are asked about next time.
+        let waits: BTreeSet<u64> = others.iter().map(|(_, subject)| subject.state).collect();
+        let states = subjects.iter().map(|subject| subject.state);
+        self.known = Some(states.filter(|state| !waits.contains(state)).collect());
+        let owed = others.iter().filter(|(rank, _)| *rank != Rank::Changed);
+        self.owed = owed.map(|(_, subject)| subject.state).collect();
+        let question = |subject: &Subject<'_>| {
+            let Subject { login, stands, state } = *subject;
+            let asks_sudo = (is_changed(subject) || sudo_in_turn) && stands != Stands::Shut;
+            let asks_pam = (is_changed(subject) || pam_in_turn) && stands != Stands::Between;
+            let sudo = asks_sudo.then(|| given(login, observed, expected)).flatten();
+            let pam = asks_pam.then_some(stands);
+            Question { login: login.clone(), state, pam, sudo }
+        };
+        let chosen = chosen.iter().map(|(_, subject)| *subject).chain(turns);
+        let questions: Vec<Question> = chosen.map(question).collect();
+        (!questions.is_empty()).then_some(questions)
+    }
+
+    /// Returns whose turn it is but for these, from the beginning again after the last.
+    fn next<'a, 'b>(
+        &mut self,
+        subjects: &'b [Subject<'a>],
+        stands: Stands,
+        room: usize,
+        but: &BTreeSet<u64>,
+    ) -> Vec<&'b Subject<'a>> {
+        let after = self.turns.iter().find(|(of, _)| *of == stands).map(|(_, login)| login.clone());
+        let is_later = |one: &&Subject<'_>| after.as_ref().is_none_or(|after| one.login > after);
+        let fits = |one: &&Subject<'_>| one.stands == stands && !but.contains(&one.state);
+        let later = subjects.iter().filter(|one| fits(one) && is_later(one));
+        let earlier = subjects.iter().filter(|one| fits(one) && !is_later(one));
+        let next: Vec<&Subject<'_>> = later.chain(earlier).take(room).collect();
+        if let Some(last) = next.last() {
+            self.turns.retain(|(of, _)| *of != stands);
+            self.turns.push((stands, last.login.clone()));
+        }
+        next
+    }
+}
+
+/// Returns what somebody has of sudo's by our files, if these are in place.
+fn given(login: &Login, observed: &ObservedState, expected: &Expected<'_>) -> Option<Given> {
+    let rules = expected.sudo?.values().flatten();
+    let rules: Vec<SudoRule> =
+        rules.filter(|(_, logins)| logins.contains(login)).map(|(rule, _)| rule.clone()).collect();
+    let entry = observed.passwd.get(login.as_str());
+    let number = |field| entry.and_then(|entry| entry.number(field));
+    let primary = number(passwd::GID);
+    let mut unix_groups = Vec::new();
+    for entry in observed.group.entries() {
+        let (Some(name), Some(gid)) = (entry.text(0), entry.number(group::GID)) else { continue };
+        if Some(gid) == primary || group::members(entry).any(|member| member == login.as_str()) {
+            unix_groups.push((name.to_owned(), gid));
+        }
+    }
+    Some(Given { uid: number(passwd::UID), unix_groups, rules })
+}

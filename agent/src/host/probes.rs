@@ -14,14 +14,14 @@ use self::ground::{Marks, ask_pam, marks};
 pub(super) use self::ground::{UsesPam, pam_mark};
 use super::{
     files::Dir,
-    inquiry::{Answers, AskPam, Inquiry},
+    inquiry::{Answer, Answers, AskPam, Inquiry},
     program::Programs,
 };
 use crate::{
     drift::{
         Difference,
         effect::{Asking, Expected, SUDO},
-        probe::{self, Heard, PAM, Stands, Subject},
+        probe::{self, Heard, NoLogin, PAM, Stands, Subject},
     },
     format::ssh,
     observed::ObservedState,
@@ -38,13 +38,19 @@ pub(super) struct Probes {
     found: Vec<Found>,
     /// What is said once, since PAM refuses everybody.
     everybody: Option<Difference>,
+    /// The states of those whom it refused, and of whom that is why nothing else is told.
+    refused: BTreeSet<u64>,
+    /// Those of them that are to be asked about again, as somebody is let in by now. By what is said
+    /// of these alone it is not everybody again.
+    apart: BTreeSet<u64>,
     /// What sudo's and PAM's own configuration was like.
     marks: Option<Marks>,
     /// Why PAM is not asked though sshd asks it.
     unasked: Option<String>,
     stage: Stage,
-    /// The states of accounts of which something is told and for which there was no room in the
-    /// last inquiry. They come first in the next and in this order, or others would each time.
+    /// The states of accounts of which something is told or was left untold, and for which there
+    /// was no room in the last inquiry. They come first in the next and in this order, or others
+    /// would each time.
     owed: Vec<u64>,
 }
 
@@ -96,7 +102,10 @@ impl Probes {
         if self.known.is_none() {
             self.take_over(expected);
         }
-        self.found.retain(|found| subjects.iter().any(|subject| subject.state == found.state));
+        let states: BTreeSet<u64> = subjects.iter().map(|subject| subject.state).collect();
+        self.found.retain(|found| states.contains(&found.state));
+        self.refused.retain(|state| states.contains(state));
+        self.apart.retain(|state| states.contains(state));
         // Before it is read: whoever is at it afterwards is seen before it is asked.
         let marks = marks(root, observed);
         let pam = ask_pam(root, uses_pam);
@@ -148,20 +157,14 @@ impl Probes {
     pub(super) fn hear(&mut self, Answers { no_login, answers }: Answers) -> News {
         let stage = std::mem::take(&mut self.stage);
         let before = (self.found.clone(), self.everybody.clone());
-        let open = || answers.iter().filter(|answer| answer.stands == Some(Stands::Open));
-        let refused: Vec<&Login> = open()
-            .filter(|answer| matches!(answer.pam, Heard::Otherwise(_)))
-            .map(|answer| &answer.login)
-            .collect();
-        if open().any(|answer| answer.pam == Heard::AsExpected) {
-            self.everybody = None;
-        } else if let Some(told) = probe::everybody(&refused, no_login) {
-            self.everybody = Some(told);
-        }
+        self.hear_of_all(no_login, &answers);
         for answer in &answers {
             let is_told = self.everybody.is_some() && answer.stands == Some(Stands::Open);
             let pam = match &answer.pam {
-                Heard::Otherwise(_) if is_told => &Heard::AsExpected,
+                Heard::Otherwise(_) if is_told => {
+                    self.refused.insert(answer.state);
+                    &Heard::AsExpected
+                }
                 other => other,
             };
             for (place, heard) in [(SUDO, &answer.sudo), (PAM, pam)] {
@@ -189,6 +192,32 @@ impl Probes {
         let is_other = (self.found.clone(), self.everybody.clone()) != before;
         let is_due = matches!(stage, Stage::Overtaken) || !self.owed.is_empty();
         if is_other || is_due { News::Some } else { News::None }
+    }
+
+    /// Takes down whether PAM refuses everybody.
+    fn hear_of_all(&mut self, no_login: NoLogin, answers: &[Answer]) {
+        let open = || answers.iter().filter(|answer| answer.stands == Some(Stands::Open));
+        let is_refused = |answer: &&Answer| matches!(answer.pam, Heard::Otherwise(_));
+        let apart = &self.apart;
+        let refused = open().filter(is_refused).filter(|answer| !apart.contains(&answer.state));
+        let refused: Vec<&Login> = refused.map(|answer| &answer.login).collect();
+        for answer in open().filter(|answer| answer.pam != Heard::Nothing) {
+            self.refused.remove(&answer.state);
+            self.apart.remove(&answer.state);
+        }
+        if open().any(|answer| answer.pam == Heard::AsExpected) {
+            self.everybody = None;
+            // Nobody has told of these whom it refuses.
+            for state in std::mem::take(&mut self.refused) {
+                if let Some(known) = &mut self.known {
+                    known.remove(&state);
+                }
+                self.apart.insert(state);
+                self.owed.push(state);
+            }
+        } else if let Some(told) = probe::everybody(&refused, no_login) {
+            self.everybody = Some(told);
+        }
     }
 
     /// Takes what was told before the keeper was started for what is so.

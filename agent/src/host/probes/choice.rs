@@ -29,7 +29,8 @@ pub(super) const IN_TURN: usize = 2;
 /// Who is asked about first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// Something is told of it, and there was no room for it before: by how long it has waited.
+    /// Something is told of it or was left untold, and there was no room for it before: by how long
+    /// it has waited.
     Owed(usize),
     /// Something is told of it.
     Told,
@@ -60,9 +61,9 @@ impl Probes {
         let rank = |subject: &Subject<'_>| {
             let is_told = self.found.iter().any(|found| found.state == subject.state);
             match owed.iter().position(|state| *state == subject.state) {
-                Some(place) if is_told => Some(Rank::Owed(place)),
-                _ if is_told && in_turn => Some(Rank::Told),
-                _ => is_changed(subject).then_some(Rank::Changed),
+                Some(place) => Some(Rank::Owed(place)),
+                None if is_told && in_turn => Some(Rank::Told),
+                None => is_changed(subject).then_some(Rank::Changed),
             }
         };
         let ranked = subjects.iter().filter_map(|subject| Some((rank(subject)?, subject)));

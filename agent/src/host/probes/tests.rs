@@ -11,10 +11,7 @@ use crate::{
         effect,
         probe::{NoLogin, Verdict, by_pam},
     },
-    host::{
-        files::Faults,
-        inquiry::{Answer, Question},
-    },
+    host::{files::Faults, inquiry::Question},
 };
 
 /// A host on which everybody is asked about and nobody answers but the test.
@@ -279,6 +276,48 @@ fn what_hits_everybody_is_told_once_and_not_of_each() {
     assert_eq!(world.hear(&some), News::Some);
     assert_eq!(world.look(Asking::IfChanged), [format!("o00 {REFUSED}")]);
     assert_eq!(world.hear(&all(Verdict::LetsIn)), News::Some);
+    assert_eq!(world.look(Asking::IfChanged), [""; 0]);
+}
+
+#[test]
+fn whom_it_refuses_when_it_no_longer_refuses_everybody_is_asked_about_again_and_told() {
+    let mut world = World::of(3, 0);
+    world.settle();
+    world.stands[0].1 = 100;
+    world.stands[1].1 = 101;
+    assert_eq!(world.asked(Asking::IfChanged), ["o00 pam sudo", "o01 pam sudo"]);
+    let both = [("o00", Verdict::Refuses), ("o01", Verdict::Refuses)];
+    assert_eq!(world.hear(&both), News::Some);
+    assert_eq!(world.look(Asking::IfChanged), [ALL]);
+    assert_eq!(world.hear(&[("o02", Verdict::LetsIn)]), News::Some);
+    assert_eq!(world.asked(Asking::IfChanged), ["o00 pam sudo", "o01 pam sudo"]);
+    assert_eq!(world.hear(&both), News::Some);
+    let each = ["o00", "o01"].map(|login| format!("{login} {REFUSED}"));
+    assert_eq!(world.look(Asking::IfChanged), each, "and not of everybody again");
+    assert_eq!(world.asked(Asking::IfChanged), [""; 0]);
+    // What hits all of these and others too is told once, as before.
+    assert_eq!(world.hear(&[both[0], both[1], ("o02", Verdict::Refuses)]), News::Some);
+    assert_eq!(world.look(Asking::IfChanged), [ALL]);
+}
+
+#[test]
+fn whom_it_refused_and_lets_in_by_now_is_told_of_no_more_and_one_who_has_gone_is_not_asked_about() {
+    let mut world = World::of(MOST + 4, 0);
+    world.settle();
+    let all: Vec<String> = world.logins.iter().map(ToString::to_string).collect();
+    assert_eq!(world.hear_of_each(&all[2..], Verdict::Refuses), News::Some);
+    assert_eq!(world.look(Asking::IfChanged), [ALL]);
+    // She is another by now, and is asked about as that.
+    world.stands[2].1 = 100;
+    assert_eq!(world.asked(Asking::IfChanged), ["o02 pam sudo"]);
+    assert_eq!(world.hear(&[("o02", Verdict::LetsIn)]), News::Some);
+    let mut asked = world.asked(Asking::IfChanged);
+    assert_eq!(asked.len(), MOST);
+    assert_eq!(world.hear_of_each(&all[3..3 + MOST], Verdict::LetsIn), News::Some);
+    asked.extend(world.asked(Asking::IfChanged));
+    let logins: Vec<&str> = asked.iter().map(|one| &one[..3]).collect();
+    assert_eq!(logins, all[3..].iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(world.hear_of_each(&all[3 + MOST..], Verdict::LetsIn), News::None);
     assert_eq!(world.look(Asking::IfChanged), [""; 0]);
 }
 

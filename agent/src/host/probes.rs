@@ -6,7 +6,7 @@
 mod choice;
 mod ground;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::name::Login;
 
@@ -32,6 +32,9 @@ use crate::{
 pub(super) struct Probes {
     /// The states of accounts that need not be asked about at once; nothing before the first look.
     known: Option<BTreeSet<u64>>,
+    /// Those of the others about whom somebody was asked and has not answered, and how often since
+    /// the last full look.
+    unanswered: BTreeMap<u64, u8>,
     /// The last ones that were asked about in turn, one of each kind.
     turns: Vec<(Stands, Login)>,
     /// What differs.
@@ -106,6 +109,7 @@ impl Probes {
         self.found.retain(|found| states.contains(&found.state));
         self.refused.retain(|state| states.contains(state));
         self.apart.retain(|state| states.contains(state));
+        self.unanswered.retain(|state, _| states.contains(state));
         // Before it is read: whoever is at it afterwards is seen before it is asked.
         let marks = marks(root, observed);
         let pam = ask_pam(root, uses_pam);
@@ -157,6 +161,7 @@ impl Probes {
     pub(super) fn hear(&mut self, Answers { no_login, answers }: Answers) -> News {
         let stage = std::mem::take(&mut self.stage);
         let before = (self.found.clone(), self.everybody.clone());
+        self.hear_nothing(&answers);
         self.hear_of_all(no_login, &answers);
         for answer in &answers {
             let is_told = self.everybody.is_some() && answer.stands == Some(Stands::Open);
@@ -168,7 +173,7 @@ impl Probes {
                 other => other,
             };
             for (place, heard) in [(SUDO, &answer.sudo), (PAM, pam)] {
-                if *heard == Heard::Nothing {
+                if !heard.is_answer() {
                     continue;
                 }
                 let of_it = |found: &Found| {
@@ -180,7 +185,7 @@ impl Probes {
                     Heard::Otherwise(difference) => {
                         Some(Found { state: answer.state, difference: difference.clone() })
                     }
-                    Heard::Nothing | Heard::AsExpected => None,
+                    _ => None,
                 };
                 match (at.and_then(|at| self.found.get_mut(at)), at, new) {
                     (Some(known), _, Some(new)) => *known = new,
@@ -194,6 +199,25 @@ impl Probes {
         if is_other || is_due { News::Some } else { News::None }
     }
 
+    /// Takes down about whom somebody has not answered: they are asked about again in the next looks.
+    fn hear_nothing(&mut self, answers: &[Answer]) {
+        for Answer { state, sudo, pam, .. } in answers {
+            if [sudo, pam].contains(&&Heard::Unanswered) {
+                self.is_to_be_asked_about(*state);
+                let tries = self.unanswered.entry(*state).or_default();
+                *tries = tries.saturating_add(1);
+            } else {
+                self.unanswered.remove(state);
+            }
+        }
+    }
+
+    fn is_to_be_asked_about(&mut self, state: u64) {
+        if let Some(known) = &mut self.known {
+            known.remove(&state);
+        }
+    }
+
     /// Takes down whether PAM refuses everybody.
     fn hear_of_all(&mut self, no_login: NoLogin, answers: &[Answer]) {
         let open = || answers.iter().filter(|answer| answer.stands == Some(Stands::Open));
@@ -201,7 +225,7 @@ impl Probes {
         let apart = &self.apart;
         let refused = open().filter(is_refused).filter(|answer| !apart.contains(&answer.state));
         let refused: Vec<&Login> = refused.map(|answer| &answer.login).collect();
-        for answer in open().filter(|answer| answer.pam != Heard::Nothing) {
+        for answer in open().filter(|answer| answer.pam.is_answer()) {
             self.refused.remove(&answer.state);
             self.apart.remove(&answer.state);
         }
@@ -209,9 +233,7 @@ impl Probes {
             self.everybody = None;
             // Nobody has told of these whom it refuses.
             for state in std::mem::take(&mut self.refused) {
-                if let Some(known) = &mut self.known {
-                    known.remove(&state);
-                }
+                self.is_to_be_asked_about(state);
                 self.apart.insert(state);
                 self.owed.push(state);
             }

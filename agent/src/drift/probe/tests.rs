@@ -87,7 +87,7 @@ fn pam_is_told_of_where_it_refuses_whom_we_let_in_and_the_other_way_round() {
             Some((found.severity, found.expected, found.found))
         }
         Heard::AsExpected => None,
-        Heard::Nothing => panic!("nothing is heard"),
+        other => panic!("{other:?}"),
     };
     let words = |severity, expected: &str, found: &str| {
         Some((severity, expected.to_owned(), found.to_owned()))
@@ -145,7 +145,7 @@ fn heard(said: &str, rules: &[SudoRule]) -> Vec<(Severity, String)> {
             vec![(found.severity, found.found)]
         }
         Heard::AsExpected => Vec::new(),
-        Heard::Nothing => panic!("nothing is heard of {said}"),
+        other => panic!("{other:?} of {said}"),
     }
 }
 

@@ -26,6 +26,9 @@ const MOST_SHUT: usize = 2;
 /// So many are asked about in turn at least, a locked one and another where there are both.
 pub(super) const IN_TURN: usize = 2;
 
+/// So often is somebody asked about one account who does not answer, until the next full look.
+pub(super) const MOST_TRIES: u8 = 3;
+
 /// Who is asked about first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
@@ -36,6 +39,8 @@ enum Rank {
     Told,
     /// It is another than it was.
     Changed,
+    /// Somebody was asked about it and has not answered.
+    Again,
 }
 
 impl Probes {
@@ -56,6 +61,9 @@ impl Probes {
         let is_changed = |subject: &Subject<'_>| {
             known.as_ref().is_some_and(|known| !known.contains(&subject.state))
         };
+        if anew {
+            self.unanswered.values_mut().for_each(|tries| *tries = 0);
+        }
         let owed = std::mem::take(&mut self.owed);
         // Of whom something is told, that is to go as soon as it is so no more.
         let rank = |subject: &Subject<'_>| {
@@ -63,7 +71,11 @@ impl Probes {
             match owed.iter().position(|state| *state == subject.state) {
                 Some(place) => Some(Rank::Owed(place)),
                 None if is_told && in_turn => Some(Rank::Told),
-                None => is_changed(subject).then_some(Rank::Changed),
+                None if !is_changed(subject) => None,
+                None => match self.unanswered.get(&subject.state) {
+                    None => Some(Rank::Changed),
+                    Some(tries) => (*tries < MOST_TRIES).then_some(Rank::Again),
+                },
             }
         };
         let ranked = subjects.iter().filter_map(|subject| Some((rank(subject)?, subject)));
@@ -80,12 +92,19 @@ impl Probes {
             turns.extend(self.next(subjects, Stands::Open, room - turns.len(), &are_first));
         }
         let (chosen, others) = first.split_at(first.len().min(MOST - turns.len()));
-        // Those for whom there is no room are asked about next time.
-        let waits: BTreeSet<u64> = others.iter().map(|(_, subject)| subject.state).collect();
-        let states = subjects.iter().map(|subject| subject.state);
-        self.known = Some(states.filter(|state| !waits.contains(state)).collect());
-        let owed = others.iter().filter(|(rank, _)| *rank != Rank::Changed);
+        let owed = others.iter().filter(|(rank, _)| matches!(rank, Rank::Owed(_) | Rank::Told));
         self.owed = owed.map(|(_, subject)| subject.state).collect();
+        // Those for whom there is no room are asked about next time, and nobody has answered about
+        // those whom it is no use to ask about now.
+        let waiting = others.iter().map(|(_, subject)| subject.state);
+        let mut unknown: BTreeSet<u64> = self.unanswered.keys().copied().chain(waiting).collect();
+        let chosen = chosen.iter().map(|(_, subject)| *subject).chain(turns);
+        let chosen: Vec<&Subject<'_>> = chosen.collect();
+        for subject in &chosen {
+            unknown.remove(&subject.state);
+        }
+        let states = subjects.iter().map(|subject| subject.state);
+        self.known = Some(states.filter(|state| !unknown.contains(state)).collect());
         let question = |subject: &Subject<'_>| {
             let Subject { login, stands, state } = *subject;
             let asks_sudo = (is_changed(subject) || sudo_in_turn) && stands != Stands::Shut;
@@ -94,8 +113,7 @@ impl Probes {
             let pam = asks_pam.then_some(stands);
             Question { login: login.clone(), state, pam, sudo }
         };
-        let chosen = chosen.iter().map(|(_, subject)| *subject).chain(turns);
-        let questions: Vec<Question> = chosen.map(question).collect();
+        let questions: Vec<Question> = chosen.into_iter().map(question).collect();
         (!questions.is_empty()).then_some(questions)
     }
 

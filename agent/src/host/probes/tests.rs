@@ -3,7 +3,7 @@
 use std::{fs, sync::Arc};
 
 use super::{
-    choice::{IN_TURN, MOST},
+    choice::{IN_TURN, MOST, MOST_TRIES},
     *,
 };
 use crate::{
@@ -86,6 +86,19 @@ impl World {
         self.probes.hear(Answers { no_login: NoLogin::Absent, answers })
     }
 
+    /// Has nobody answer about these.
+    fn hear_nothing(&mut self, logins: &[&str]) -> News {
+        let answer = |login: &&str| {
+            let at = self.logins.iter().position(|own| own.as_str() == *login).unwrap();
+            let (stands, state) = self.stands[at];
+            let login = self.logins[at].clone();
+            let (sudo, pam) = (Heard::Nothing, Heard::Unanswered);
+            Answer { login, state, stands: Some(stands), sudo, pam }
+        };
+        let answers = logins.iter().map(answer).collect();
+        self.probes.hear(Answers { no_login: NoLogin::Absent, answers })
+    }
+
     fn hear_of_each(&mut self, logins: &[String], verdict: Verdict) -> News {
         let verdicts: Vec<_> = logins.iter().map(|login| (login.as_str(), verdict)).collect();
         self.hear(&verdicts)
@@ -139,6 +152,48 @@ fn whoever_has_changed_is_asked_about_at_once_up_to_the_bound_and_the_others_the
     assert_eq!(world.asked(Asking::IfChanged), ["o08 pam sudo"]);
     assert_eq!(world.hear(&[]), News::None);
     assert_eq!(world.asked(Asking::IfChanged), [""; 0]);
+}
+
+#[test]
+fn whoever_got_no_answer_is_asked_about_in_the_next_looks_and_no_more_until_the_next_full_one() {
+    let mut world = World::of(2, 0);
+    world.settle();
+    world.stands[0].1 = 100;
+    let asks_in_vain = |world: &mut World, tries: u8| {
+        for _ in 0..tries {
+            assert_eq!(world.asked(Asking::IfChanged), ["o00 pam sudo"]);
+            assert_eq!(world.hear_nothing(&["o00"]), News::None, "no look for that alone");
+        }
+        assert_eq!(world.asked(Asking::IfChanged), [""; 0]);
+    };
+    asks_in_vain(&mut world, MOST_TRIES);
+    assert_eq!(world.asked(Asking::Anew)[0], "o00 pam sudo");
+    assert_eq!(world.hear_nothing(&["o00"]), News::None);
+    asks_in_vain(&mut world, MOST_TRIES - 1);
+    assert_eq!(world.asked(Asking::Anew)[0], "o00 pam sudo");
+    assert_eq!(world.hear(&[("o00", Verdict::LetsIn)]), News::None);
+    assert_eq!(world.asked(Asking::IfChanged), [""; 0]);
+}
+
+#[test]
+fn those_about_whom_nobody_answers_come_after_those_who_have_changed() {
+    let mut world = World::of(MOST + 2, 0);
+    world.settle();
+    for (state, stands) in (100..).zip(&mut world.stands[..MOST]) {
+        stands.1 = state;
+    }
+    assert_eq!(world.asked(Asking::IfChanged).len(), MOST);
+    let all: Vec<String> = world.logins.iter().map(ToString::to_string).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    assert_eq!(world.hear_nothing(&all[..MOST]), News::None);
+    world.stands[MOST].1 = 200;
+    let next = world.asked(Asking::IfChanged);
+    assert_eq!((next.len(), next[0].as_str()), (MOST, "o08 pam sudo"));
+    let _ = world.hear_nothing(&all[..MOST - 1]);
+    // And in a full look they leave room for whose turn it is.
+    let full = world.asked(Asking::Anew);
+    assert_eq!(full.len(), MOST);
+    assert!(full.contains(&"o09 pam sudo".to_owned()), "{full:?}");
 }
 
 #[test]

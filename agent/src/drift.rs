@@ -72,6 +72,10 @@ pub enum Place {
     RootHome,
     /// Root's own keys.
     RootKeys,
+    /// Nothing that is watched: what sudo says of the account that is named, by who made that.
+    SudoSays,
+    /// The same of PAM.
+    PamSays,
 }
 
 /// Somebody was at a file that is watched.
@@ -119,7 +123,7 @@ impl What {
     }
 
     /// Says whether whoever was there may have made it.
-    fn is_touched(&self, touch: &Touch) -> bool {
+    pub(crate) fn is_touched(&self, touch: &Touch) -> bool {
         let Touch { place, name, .. } = touch;
         match self.kind {
             DriftKind::AccountChanged
@@ -166,12 +170,14 @@ impl What {
             DriftKind::EffectDiffers => match self.place.as_str() {
                 effect::SSHD => matches!(place, Place::Ssh | Place::SshDropIns),
                 effect::SUDO => {
-                    let files = ["sudoers", "sudo.conf"];
-                    *place == Place::Sudoers
+                    let files = ["sudoers", "sudoers-rs", "sudo.conf", "nsswitch.conf"];
+                    (*place == Place::SudoSays && *name == self.subject)
+                        || *place == Place::Sudoers
                         || (*place == Place::Etc && files.contains(&name.as_str()))
                 }
                 probe::PAM => {
-                    (*place == Place::Passwords && !is_remembered(name))
+                    (*place == Place::PamSays && *name == self.subject)
+                        || (*place == Place::Passwords && !is_remembered(name))
                         || (*place == Place::Etc && name == "nologin")
                 }
                 _ => *place == Place::Etc && name == "nsswitch.conf",

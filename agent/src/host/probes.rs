@@ -3,25 +3,30 @@
 //! somebody was at sudo's or PAM's own configuration, those that something is told of and some in
 //! turn.
 
+mod cause;
 mod choice;
 mod ground;
+mod hearing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_proto::name::Login;
+use muster_proto::{drift::Culprit, name::Login};
 
-use self::ground::{Marks, ask_pam, marks};
 pub(super) use self::ground::{UsesPam, pam_mark};
+use self::{
+    cause::{Cause, touch},
+    ground::{Marks, ask_pam, marks},
+};
 use super::{
     files::Dir,
-    inquiry::{Answer, Answers, AskPam, Inquiry},
+    inquiry::{AskPam, Inquiry},
     program::Programs,
 };
 use crate::{
     drift::{
-        Difference,
+        Difference, Touch,
         effect::{Asking, Expected, SUDO},
-        probe::{self, Heard, NoLogin, PAM, Stands, Subject},
+        probe::{PAM, Stands, Subject},
     },
     format::ssh,
     observed::ObservedState,
@@ -40,12 +45,16 @@ pub(super) struct Probes {
     /// What differs.
     found: Vec<Found>,
     /// What is said once, since PAM refuses everybody.
-    everybody: Option<Difference>,
+    everybody: Option<Said>,
     /// The states of those whom it refused, and of whom that is why nothing else is told.
     refused: BTreeSet<u64>,
     /// Those of them that are to be asked about again, as somebody is let in by now. By what is said
     /// of these alone it is not everybody again.
     apart: BTreeSet<u64>,
+    /// Who made what has gone since the last look.
+    gone: Vec<Touch>,
+    by_sudo: Cause,
+    by_pam: Cause,
     /// What sudo's and PAM's own configuration was like.
     marks: Option<Marks>,
     /// Why PAM is not asked though sshd asks it.
@@ -61,7 +70,14 @@ pub(super) struct Probes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Found {
     state: u64,
+    said: Said,
+}
+
+/// What differs by what is said, and who made it, as far as that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Said {
     difference: Difference,
+    by: Option<Culprit>,
 }
 
 /// How far an inquiry is.
@@ -90,14 +106,15 @@ pub enum News {
 }
 
 impl Probes {
-    /// Returns what differs as far as it is known, and makes ready to ask for more.
+    /// Returns what differs as far as it is known, each with who made it, and makes ready to ask for
+    /// more.
     pub(super) fn look(
         &mut self,
         (root, programs): (&Dir, Programs),
         observed: &ObservedState,
         (expected, asking): (&Expected<'_>, Asking),
         uses_pam: UsesPam,
-    ) -> Vec<Difference> {
+    ) -> Vec<(Difference, Touch)> {
         if programs == Programs::None {
             return Vec::new();
         }
@@ -106,17 +123,25 @@ impl Probes {
             self.take_over(expected);
         }
         let states: BTreeSet<u64> = subjects.iter().map(|subject| subject.state).collect();
-        self.found.retain(|found| states.contains(&found.state));
+        // What was found of an account that is another by now has gone by nobody's edit.
+        let (found, others): (Vec<Found>, Vec<Found>) =
+            std::mem::take(&mut self.found).into_iter().partition(|f| states.contains(&f.state));
+        self.found = found;
+        self.go(&others);
         self.refused.retain(|state| states.contains(state));
         self.apart.retain(|state| states.contains(state));
         self.unanswered.retain(|state, _| states.contains(state));
+        for (cause, place) in [(&mut self.by_sudo, SUDO), (&mut self.by_pam, PAM)] {
+            cause.retain(&states);
+            cause.note(place, expected.touches);
+        }
         // Before it is read: whoever is at it afterwards is seen before it is asked.
         let marks = marks(root, observed);
         let pam = ask_pam(root, uses_pam);
         let is_asked = matches!(pam, AskPam::Yes | AskPam::NotNow);
         self.unasked = if let AskPam::No(reason) = &pam { Some(reason.clone()) } else { None };
         if !is_asked {
-            self.found.retain(|found| found.difference.what.place != PAM);
+            self.found.retain(|found| found.said.difference.what.place != PAM);
         }
         if !is_asked || !subjects.iter().any(|one| one.stands == Stands::Open) {
             self.everybody = None;
@@ -134,8 +159,16 @@ impl Probes {
                 None => Stage::Idle,
             };
         }
-        let single = self.found.iter().map(|found| &found.difference);
-        single.chain(&self.everybody).cloned().collect()
+        let single = self.found.iter().map(|found| &found.said);
+        let said = |Said { difference, by }: &Said| {
+            (difference.clone(), touch(&difference.what, by.clone()))
+        };
+        single.chain(&self.everybody).map(said).collect()
+    }
+
+    /// Returns who made what has gone since the last time.
+    pub(super) fn gone(&mut self) -> Vec<Touch> {
+        std::mem::take(&mut self.gone)
     }
 
     /// Returns why PAM is not asked though sshd asks it, if it is not.
@@ -157,101 +190,29 @@ impl Probes {
         }
     }
 
-    /// Takes down what was said, and says whether the host has to be looked at for that.
-    pub(super) fn hear(&mut self, Answers { no_login, answers }: Answers) -> News {
-        let stage = std::mem::take(&mut self.stage);
-        let before = (self.found.clone(), self.everybody.clone());
-        self.hear_nothing(&answers);
-        self.hear_of_all(no_login, &answers);
-        for answer in &answers {
-            let is_told = self.everybody.is_some() && answer.stands == Some(Stands::Open);
-            let pam = match &answer.pam {
-                Heard::Otherwise(_) if is_told => {
-                    self.refused.insert(answer.state);
-                    &Heard::AsExpected
-                }
-                other => other,
-            };
-            for (place, heard) in [(SUDO, &answer.sudo), (PAM, pam)] {
-                if !heard.is_answer() {
-                    continue;
-                }
-                let of_it = |found: &Found| {
-                    let what = &found.difference.what;
-                    what.subject == answer.login.as_str() && what.place == place
-                };
-                let at = self.found.iter().position(of_it);
-                let new = match heard {
-                    Heard::Otherwise(difference) => {
-                        Some(Found { state: answer.state, difference: difference.clone() })
-                    }
-                    _ => None,
-                };
-                match (at.and_then(|at| self.found.get_mut(at)), at, new) {
-                    (Some(known), _, Some(new)) => *known = new,
-                    (_, Some(at), None) => drop(self.found.remove(at)),
-                    (_, _, new) => self.found.extend(new),
-                }
-            }
-        }
-        let is_other = (self.found.clone(), self.everybody.clone()) != before;
-        let is_due = matches!(stage, Stage::Overtaken) || !self.owed.is_empty();
-        if is_other || is_due { News::Some } else { News::None }
-    }
-
-    /// Takes down about whom somebody has not answered: they are asked about again in the next looks.
-    fn hear_nothing(&mut self, answers: &[Answer]) {
-        for Answer { state, sudo, pam, .. } in answers {
-            if [sudo, pam].contains(&&Heard::Unanswered) {
-                self.is_to_be_asked_about(*state);
-                let tries = self.unanswered.entry(*state).or_default();
-                *tries = tries.saturating_add(1);
-            } else {
-                self.unanswered.remove(state);
-            }
-        }
-    }
-
-    fn is_to_be_asked_about(&mut self, state: u64) {
-        if let Some(known) = &mut self.known {
-            known.remove(&state);
-        }
-    }
-
-    /// Takes down whether PAM refuses everybody.
-    fn hear_of_all(&mut self, no_login: NoLogin, answers: &[Answer]) {
-        let open = || answers.iter().filter(|answer| answer.stands == Some(Stands::Open));
-        let is_refused = |answer: &&Answer| matches!(answer.pam, Heard::Otherwise(_));
-        let apart = &self.apart;
-        let refused = open().filter(is_refused).filter(|answer| !apart.contains(&answer.state));
-        let refused: Vec<&Login> = refused.map(|answer| &answer.login).collect();
-        for answer in open().filter(|answer| answer.pam.is_answer()) {
-            self.refused.remove(&answer.state);
-            self.apart.remove(&answer.state);
-        }
-        if open().any(|answer| answer.pam == Heard::AsExpected) {
-            self.everybody = None;
-            // Nobody has told of these whom it refuses.
-            for state in std::mem::take(&mut self.refused) {
-                self.is_to_be_asked_about(state);
-                self.apart.insert(state);
-                self.owed.push(state);
-            }
-        } else if let Some(told) = probe::everybody(&refused, no_login) {
-            self.everybody = Some(told);
-        }
+    /// Takes down that these have gone, by nobody who is known.
+    fn go(&mut self, these: &[Found]) {
+        self.gone.extend(these.iter().map(|found| touch(&found.said.difference.what, None)));
     }
 
     /// Takes what was told before the keeper was started for what is so.
     fn take_over(&mut self, expected: &Expected<'_>) {
         for told in &expected.told {
+            let said = Said { difference: told.clone(), by: None };
             let is_of = |subject: &&Subject<'_>| subject.login.as_str() == told.what.subject;
             if told.what.subject == ssh::MARKER {
-                self.everybody = Some(told.clone());
+                self.everybody = Some(said);
             } else if let Some(Subject { state, .. }) = expected.subjects.iter().find(is_of) {
-                self.found.push(Found { state: *state, difference: told.clone() });
+                self.found.push(Found { state: *state, said });
             }
         }
+    }
+}
+
+impl Found {
+    fn is(&self, place: &str, login: &Login) -> bool {
+        let what = &self.said.difference.what;
+        what.place == place && what.subject == login.as_str()
     }
 }
 

@@ -246,3 +246,21 @@ fn whoever_changes_his_own_password_has_changed_no_configuration_of_pams() {
         }
     }
 }
+
+#[test]
+fn what_is_said_of_somebody_is_of_whom_it_is_known_to_be_and_of_nobody_else_who_was_there() {
+    let touch = |place, name: &str, pid: Option<u32>| {
+        let culprit = pid.map(|pid| Culprit { pid, ..Culprit::default() });
+        Touch { place, name: name.to_owned(), culprit }
+    };
+    for (place, says, watched) in
+        [(SUDO, Place::SudoSays, Place::Sudoers), (PAM, Place::PamSays, Place::Passwords)]
+    {
+        let what = What::new(DriftKind::EffectDiffers, "ana", place);
+        let by = |touches: &[Touch]| what.culprit(touches).map(|by| by.pid);
+        let somebody = touch(watched, "x", Some(7));
+        assert_eq!(by(&[touch(says, "ana", Some(8))]), Some(8));
+        assert_eq!(by(&[somebody.clone(), touch(says, "ana", None)]), None);
+        assert_eq!(by(&[somebody, touch(says, "bob", None)]), Some(7));
+    }
+}

@@ -55,8 +55,16 @@ impl Probes {
         let known = self.known.take();
         let anew = asking == Asking::Anew;
         let before = self.marks.replace(marks);
-        let sudo_in_turn = anew || before.is_some_and(|before| before.sudo != marks.sudo);
-        let pam_in_turn = anew || before.is_some_and(|before| before.pam != marks.pam);
+        let sudo_moved = before.is_some_and(|before| before.sudo != marks.sudo);
+        let pam_moved = before.is_some_and(|before| before.pam != marks.pam);
+        for (cause, is_other) in [(&mut self.by_sudo, sudo_moved), (&mut self.by_pam, pam_moved)] {
+            if is_other {
+                cause.moves();
+            } else {
+                cause.stays();
+            }
+        }
+        let (sudo_in_turn, pam_in_turn) = (anew || sudo_moved, anew || pam_moved);
         let in_turn = sudo_in_turn || pam_in_turn;
         let is_changed = |subject: &Subject<'_>| {
             known.as_ref().is_some_and(|known| !known.contains(&subject.state))

@@ -8,7 +8,7 @@ mod choice;
 mod ground;
 mod hearing;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use muster_proto::{drift::Culprit, name::Login};
 
@@ -39,7 +39,7 @@ pub(super) struct Probes {
     known: Option<BTreeSet<u64>>,
     /// Those of the others about whom somebody was asked and has not answered, and how often since
     /// the last full look.
-    unanswered: BTreeMap<u64, u8>,
+    unanswered: Vec<(u64, u8)>,
     /// The last ones that were asked about in turn, one of each kind.
     turns: Vec<(Stands, Login)>,
     /// What differs.
@@ -47,10 +47,10 @@ pub(super) struct Probes {
     /// What is said once, since PAM refuses everybody.
     everybody: Option<Said>,
     /// The states of those whom it refused, and of whom that is why nothing else is told.
-    refused: BTreeSet<u64>,
+    refused: Vec<u64>,
     /// Those of them that are to be asked about again, as somebody is let in by now. By what is said
     /// of these alone it is not everybody again.
-    apart: BTreeSet<u64>,
+    apart: Vec<u64>,
     /// Who made what has gone since the last look.
     gone: Vec<Touch>,
     by_sudo: Cause,
@@ -124,13 +124,18 @@ impl Probes {
         }
         let states: BTreeSet<u64> = subjects.iter().map(|subject| subject.state).collect();
         // What was found of an account that is another by now has gone by nobody's edit.
-        let (found, others): (Vec<Found>, Vec<Found>) =
-            std::mem::take(&mut self.found).into_iter().partition(|f| states.contains(&f.state));
-        self.found = found;
-        self.go(&others);
-        self.refused.retain(|state| states.contains(state));
-        self.apart.retain(|state| states.contains(state));
-        self.unanswered.retain(|state, _| states.contains(state));
+        let gone = &mut self.gone;
+        self.found.retain(|Found { state, said }| {
+            let is_there = states.contains(state);
+            if !is_there {
+                gone.push(touch(&said.difference.what, None));
+            }
+            is_there
+        });
+        for untold in [&mut self.refused, &mut self.apart] {
+            untold.retain(|state| states.contains(state));
+        }
+        self.unanswered.retain(|(state, _)| states.contains(state));
         for (cause, place) in [(&mut self.by_sudo, SUDO), (&mut self.by_pam, PAM)] {
             cause.retain(&states);
             cause.note(place, expected.touches);
@@ -188,11 +193,6 @@ impl Probes {
                 None
             }
         }
-    }
-
-    /// Takes down that these have gone, by nobody who is known.
-    fn go(&mut self, these: &[Found]) {
-        self.gone.extend(these.iter().map(|found| touch(&found.said.difference.what, None)));
     }
 
     /// Takes what was told before the keeper was started for what is so.

@@ -19,7 +19,7 @@ enum By {
 }
 
 /// Of whom something was said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whom {
     All,
     /// An account in this state.
@@ -34,9 +34,9 @@ pub(super) struct Cause {
     /// Who made the present one of the one before.
     between: By,
     /// Of whom it has said something under the present one.
-    asked: BTreeSet<Whom>,
+    asked: Vec<Whom>,
     /// Of whom it said something under the one before, and nothing since.
-    asked_before: BTreeSet<Whom>,
+    asked_before: Vec<Whom>,
 }
 
 impl By {
@@ -78,14 +78,16 @@ impl Cause {
     /// than before.
     pub(super) fn says(&mut self, of: Whom) -> Option<Culprit> {
         let by = self.by([of]);
-        self.asked_before.remove(&of);
-        self.asked.insert(of);
+        self.asked_before.retain(|whom| *whom != of);
+        if !self.asked.contains(&of) {
+            self.asked.push(of);
+        }
         by
     }
 
     /// Takes down that what it says of somebody is not told: whatever is later may be of now.
     pub(super) fn says_untold(&mut self, of: Whom) {
-        self.asked.remove(&of);
+        self.asked.retain(|whom| *whom != of);
     }
 
     /// Returns who made that it says something else of any of these.

@@ -70,7 +70,7 @@ impl Probes {
             known.as_ref().is_some_and(|known| !known.contains(&subject.state))
         };
         if anew {
-            self.unanswered.values_mut().for_each(|tries| *tries = 0);
+            self.unanswered.iter_mut().for_each(|(_, tries)| *tries = 0);
         }
         let owed = std::mem::take(&mut self.owed);
         // Of whom something is told, that is to go as soon as it is so no more.
@@ -80,9 +80,9 @@ impl Probes {
                 Some(place) => Some(Rank::Owed(place)),
                 None if is_told && in_turn => Some(Rank::Told),
                 None if !is_changed(subject) => None,
-                None => match self.unanswered.get(&subject.state) {
+                None => match self.unanswered.iter().find(|(state, _)| *state == subject.state) {
                     None => Some(Rank::Changed),
-                    Some(tries) => (*tries < MOST_TRIES).then_some(Rank::Again),
+                    Some((_, tries)) => (*tries < MOST_TRIES).then_some(Rank::Again),
                 },
             }
         };
@@ -105,7 +105,8 @@ impl Probes {
         // Those for whom there is no room are asked about next time, and nobody has answered about
         // those whom it is no use to ask about now.
         let waiting = others.iter().map(|(_, subject)| subject.state);
-        let mut unknown: BTreeSet<u64> = self.unanswered.keys().copied().chain(waiting).collect();
+        let mut unknown: BTreeSet<u64> =
+            self.unanswered.iter().map(|(state, _)| *state).chain(waiting).collect();
         let chosen = chosen.iter().map(|(_, subject)| *subject).chain(turns);
         let chosen: Vec<&Subject<'_>> = chosen.collect();
         for subject in &chosen {

@@ -23,11 +23,12 @@ impl Probes {
             self.hear_of_one(SUDO, answer, &answer.sudo);
             let is_told = self.everybody.is_some() && answer.stands == Some(Stands::Open);
             if is_told && matches!(answer.pam, Heard::Otherwise(_)) {
-                self.refused.insert(answer.state);
+                self.refused.push(answer.state);
                 self.by_pam.says_untold(Whom::One(answer.state));
                 let at = self.found.iter().position(|found| found.is(PAM, &answer.login));
-                let untold = at.map(|at| self.found.remove(at));
-                self.go(untold.as_slice());
+                if let Some(untold) = at.map(|at| self.found.remove(at)) {
+                    self.gone.push(touch(&untold.said.difference.what, None));
+                }
             } else {
                 self.hear_of_one(PAM, answer, &answer.pam);
             }
@@ -69,10 +70,12 @@ impl Probes {
         for Answer { state, sudo, pam, .. } in answers {
             if [sudo, pam].contains(&&Heard::Unanswered) {
                 self.is_to_be_asked_about(*state);
-                let tries = self.unanswered.entry(*state).or_default();
-                *tries = tries.saturating_add(1);
+                match self.unanswered.iter_mut().find(|(of, _)| of == state) {
+                    Some((_, tries)) => *tries = tries.saturating_add(1),
+                    None => self.unanswered.push((*state, 1)),
+                }
             } else {
-                self.unanswered.remove(state);
+                self.unanswered.retain(|(of, _)| of != state);
             }
         }
     }
@@ -92,8 +95,9 @@ impl Probes {
         let refused: Vec<&Answer> = refused.collect();
         let logins: Vec<&Login> = refused.iter().map(|answer| &answer.login).collect();
         for answer in open().filter(|answer| answer.pam.is_answer()) {
-            self.refused.remove(&answer.state);
-            self.apart.remove(&answer.state);
+            for untold in [&mut self.refused, &mut self.apart] {
+                untold.retain(|state| *state != answer.state);
+            }
         }
         if open().any(|answer| answer.pam == Heard::AsExpected) {
             if let Some(said) = self.everybody.take() {
@@ -103,7 +107,7 @@ impl Probes {
             // Nobody has told of these whom it refuses.
             for state in std::mem::take(&mut self.refused) {
                 self.is_to_be_asked_about(state);
-                self.apart.insert(state);
+                self.apart.push(state);
                 self.owed.push(state);
             }
         } else if let Some(difference) = probe::everybody(&logins, no_login) {

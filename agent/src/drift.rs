@@ -19,7 +19,7 @@ use muster_proto::{
     id::Digest,
 };
 
-use crate::format::sudoers::PREFIX;
+use crate::format::{pam::is_remembered, sudoers::PREFIX};
 
 /// A difference, whoever made it and whatever is done about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,10 @@ pub enum Place {
     RootHome,
     /// Root's own keys.
     RootKeys,
+    /// Nothing that is watched: what sudo says of the account that is named, by who made that.
+    SudoSays,
+    /// The same of PAM.
+    PamSays,
 }
 
 /// Somebody was at a file that is watched.
@@ -119,7 +123,7 @@ impl What {
     }
 
     /// Says whether whoever was there may have made it.
-    fn is_touched(&self, touch: &Touch) -> bool {
+    pub(crate) fn is_touched(&self, touch: &Touch) -> bool {
         let Touch { place, name, .. } = touch;
         match self.kind {
             DriftKind::AccountChanged
@@ -162,16 +166,19 @@ impl What {
                 let is_it = *place == Place::RootKeys && *name == self.place;
                 self.subject == "root" && (is_it || *place == Place::RootHome)
             }
-            DriftKind::PasswordPolicy => *place == Place::Passwords,
+            DriftKind::PasswordPolicy => *place == Place::Passwords && !is_remembered(name),
             DriftKind::EffectDiffers => match self.place.as_str() {
                 effect::SSHD => matches!(place, Place::Ssh | Place::SshDropIns),
                 effect::SUDO => {
-                    let files = ["sudoers", "sudo.conf"];
-                    *place == Place::Sudoers
+                    let files = ["sudoers", "sudoers-rs", "sudo.conf", "nsswitch.conf"];
+                    (*place == Place::SudoSays && *name == self.subject)
+                        || *place == Place::Sudoers
                         || (*place == Place::Etc && files.contains(&name.as_str()))
                 }
                 probe::PAM => {
-                    *place == Place::Passwords || (*place == Place::Etc && name == "nologin")
+                    (*place == Place::PamSays && *name == self.subject)
+                        || (*place == Place::Passwords && !is_remembered(name))
+                        || (*place == Place::Etc && name == "nologin")
                 }
                 _ => *place == Place::Etc && name == "nsswitch.conf",
             },

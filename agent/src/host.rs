@@ -64,7 +64,7 @@ use self::{
 use crate::{
     clock::Clocks,
     drift::{
-        Difference,
+        Difference, Touch,
         effect::{Asking, Expected},
     },
     format::{self, sudoers},
@@ -106,6 +106,12 @@ pub trait Host {
     /// Takes down what they said.
     fn hear(&mut self, _: Answers) -> News {
         News::None
+    }
+
+    /// Returns who made what sudo and PAM say of single accounts, as of the last time that the system
+    /// was asked what it makes of our files: one for each, who is nobody where that is not known.
+    fn heard_after(&self) -> Vec<Touch> {
+        Vec::new()
     }
 
     /// Remembers what the last look saw, so that it can be said whether another would see the same.
@@ -309,6 +315,10 @@ impl Host for Linux {
 
     fn hear(&mut self, answers: Answers) -> News {
         self.effects.hear(answers)
+    }
+
+    fn heard_after(&self) -> Vec<Touch> {
+        self.effects.heard_after()
     }
 
     fn prepare(&mut self, actions: &[&Action]) {

@@ -40,7 +40,7 @@ use crate::{
     config::{BadConfig, Config},
     door::{Courier, Event},
     drift::{
-        Touch, What,
+        What,
         memory::{Rounds, Tellings},
     },
     ends::{Ends, NextDates},
@@ -152,8 +152,6 @@ pub struct Keeper<H> {
     /// When the pause ends that the ledger tells of; nothing if there is none.
     term: Option<Term>,
     inquirer: Inquirer,
-    /// Who had been at what when sudo and PAM were asked: what they say then may come of that.
-    asked_after: Vec<Touch>,
 }
 
 /// What the courier has been handed of the spool. Receipts go in their order: a new one waits in the
@@ -224,7 +222,6 @@ impl<H: Host> Keeper<H> {
             rest: None,
             term: ledger.pause.as_ref().map(|pause| Term::restored(pause, clocks.boot)),
             inquirer: Inquirer::default(),
-            asked_after: Vec::new(),
         })
     }
 
@@ -303,10 +300,7 @@ impl<H: Host> Keeper<H> {
             Event::Changed => self.turn(|turn| turn.converge(Trigger::Change)),
             Event::Ordered(ordered) => self.obey(&ordered),
             Event::Answered(answers) => match self.host.hear(answers) {
-                News::None => {
-                    self.asked_after = Vec::new();
-                    Ok(())
-                }
+                News::None => Ok(()),
                 News::Some => self.turn(|turn| turn.converge(Trigger::Change)),
             },
             Event::Configured(read) => {

@@ -17,7 +17,7 @@ use muster_proto::{
 };
 
 use self::sshd::Passwords;
-use super::{Difference, What, probe::Subject};
+use super::{Difference, Touch, What, probe::Subject};
 use crate::{
     format::{
         Entry,
@@ -55,6 +55,8 @@ pub struct Expected<'a> {
     pub subjects: Vec<Subject<'a>>,
     /// What was told of them already and is taken to be so until somebody was asked.
     pub told: Vec<Difference>,
+    /// Who was at what since the last time.
+    pub touches: &'a [Touch],
 }
 
 /// Whether what was said before may be taken for what is said now.

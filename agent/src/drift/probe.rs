@@ -130,10 +130,20 @@ pub enum Verdict {
 pub enum Heard {
     /// Nobody was asked, or it cannot be understood: what was heard before still holds.
     Nothing,
+    /// It was asked, and has not answered: what was heard before still holds, and it is to be asked
+    /// again.
+    Unanswered,
     /// It is as our files say.
     AsExpected,
     /// It is not.
     Otherwise(Difference),
+}
+
+impl Heard {
+    /// Says whether it is an answer.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Self::AsExpected | Self::Otherwise(_))
+    }
 }
 
 /// Returns what PAM's answer about one account comes to.

@@ -55,6 +55,12 @@ const ONLY_LOOK: [&str; 10] = [
     "pam_unix.so",
 ];
 
+/// Says whether a file of `/etc/security` is no configuration, but what modules remember there:
+/// whoever changes his own password has `pam_pwhistory` or `pam_unix` write it.
+pub fn is_remembered(name: &str) -> bool {
+    name == ".pwd.lock" || ["opasswd", "nopasswd"].iter().any(|file| name.starts_with(file))
+}
+
 impl Module {
     /// Says whether its account check changes nothing. A module of the same name that lies elsewhere
     /// is another one.

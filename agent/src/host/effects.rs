@@ -10,7 +10,7 @@ use muster_proto::{crypto::sha256, id::Digest, name::Login};
 
 use crate::{
     drift::{
-        Difference,
+        Difference, Touch,
         effect::{self, Asking, Expected},
     },
     observed::ObservedState,
@@ -39,6 +39,8 @@ pub(super) struct Effects {
     /// The last account that was asked for.
     turn: Option<Login>,
     probes: Probes,
+    /// Who made what sudo and PAM said.
+    heard_after: Vec<Touch>,
 }
 
 impl Effects {
@@ -59,13 +61,13 @@ impl Effects {
         found.extend(self.names.values().cloned());
         let asked = (expected, asking);
         let single = self.probes.look((root, programs), observed, asked, self.sshd.uses_pam());
-        // Of what the files say already, they say which rule it is.
-        for one in single {
-            if !found.iter().any(|known| known.what == one.what) {
-                found.push(one);
-            }
-        }
+        self.heard_after = beside(&mut found, single, self.probes.gone());
         found
+    }
+
+    /// Returns who made what sudo and PAM said.
+    pub(super) fn heard_after(&self) -> Vec<Touch> {
+        self.heard_after.clone()
     }
 
     /// Returns why PAM is not asked, if it should be and is not.
@@ -120,6 +122,22 @@ impl Effects {
     }
 }
 
+/// Puts what was said of single accounts, each with who made it, beside what is found already, and
+/// returns who made that, and what has gone. Of what the files say, they say which rule it is, and
+/// whoever was at them is told by them.
+fn beside(
+    found: &mut Vec<Difference>,
+    single: Vec<(Difference, Touch)>,
+    mut gone: Vec<Touch>,
+) -> Vec<Touch> {
+    gone.retain(|touch| !found.iter().any(|known| known.what.is_touched(touch)));
+    let new = single.into_iter().filter(|(one, _)| !found.iter().any(|two| two.what == one.what));
+    let (new, touches): (Vec<Difference>, Vec<Touch>) = new.unzip();
+    found.extend(new);
+    gone.extend(touches);
+    gone
+}
+
 /// Returns whose turn it is after somebody, from the beginning again after the last.
 fn in_turn<'a>(all: &BTreeSet<&'a Login>, after: Option<&Login>) -> Vec<&'a Login> {
     let (later, earlier): (Vec<&Login>, Vec<&Login>) =
@@ -129,7 +147,29 @@ fn in_turn<'a>(all: &BTreeSet<&'a Login>, after: Option<&Login>) -> Vec<&'a Logi
 
 #[cfg(test)]
 mod tests {
+    use muster_proto::drift::{DriftKind, Severity};
+
     use super::*;
+    use crate::drift::{Place, What};
+
+    #[test]
+    fn who_was_at_the_files_is_told_by_what_they_say_and_not_by_what_sudo_says_of_the_same() {
+        let of = |subject: &str| Difference {
+            what: What::new(DriftKind::EffectDiffers, subject, effect::SUDO),
+            expected: String::new(),
+            found: String::new(),
+            severity: Severity::High,
+        };
+        let by = |subject: &str| {
+            let (place, name) = (Place::SudoSays, subject.to_owned());
+            Touch { place, name, culprit: None }
+        };
+        let mut found = vec![of("ana"), of("bob")];
+        let single = ["ana", "cora"].map(|subject| (of(subject), by(subject)));
+        let touches = beside(&mut found, single.into(), vec![by("bob"), by("dave")]);
+        assert_eq!(found, ["ana", "bob", "cora"].map(of));
+        assert_eq!(touches, ["dave", "cora"].map(by));
+    }
 
     #[test]
     fn a_bounded_number_of_accounts_is_asked_for_and_each_comes_in_its_turn() {

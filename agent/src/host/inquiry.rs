@@ -93,43 +93,50 @@ pub(super) struct Answer {
     pub(super) pam: Heard,
 }
 
-impl Answers {
-    /// Returns that nobody was asked.
-    pub fn none() -> Self {
-        Self { no_login: NoLogin::Absent, answers: Vec::new() }
-    }
-}
-
 impl Inquiry {
     /// Asks about each.
     pub fn ask(self) -> Answers {
-        let mut answers: Vec<Answer> = Vec::new();
-        for Question { login, state, pam, .. } in &self.questions {
-            let (login, stands) = (login.clone(), *pam);
-            let (sudo, pam) = (Heard::Nothing, Heard::Nothing);
-            answers.push(Answer { login, state: *state, stands, sudo, pam });
-        }
-        self.sudo(&mut answers);
+        let mut said = self.unanswered();
+        self.sudo(&mut said.answers);
         if self.pam == AskPam::Yes {
-            self.pam(&mut answers);
+            self.pam(&mut said.answers);
             // Of what was changed meanwhile some answers are of before and some of after; whoever
             // changed it has it asked again.
             if !self.is_as_before() {
-                for answer in &mut answers {
-                    answer.pam = Heard::Nothing;
+                for answer in said.answers.iter_mut().filter(|answer| answer.pam.is_answer()) {
+                    answer.pam = Heard::Unanswered;
                 }
             }
         }
         let present = Path::new("/etc/nologin").exists();
-        let no_login = if present { NoLogin::Present } else { NoLogin::Absent };
-        Answers { no_login, answers }
+        said.no_login = if present { NoLogin::Present } else { NoLogin::Absent };
+        said
+    }
+
+    /// Returns that nobody has answered who can be asked.
+    pub fn unanswered(&self) -> Answers {
+        let can_ask = self.programs.path("systemd-run").is_some();
+        let has_sudo = can_ask && self.sudo_path().is_some();
+        let has_pam = can_ask && matches!(self.pam, AskPam::Yes | AskPam::NotNow);
+        let answer = |Question { login, state, pam, sudo }: &Question| Answer {
+            login: login.clone(),
+            state: *state,
+            stands: *pam,
+            sudo: sudo.as_ref().filter(|_| has_sudo).map_or(Heard::Nothing, |_| Heard::Unanswered),
+            pam: pam.filter(|_| has_pam).map_or(Heard::Nothing, |_| Heard::Unanswered),
+        };
+        let answers = self.questions.iter().map(answer).collect();
+        Answers { no_login: NoLogin::Absent, answers }
+    }
+
+    fn sudo_path(&self) -> Option<String> {
+        ["sudo", "sudo-rs"].iter().find_map(|name| self.programs.path(name))
     }
 
     /// Asks sudo about all of them in one unit.
     fn sudo(&self, answers: &mut [Answer]) {
         let asked = || self.questions.iter().filter(|question| question.sudo.is_some());
-        let found = ["sudo", "sudo-rs"].iter().find_map(|name| self.programs.path(name));
-        let Some(sudo) = found.filter(|_| asked().next().is_some()) else { return };
+        let Some(sudo) = self.sudo_path().filter(|_| asked().next().is_some()) else { return };
         let mut words = unit("sudo's rules of some accounts");
         // What is between the answers can be in none of them.
         let mark = format!("== {} asks about ", random());
@@ -207,9 +214,10 @@ fn by_login<'a>(said: &'a str, mark: &str) -> Vec<(&'a str, &'a str)> {
 #[cfg(test)]
 #[expect(clippy::disallowed_types, reason = "the script as a shell reads it")]
 mod tests {
-    use std::process::Command;
+    use std::{process::Command, sync::Arc};
 
     use super::*;
+    use crate::host::files::Faults;
 
     /// What the script prints with `echo -n` for sudo, which ends no line.
     fn said(logins: &[&str]) -> String {
@@ -232,6 +240,43 @@ mod tests {
         let lines = format!("\t/usr/bin/echo {MARK}bob\n== fedcba9876543210 asks about bob\nend\n");
         let said = format!("{}\n{lines}", said(&["ana"]));
         assert_eq!(by_login(&said, MARK), [("ana", format!("-ll -U ana\n{lines}").as_str())]);
+    }
+
+    /// An inquiry about somebody who stands open and has no rules, and one about somebody locked.
+    fn inquiry(programs: Programs, pam: AskPam) -> Inquiry {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Dir::open(folder.path(), Arc::new(Faults::none())).unwrap();
+        let given = Given { uid: Some(10_001), unix_groups: Vec::new(), rules: Vec::new() };
+        let question = |login, pam, sudo| Question {
+            login: Login::parse(login).unwrap(),
+            state: 1,
+            pam: Some(pam),
+            sudo,
+        };
+        let questions =
+            vec![question("ana", Stands::Open, Some(given)), question("bob", Stands::Shut, None)];
+        Inquiry { programs, pam, before: (root, 0), questions }
+    }
+
+    #[test]
+    fn only_who_can_be_asked_leaves_a_question_unanswered() {
+        let heard = |inquiry: &Inquiry| -> Vec<(Heard, Heard)> {
+            let answers = inquiry.unanswered().answers.into_iter();
+            answers.map(|answer| (answer.sudo, answer.pam)).collect()
+        };
+        let nothing = || Heard::Nothing;
+        for pam in [AskPam::Yes, AskPam::NotNow] {
+            let nobody = heard(&inquiry(Programs::None, pam.clone()));
+            assert_eq!(nobody, [(nothing(), nothing()), (nothing(), nothing())]);
+            let asked = inquiry(Programs::System, pam);
+            let [sudo, systemd] = [asked.sudo_path(), Programs::System.path("systemd-run")];
+            let of = |is_there| if is_there { Heard::Unanswered } else { nothing() };
+            let sudo = of(sudo.is_some() && systemd.is_some());
+            let pam = of(systemd.is_some());
+            assert_eq!(heard(&asked), [(sudo, pam.clone()), (nothing(), pam)]);
+        }
+        let heard = heard(&inquiry(Programs::System, AskPam::Unused));
+        assert!(heard.iter().all(|(_, pam)| *pam == nothing()), "{heard:?}");
     }
 
     #[test]

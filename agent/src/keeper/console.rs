@@ -56,12 +56,12 @@ pub fn drift<H: Host>(
         boot: clocks.boot,
     };
     let mut ungranted = look.ungranted.clone();
-    let (mut beyond, mut sources) = turn.beyond(&look, Asking::Anew);
+    let (mut beyond, mut sources) = turn.beyond(&look, Asking::Anew, &[]);
     // Those of whom the keeper has told something are asked about first, and some others.
     if let Some(inquiry) = turn.keeper.host.inquiry()
         && turn.keeper.host.hear(inquiry.ask()) == News::Some
     {
-        (beyond, sources) = turn.beyond(&look, Asking::IfChanged);
+        (beyond, sources) = turn.beyond(&look, Asking::IfChanged, &[]);
     }
     ungranted.extend(beyond);
     turn.count(&look.observed, &sources, clocks.wall.0 / 86_400);

@@ -37,8 +37,7 @@ impl<H: Host> Turn<'_, H> {
         let time = self.keeper.clock.read(clocks);
         self.keeper.rest = None;
         self.lapse(&time);
-        let mut touches = std::mem::take(&mut self.keeper.asked_after);
-        touches.extend(self.touches());
+        let mut touches = self.touches();
         let look = self.look(&time)?;
         let late = self.late_touches(&look, &touches);
         touches.extend(late.iter().cloned());
@@ -55,14 +54,16 @@ impl<H: Host> Turn<'_, H> {
         let mut made = self.put_right(look, &time, &mut looked.before, &at)?;
         looked.after = std::mem::take(&mut made.look.differences);
         looked.ungranted = std::mem::take(&mut made.look.ungranted);
-        self.look_beyond(&mut made.look, &mut looked.ungranted, trigger, clocks);
+        self.look_beyond(&mut made.look, &mut looked.ungranted, (trigger, &touches), clocks);
+        // What is asked away from here is not of what was done since the last look.
+        let touches = [touches.clone(), self.keeper.host.heard_after()].concat();
+        let at = Circumstances { touches: &touches, ..at };
         let drift = self.remember(&looked, &at, late);
         // Counted from the end: what takes long must leave time for others.
         self.keeper.agenda = Agenda { looked: self.keeper.host.clocks().boot, dates, unsure };
         self.conclude(trigger, clocks, made, drift);
         // After the report: whoever waits for that waits for nothing else.
         if let Some(inquiry) = self.keeper.host.inquiry() {
-            self.keeper.asked_after = touches;
             self.keeper.inquirer.begin(inquiry);
         }
         Ok(())
@@ -136,7 +137,7 @@ impl<H: Host> Turn<'_, H> {
         &mut self,
         look: &mut Look,
         ungranted: &mut Vec<Difference>,
-        trigger: Trigger,
+        (trigger, touches): (Trigger, &[Touch]),
         clocks: Clocks,
     ) {
         // What is watched says when its answer is another; a scan asks also what is not.
@@ -144,7 +145,7 @@ impl<H: Host> Turn<'_, H> {
             Trigger::Scan | Trigger::Start => Asking::Anew,
             Trigger::Bundle | Trigger::Time | Trigger::Change => Asking::IfChanged,
         };
-        let (beyond, sources) = self.beyond(look, asking);
+        let (beyond, sources) = self.beyond(look, asking, touches);
         ungranted.extend(beyond);
         self.count(&look.observed, &sources, clocks.wall.0 / 86_400);
         look.findings.extend(self.keeper.host.unasked().map(|why| Finding {

@@ -3,10 +3,7 @@
 
 use std::{sync::mpsc::SyncSender, thread};
 
-use crate::{
-    door::Event,
-    host::inquiry::{Answers, Inquiry},
-};
+use crate::{door::Event, host::inquiry::Inquiry};
 
 /// Bytes of stack for the thread that asks.
 const STACK: usize = 256 << 10;
@@ -23,7 +20,7 @@ impl Inquirer {
     /// Begins to ask. Where there is no thread for it, that comes to no answer.
     pub(super) fn begin(&self, inquiry: Inquiry) {
         let Some(events) = self.0.clone() else { return };
-        let sender = events.clone();
+        let (sender, unanswered) = (events.clone(), inquiry.unanswered());
         let ask = move || {
             // Whoever would take it may have ended.
             let _ = sender.send(Event::Answered(inquiry.ask()));
@@ -32,7 +29,7 @@ impl Inquirer {
         if let Err(error) = started {
             tracing::warn!(%error, "sudo and PAM are not asked");
             // A full queue means that nobody is asked until the keeper is started again.
-            let _ = events.try_send(Event::Answered(Answers::none()));
+            let _ = events.try_send(Event::Answered(unanswered));
         }
     }
 }

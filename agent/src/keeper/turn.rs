@@ -13,7 +13,7 @@ use super::{Handed, Keeper, KeeperError, load_ledger, look::Look};
 use crate::{
     apply::{self, Applied, Reach},
     drift::{
-        Difference,
+        Difference, Touch,
         effect::{self, Asking},
         probe::{self, subjects},
         ungranted::ways::{self, by_ways},
@@ -103,12 +103,18 @@ impl<'a, H: Host> Turn<'a, H> {
 
     /// Asks what the system makes of our files, and what else it goes by that no file of accounts
     /// shows.
-    pub(super) fn beyond(&mut self, look: &Look, asking: Asking) -> (Vec<Difference>, Sources) {
+    pub(super) fn beyond(
+        &mut self,
+        look: &Look,
+        asking: Asking,
+        touches: &[Touch],
+    ) -> (Vec<Difference>, Sources) {
         let Look { desired, observed, plan, .. } = look;
         let ownership = &self.ledger.ownership;
         let today = self.keeper.host.clocks().wall.0 / 86_400;
         let mut expected = effect::expected(desired, observed, ownership, plan);
         expected.subjects = subjects(desired, observed, ownership, expected.sudo, today);
+        expected.touches = touches;
         expected.told = self.ledger.drift.told_of(|what| {
             let places = [effect::SUDO, probe::PAM];
             what.kind == DriftKind::EffectDiffers && places.contains(&what.place.as_str())

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use muster_agent::{
     clock::Clocks,
     drift::{
-        Difference,
+        Difference, Touch,
         effect::{Asking, Expected},
     },
     format::{
@@ -53,6 +53,8 @@ pub struct Fake {
     pub before_doing: Option<Box<dyn FnMut()>>,
     pub done: Vec<String>,
     pub clocks: Clocks,
+    /// What sudo and PAM say otherwise, each with who made it.
+    pub said: Vec<(Difference, Touch)>,
     /// What is said to whether all is as it was.
     pub still: Still,
 }
@@ -88,6 +90,7 @@ impl Fake {
             before_doing: None,
             done: Vec::new(),
             clocks: Clocks { wall: NOW, boot: 0 },
+            said: Vec::new(),
             still: Still::Changed,
         }
     }
@@ -202,7 +205,11 @@ impl Host for Fake {
     }
 
     fn effects(&mut self, _: &ObservedState, _: &Expected<'_>, _: Asking) -> Vec<Difference> {
-        Vec::new()
+        self.said.iter().map(|(said, _)| said.clone()).collect()
+    }
+
+    fn heard_after(&self) -> Vec<Touch> {
+        self.said.iter().map(|(_, by)| by.clone()).collect()
     }
 
     fn remember(&mut self) {}

@@ -14,7 +14,7 @@ use muster_agent::{
     config::{self, Config},
     door::Event,
     drift::{
-        Difference,
+        Difference, Touch,
         effect::{Asking, Expected},
     },
     host::{Host, ObserveError, Report, notify::Manager, rest::Still, state},
@@ -77,6 +77,10 @@ impl Host for Machine {
         asking: Asking,
     ) -> Vec<Difference> {
         self.0.borrow_mut().effects(observed, expected, asking)
+    }
+
+    fn heard_after(&self) -> Vec<Touch> {
+        self.0.borrow().heard_after()
     }
 
     fn remember(&mut self) {

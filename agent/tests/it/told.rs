@@ -5,13 +5,17 @@ use std::{cell::RefCell, collections::BTreeMap, fs, path::Path, rc::Rc};
 
 use muster_agent::{
     door::Event,
-    drift::memory::{APART_SECONDS, AT_ONCE, MOST_OVER, Memory},
+    drift::{
+        Difference, Place, Touch, What, effect,
+        memory::{APART_SECONDS, AT_ONCE, MOST_OVER, Memory},
+        probe,
+    },
     host::state,
     receipt::{MAX_SPOOLED_BYTES, Spool},
 };
 use muster_proto::{
     bundle::Bundle,
-    drift::{Drift, Response, Severity},
+    drift::{Culprit, Drift, DriftKind, Response, Severity},
     envelope::{Document, Envelope},
     id::Digest,
     link::Acknowledgement,
@@ -302,4 +306,28 @@ fn a_host_that_joins_again_tells_how_all_stands() {
     assert!(!words(&told(&life)).contains(&"toor  reported".to_owned()), "nobody hears it yet");
     acknowledge(&mut life);
     assert_eq!(words(&life.newest().drift), ["toor  reported"]);
+}
+
+#[test]
+fn what_sudo_and_pam_say_is_told_with_whom_it_is_known_to_come_of() {
+    let mut life = life();
+    let say = |subject: &str, place: &str, by: Touch| {
+        let said = Difference {
+            what: What::new(DriftKind::EffectDiffers, subject, place),
+            expected: String::new(),
+            found: String::new(),
+            severity: Severity::High,
+        };
+        life.machine.borrow_mut().said.push((said, by));
+    };
+    let touch = |place, pid: Option<u32>| {
+        let culprit = pid.map(|pid| Culprit { pid, ..Culprit::default() });
+        Touch { place, name: "ana".to_owned(), culprit }
+    };
+    say("ana", effect::SUDO, touch(Place::SudoSays, Some(7)));
+    say("ana", probe::PAM, touch(Place::PamSays, None));
+    look(&mut life);
+    let by = |one: &Drift| (one.place.clone(), one.culprit.as_ref().map(|by| by.pid));
+    let told: BTreeMap<_, _> = told(&life).iter().map(by).collect();
+    assert_eq!(told, BTreeMap::from([("pam".to_owned(), None), ("sudo".to_owned(), Some(7))]));
 }

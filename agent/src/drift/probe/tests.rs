@@ -1,12 +1,14 @@
 use std::collections::BTreeSet;
 
 use muster_proto::{
+    drift::Culprit,
     name::Uid,
     sudo::{RunAs, RunAsUser, SudoCommand},
 };
 
 use super::*;
 use crate::{
+    drift::{Place, Touch},
     format::{
         Table,
         cvtsudoers::{explain, weigh::Person},
@@ -85,7 +87,7 @@ fn pam_is_told_of_where_it_refuses_whom_we_let_in_and_the_other_way_round() {
             Some((found.severity, found.expected, found.found))
         }
         Heard::AsExpected => None,
-        Heard::Nothing => panic!("nothing is heard"),
+        other => panic!("{other:?}"),
     };
     let words = |severity, expected: &str, found: &str| {
         Some((severity, expected.to_owned(), found.to_owned()))
@@ -143,7 +145,7 @@ fn heard(said: &str, rules: &[SudoRule]) -> Vec<(Severity, String)> {
             vec![(found.severity, found.found)]
         }
         Heard::AsExpected => Vec::new(),
-        Heard::Nothing => panic!("nothing is heard of {said}"),
+        other => panic!("{other:?} of {said}"),
     }
 }
 
@@ -226,4 +228,39 @@ fn an_answer_that_is_none_comes_to_nothing_and_of_many_things_three_are_named() 
     let named = ["/a", "/b", "/c"].map(|path| format!("{path} as root: SSSD Role: x"));
     let words = format!("{}; 1 more", named.join("; "));
     assert_eq!(of_id(&format!("{ID}\n{many}")), told(Severity::High, &words));
+}
+
+#[test]
+fn whoever_changes_his_own_password_has_changed_no_configuration_of_pams() {
+    let at = |name: &str| Touch {
+        place: Place::Passwords,
+        name: name.to_owned(),
+        culprit: Some(Culprit { pid: 7, ..Culprit::default() }),
+    };
+    for kind in [DriftKind::EffectDiffers, DriftKind::PasswordPolicy] {
+        let what = What::new(kind, "ana", PAM);
+        let by = |name| what.culprit(&[at(name)]).map(|by| by.pid);
+        assert_eq!(by("access.conf"), Some(7));
+        for name in ["opasswd", "opasswd.tmpX1", "nopasswd", ".pwd.lock"] {
+            assert_eq!(by(name), None, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_is_said_of_somebody_is_of_whom_it_is_known_to_be_and_of_nobody_else_who_was_there() {
+    let touch = |place, name: &str, pid: Option<u32>| {
+        let culprit = pid.map(|pid| Culprit { pid, ..Culprit::default() });
+        Touch { place, name: name.to_owned(), culprit }
+    };
+    for (place, says, watched) in
+        [(SUDO, Place::SudoSays, Place::Sudoers), (PAM, Place::PamSays, Place::Passwords)]
+    {
+        let what = What::new(DriftKind::EffectDiffers, "ana", place);
+        let by = |touches: &[Touch]| what.culprit(touches).map(|by| by.pid);
+        let somebody = touch(watched, "x", Some(7));
+        assert_eq!(by(&[touch(says, "ana", Some(8))]), Some(8));
+        assert_eq!(by(&[somebody.clone(), touch(says, "ana", None)]), None);
+        assert_eq!(by(&[somebody, touch(says, "bob", None)]), Some(7));
+    }
 }

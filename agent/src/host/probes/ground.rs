@@ -10,10 +10,12 @@ use super::super::{
     names,
     pam_files::{self, Check},
 };
-use crate::observed::ObservedState;
+use crate::{format::pam::is_remembered, observed::ObservedState};
 
 /// Where PAM and its modules are told what to do.
-const PAM_PLACES: [&str; 3] = ["etc/pam.d", "usr/lib/pam.d", "etc/security"];
+const PAM_PLACES: [&str; 3] = ["etc/pam.d", "usr/lib/pam.d", SECURITY];
+/// Where the modules are, and where some of them remember things.
+const SECURITY: &str = "etc/security";
 
 /// What somebody else's configuration is like, each in one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +70,9 @@ pub(in crate::host) fn pam_mark(root: &Dir) -> Result<u64, FileError> {
     for place in PAM_PLACES {
         let Some(dir) = root.walk(place)? else { continue };
         for name in dir.names()? {
-            mark(&dir, &name, &mut pam)?;
+            if place != SECURITY || !is_remembered(&name) {
+                mark(&dir, &name, &mut pam)?;
+            }
         }
     }
     Ok(pam.finish())

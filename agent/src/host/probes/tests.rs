@@ -2,14 +2,23 @@
 
 use std::{fs, sync::Arc};
 
-use super::*;
+use super::{
+    choice::{MOST, MOST_TRIES},
+    *,
+};
 use crate::{
     drift::{
-        effect,
-        probe::{NoLogin, Verdict, by_pam},
+        Place, effect,
+        probe::{Heard, NoLogin, Verdict, by_pam},
     },
-    host::{files::Faults, inquiry::Answer},
+    host::{
+        files::Faults,
+        inquiry::{Answer, Answers, Question},
+    },
 };
+
+mod named;
+mod order;
 
 /// A host on which everybody is asked about and nobody answers but the test.
 struct World {
@@ -19,6 +28,8 @@ struct World {
     stands: Vec<(Stands, u64)>,
     told: Vec<Difference>,
     rules: effect::Rules,
+    touches: Vec<Touch>,
+    edits: usize,
 }
 
 impl World {
@@ -37,11 +48,44 @@ impl World {
             logins.push(Login::parse(&login).unwrap());
             stands.push((one, state));
         }
-        let (probes, told, rules) = (Probes::default(), Vec::new(), effect::Rules::new());
-        Self { root, probes, logins, stands, told, rules }
+        let (probes, rules) = (Probes::default(), effect::Rules::new());
+        let (told, touches) = (Vec::new(), Vec::new());
+        Self { root, probes, logins, stands, told, rules, touches, edits: 0 }
     }
 
     fn look(&mut self, asking: Asking) -> Vec<String> {
+        let found = self.found(asking).into_iter();
+        found.map(|(found, _)| format!("{} {}", found.what.subject, found.found)).collect()
+    }
+
+    /// Who made what has gone, and what differs; a question mark where that is not known.
+    fn named(&mut self) -> Vec<String> {
+        let mut all = self.probes.gone();
+        all.extend(self.found(Asking::IfChanged).into_iter().map(|(_, touch)| touch));
+        let words = |touch: &Touch| {
+            let by = touch.culprit.as_ref().map_or("?".to_owned(), |by| by.pid.to_string());
+            format!("{} {by}", touch.name)
+        };
+        all.iter().map(words).collect()
+    }
+
+    /// Has these be at a file.
+    fn touch(&mut self, place: Place, name: &str, pids: &[u32]) {
+        for pid in pids {
+            let culprit = Some(Culprit { pid: *pid, ..Culprit::default() });
+            self.touches.push(Touch { place, name: name.to_owned(), culprit });
+        }
+    }
+
+    /// Has these write what PAM is told to do.
+    fn edit(&mut self, pids: &[u32]) {
+        self.edits += 1;
+        let text = format!("{}\naccount required pam_unix.so\n", "#".repeat(self.edits));
+        fs::write(self.root.path().join("etc/pam.d/sshd"), text).unwrap();
+        self.touch(Place::Passwords, "sshd", pids);
+    }
+
+    fn found(&mut self, asking: Asking) -> Vec<(Difference, Touch)> {
         let root = Dir::open(self.root.path(), Arc::new(Faults::none())).unwrap();
         let subject = |(login, (stands, state)): (_, &(Stands, u64))| {
             let (stands, state) = (*stands, *state);
@@ -51,12 +95,14 @@ impl World {
             subjects: self.logins.iter().zip(&self.stands).map(subject).collect(),
             told: self.told.clone(),
             sudo: Some(&self.rules),
+            touches: &self.touches,
             ..Expected::default()
         };
         let place = (&root, Programs::System);
         let observed = ObservedState::default();
         let found = self.probes.look(place, &observed, (&expected, asking), UsesPam::Yes);
-        found.into_iter().map(|found| format!("{} {}", found.what.subject, found.found)).collect()
+        self.touches.clear();
+        found
     }
 
     /// Who is asked about in a look, each with what is asked.
@@ -81,6 +127,24 @@ impl World {
         };
         let answers = verdicts.iter().map(answer).collect();
         self.probes.hear(Answers { no_login: NoLogin::Absent, answers })
+    }
+
+    /// Has nobody answer about these.
+    fn hear_nothing(&mut self, logins: &[&str]) -> News {
+        let answer = |login: &&str| {
+            let at = self.logins.iter().position(|own| own.as_str() == *login).unwrap();
+            let (stands, state) = self.stands[at];
+            let login = self.logins[at].clone();
+            let (sudo, pam) = (Heard::Nothing, Heard::Unanswered);
+            Answer { login, state, stands: Some(stands), sudo, pam }
+        };
+        let answers = logins.iter().map(answer).collect();
+        self.probes.hear(Answers { no_login: NoLogin::Absent, answers })
+    }
+
+    fn hear_of_each(&mut self, logins: &[String], verdict: Verdict) -> News {
+        let verdicts: Vec<_> = logins.iter().map(|login| (login.as_str(), verdict)).collect();
+        self.hear(&verdicts)
     }
 
     /// Asks as a full look does, and has nothing come of it.
@@ -134,6 +198,48 @@ fn whoever_has_changed_is_asked_about_at_once_up_to_the_bound_and_the_others_the
 }
 
 #[test]
+fn whoever_got_no_answer_is_asked_about_in_the_next_looks_and_no_more_until_the_next_full_one() {
+    let mut world = World::of(2, 0);
+    world.settle();
+    world.stands[0].1 = 100;
+    let asks_in_vain = |world: &mut World, tries: u8| {
+        for _ in 0..tries {
+            assert_eq!(world.asked(Asking::IfChanged), ["o00 pam sudo"]);
+            assert_eq!(world.hear_nothing(&["o00"]), News::None, "no look for that alone");
+        }
+        assert_eq!(world.asked(Asking::IfChanged), [""; 0]);
+    };
+    asks_in_vain(&mut world, MOST_TRIES);
+    assert_eq!(world.asked(Asking::Anew)[0], "o00 pam sudo");
+    assert_eq!(world.hear_nothing(&["o00"]), News::None);
+    asks_in_vain(&mut world, MOST_TRIES - 1);
+    assert_eq!(world.asked(Asking::Anew)[0], "o00 pam sudo");
+    assert_eq!(world.hear(&[("o00", Verdict::LetsIn)]), News::None);
+    assert_eq!(world.asked(Asking::IfChanged), [""; 0]);
+}
+
+#[test]
+fn those_about_whom_nobody_answers_come_after_those_who_have_changed() {
+    let mut world = World::of(MOST + 2, 0);
+    world.settle();
+    for (state, stands) in (100..).zip(&mut world.stands[..MOST]) {
+        stands.1 = state;
+    }
+    assert_eq!(world.asked(Asking::IfChanged).len(), MOST);
+    let all: Vec<String> = world.logins.iter().map(ToString::to_string).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    assert_eq!(world.hear_nothing(&all[..MOST]), News::None);
+    world.stands[MOST].1 = 200;
+    let next = world.asked(Asking::IfChanged);
+    assert_eq!((next.len(), next[0].as_str()), (MOST, "o08 pam sudo"));
+    let _ = world.hear_nothing(&all[..MOST - 1]);
+    // And in a full look they leave room for whose turn it is.
+    let full = world.asked(Asking::Anew);
+    assert_eq!(full.len(), MOST);
+    assert!(full.contains(&"o09 pam sudo".to_owned()), "{full:?}");
+}
+
+#[test]
 fn whoever_changes_while_others_are_asked_about_is_so_when_the_answers_have_come() {
     let mut world = World::of(2, 0);
     assert_eq!(world.asked(Asking::Anew).len(), 2);
@@ -161,8 +267,23 @@ fn somebody_at_the_configuration_of_either_has_that_one_asked_in_turn() {
         assert_eq!(world.hear(&[]), News::None);
         assert_eq!(world.asked(Asking::IfChanged), [""; 0], "{path}");
     }
-    fs::write(etc.join("motd"), "hello\n").unwrap();
-    assert_eq!(world.asked(Asking::IfChanged), [""; 0]);
+    for path in ["motd", "security/opasswd", "security/nopasswd", "security/opasswd.tmpX1"] {
+        fs::write(etc.join(path), "hello\n").unwrap();
+        assert_eq!(world.asked(Asking::IfChanged), [""; 0], "{path}");
+    }
+}
+
+#[test]
+fn whoever_changes_his_own_password_while_pam_is_asked_does_not_void_what_it_says() {
+    let mut world = World::of(1, 0);
+    world.look(Asking::Anew);
+    let inquiry = world.probes.inquiry().unwrap();
+    for name in ["opasswd", "nopasswd", ".pwd.lock"] {
+        fs::write(world.root.path().join("etc/security").join(name), "").unwrap();
+        assert!(inquiry.is_as_before(), "{name}");
+    }
+    fs::write(world.root.path().join("etc/pam.d/opasswd"), "").unwrap();
+    assert!(!inquiry.is_as_before(), "a service of that name is configuration");
 }
 
 #[test]
@@ -257,6 +378,48 @@ fn what_hits_everybody_is_told_once_and_not_of_each() {
 }
 
 #[test]
+fn whom_it_refuses_when_it_no_longer_refuses_everybody_is_asked_about_again_and_told() {
+    let mut world = World::of(3, 0);
+    world.settle();
+    world.stands[0].1 = 100;
+    world.stands[1].1 = 101;
+    assert_eq!(world.asked(Asking::IfChanged), ["o00 pam sudo", "o01 pam sudo"]);
+    let both = [("o00", Verdict::Refuses), ("o01", Verdict::Refuses)];
+    assert_eq!(world.hear(&both), News::Some);
+    assert_eq!(world.look(Asking::IfChanged), [ALL]);
+    assert_eq!(world.hear(&[("o02", Verdict::LetsIn)]), News::Some);
+    assert_eq!(world.asked(Asking::IfChanged), ["o00 pam sudo", "o01 pam sudo"]);
+    assert_eq!(world.hear(&both), News::Some);
+    let each = ["o00", "o01"].map(|login| format!("{login} {REFUSED}"));
+    assert_eq!(world.look(Asking::IfChanged), each, "and not of everybody again");
+    assert_eq!(world.asked(Asking::IfChanged), [""; 0]);
+    // What hits all of these and others too is told once, as before.
+    assert_eq!(world.hear(&[both[0], both[1], ("o02", Verdict::Refuses)]), News::Some);
+    assert_eq!(world.look(Asking::IfChanged), [ALL]);
+}
+
+#[test]
+fn whom_it_refused_and_lets_in_by_now_is_told_of_no_more_and_one_who_has_gone_is_not_asked_about() {
+    let mut world = World::of(MOST + 4, 0);
+    world.settle();
+    let all: Vec<String> = world.logins.iter().map(ToString::to_string).collect();
+    assert_eq!(world.hear_of_each(&all[2..], Verdict::Refuses), News::Some);
+    assert_eq!(world.look(Asking::IfChanged), [ALL]);
+    // She is another by now, and is asked about as that.
+    world.stands[2].1 = 100;
+    assert_eq!(world.asked(Asking::IfChanged), ["o02 pam sudo"]);
+    assert_eq!(world.hear(&[("o02", Verdict::LetsIn)]), News::Some);
+    let mut asked = world.asked(Asking::IfChanged);
+    assert_eq!(asked.len(), MOST);
+    assert_eq!(world.hear_of_each(&all[3..3 + MOST], Verdict::LetsIn), News::Some);
+    asked.extend(world.asked(Asking::IfChanged));
+    let logins: Vec<&str> = asked.iter().map(|one| &one[..3]).collect();
+    assert_eq!(logins, all[3..].iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(world.hear_of_each(&all[3 + MOST..], Verdict::LetsIn), News::None);
+    assert_eq!(world.look(Asking::IfChanged), [""; 0]);
+}
+
+#[test]
 fn what_was_told_before_a_restart_is_so_until_somebody_was_asked() {
     let mut world = World::of(2, 0);
     let Heard::Otherwise(told) = by_pam(&world.logins[1], Stands::Open, Verdict::Refuses) else {
@@ -266,71 +429,5 @@ fn what_was_told_before_a_restart_is_so_until_somebody_was_asked() {
     assert_eq!(world.look(Asking::Anew), [format!("o01 {REFUSED}")]);
     assert_eq!(world.asked(Asking::Anew)[0], "o01 pam sudo");
     assert_eq!(world.hear(&[("o01", Verdict::LetsIn)]), News::Some);
-    assert_eq!(world.look(Asking::IfChanged), [""; 0]);
-}
-
-#[test]
-fn of_more_than_can_be_asked_about_at_once_each_of_whom_something_is_told_is_asked_about_before_long()
- {
-    let mut world = World::of(MOST + 2, 0);
-    world.settle();
-    let login = |n: usize| format!("o{n:02}");
-    let all: Vec<String> = (0..=MOST).map(login).collect();
-    for login in &all {
-        assert_eq!(world.hear(&[(login, Verdict::Refuses)]), News::Some);
-    }
-    let root = world.root.path().join("etc/pam.d/sshd");
-    fs::write(root, "# mended\naccount required pam_unix.so\n").unwrap();
-    let first = world.asked(Asking::IfChanged);
-    assert_eq!(first.len(), MOST);
-    let well: Vec<_> = all[..MOST].iter().map(|login| (login.as_str(), Verdict::LetsIn)).collect();
-    assert_eq!(world.hear(&well), News::Some);
-    assert_eq!(world.asked(Asking::IfChanged), [format!("{} pam sudo", all[MOST])]);
-    assert_eq!(world.hear(&[(&all[MOST], Verdict::LetsIn)]), News::Some);
-    assert_eq!(world.look(Asking::IfChanged), [""; 0]);
-    assert_eq!(world.asked(Asking::IfChanged), [""; 0]);
-}
-
-#[test]
-fn whoever_found_no_room_comes_first_the_next_time_though_others_are_asked_about_anew() {
-    let mut world = World::of(3 * MOST, 0);
-    world.settle();
-    let all: Vec<String> = world.logins.iter().map(ToString::to_string).collect();
-    for login in &all {
-        let _ = world.hear(&[(login, Verdict::Refuses), ("o00", Verdict::LetsIn)]);
-    }
-    assert_eq!(world.hear(&[("o00", Verdict::Refuses)]), News::Some);
-    let config = world.root.path().join("etc/pam.d/sshd");
-    let mut asked = BTreeSet::new();
-    for edit in 0..3 {
-        fs::write(&config, format!("# {edit}\naccount required pam_unix.so\n")).unwrap();
-        let next = world.asked(Asking::IfChanged);
-        assert_eq!(next.len(), MOST);
-        asked.extend(next.iter().map(|one| one[..3].to_owned()));
-        let _ = world.hear(&[]);
-    }
-    assert_eq!(asked.into_iter().collect::<Vec<_>>(), all);
-}
-
-#[test]
-fn however_many_are_told_of_one_edit_has_each_asked_about_look_after_look() {
-    let mut world = World::of(3 * MOST, 0);
-    world.settle();
-    for n in 1..3 * MOST {
-        let _ = world.hear(&[(&format!("o{n:02}"), Verdict::Refuses), ("o00", Verdict::LetsIn)]);
-    }
-    let config = world.root.path().join("etc/pam.d/sshd");
-    fs::write(config, "# mended\naccount required pam_unix.so\n").unwrap();
-    let mut looks = 0;
-    loop {
-        let next = world.asked(Asking::IfChanged);
-        looks += 1;
-        let logins: Vec<&str> = next.iter().map(|one| &one[..3]).collect();
-        let well: Vec<_> = logins.iter().map(|login| (*login, Verdict::LetsIn)).collect();
-        if world.hear(&well) == News::None {
-            break;
-        }
-    }
-    assert_eq!(looks, 4, "three that ask, and one that finds nobody left");
     assert_eq!(world.look(Asking::IfChanged), [""; 0]);
 }

@@ -8,26 +8,26 @@ mod render;
 use muster_proto::{
     derive::Statements,
     drift::{Drift, DriftKind, Response},
-    id::HostId,
     inventory::Inventory,
     name::{AbsolutePath, BadName, FullName, Login, ObjectName, Uid, UnixGroupName},
     revocations::Revocations,
-    selector::Selector,
+    selector::{HOSTNAME, LabelValue, Selector},
     statement::{Content, LeafState, Role, Statement, UnixGroupMode, User},
 };
 
-use crate::adopt::{self, Verdict};
+use crate::{
+    adopt::{self, Verdict},
+    preview::HostLabels,
+};
 use render::{Sheet, quoted, shown};
 
 /// Where something was found, and what the directory says.
 #[derive(Clone, Copy, Debug)]
 pub struct Site<'a> {
     /// The host.
-    pub host: HostId,
-    /// What it calls itself.
-    pub hostname: &'a str,
-    /// How many hosts call themselves so: a host says what it likes.
-    pub called_so: usize,
+    pub host: &'a HostLabels,
+    /// All that there are: a host calls itself what it likes.
+    pub hosts: &'a [HostLabels],
     /// The directory.
     pub statements: &'a Statements,
     /// What was revoked.
@@ -51,12 +51,12 @@ pub enum Inexpressible {
     /// The directory would not take the value.
     #[error("what was found cannot be said in a file")]
     Value(#[source] BadName),
-    /// A label cannot hold the host's name.
-    #[error("no selector can name the host `{0}`")]
-    Hostname(String),
+    /// The host has not said what it is called, so nothing picks it alone.
+    #[error("the host `{0}` has told no label `{HOSTNAME}`, by which alone it could be meant")]
+    Unnamed(String),
     /// A selector by that name would mean other hosts too.
     #[error("several hosts are called `{0}`, and what is proposed would hold on each of them")]
-    Several(String),
+    Several(LabelValue),
     /// It is about nobody whom the directory has.
     #[error("the directory has no user `{0}`")]
     NoUser(String),
@@ -141,9 +141,9 @@ fn account(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> {
     let found = inventory.accounts.iter().find(|account| account.login == drift.subject);
     let found = found.ok_or_else(untold)?;
     let only = Inventory { accounts: vec![found.clone()], more: 0 };
-    let proposed = adopt::propose(&only, site.statements, site.revocations, site.host);
+    let proposed = adopt::propose(&only, site.statements, site.revocations, site.host.id);
     if !proposed.iter().any(|one| matches!(one.verdict, Verdict::Nobody | Verdict::System)) {
-        return Ok(adopt::render(&proposed, site.hostname, site.host, told));
+        return Ok(adopt::render(&proposed, &site.host.hostname, site.host.id, told));
     }
     let login = Login::parse(&found.login).map_err(Inexpressible::Value)?;
     let uid = Uid::parse(found.uid).map_err(Inexpressible::Value)?;
@@ -165,7 +165,7 @@ fn account(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> {
     sheet.line(&format!("  \"{login}\": {{name: {}, keys: []}}", quoted(name.as_str())));
     sheet.line("adoptions:");
     let adoption = site.named(login.as_str());
-    let host = site.host;
+    let host = site.host.id;
     sheet.line(&format!("  \"{adoption}\": {{user: \"{login}\", host: \"{host}\", uid: {uid}}}"));
     Ok(sheet.text())
 }
@@ -174,13 +174,7 @@ fn account(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> {
 fn member(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> {
     let (_, user) = site.user(&drift.subject)?;
     let group = UnixGroupName::parse(&drift.place).map_err(Inexpressible::Value)?;
-    let hosts = format!("muster/hostname={}", site.hostname);
-    if Selector::parse(&hosts).is_err() {
-        return Err(Inexpressible::Hostname(shown(site.hostname)));
-    }
-    if site.called_so > 1 {
-        return Err(Inexpressible::Several(shown(site.hostname)));
-    }
+    let hosts = site.alone()?;
     let mut sheet = Sheet::new(drift, site);
     let role = if let Some(role) = site.role_of(&group) {
         role.to_string()
@@ -200,6 +194,20 @@ fn member(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> {
 }
 
 impl<'a> Site<'a> {
+    /// The selector that means this host and no other: by the label that it judges itself by, and
+    /// only if no other has it or joined by that name.
+    fn alone(&self) -> Result<Selector, Inexpressible> {
+        let own = self.host.labels.hostname();
+        let own = own.ok_or_else(|| Inexpressible::Unnamed(shown(&self.host.hostname)))?;
+        let is_called_so = |other: &HostLabels| {
+            other.hostname == own.as_str() || other.labels.hostname().as_ref() == Some(&own)
+        };
+        if self.hosts.iter().any(|other| other.id != self.host.id && is_called_so(other)) {
+            return Err(Inexpressible::Several(own));
+        }
+        Ok(Selector::called(&own))
+    }
+
     fn live(&self) -> impl Iterator<Item = &'a Statement> {
         let Self { statements, revocations, .. } = *self;
         statements.values().filter(|statement| {
@@ -240,8 +248,8 @@ impl<'a> Site<'a> {
 
     /// A name for something on this host.
     fn named(&self, begin: &str) -> String {
-        let name = format!("{begin}-{}", self.hostname);
-        let short = format!("{begin}-{}", self.host.short());
+        let name = format!("{begin}-{}", self.host.hostname);
+        let short = format!("{begin}-{}", self.host.id.short());
         ObjectName::parse(&name).map_or(short, |name| name.to_string())
     }
 

@@ -22,8 +22,8 @@ impl Sheet {
         let mut sheet = Self(String::new());
         sheet.comment(&format!(
             "`{what}` on {} (host {}): found `{found}`, since {}.",
-            shown(site.hostname),
-            site.host,
+            shown(&site.host.hostname),
+            site.host.id,
             drift.since
         ));
         sheet.comment(

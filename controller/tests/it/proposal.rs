@@ -13,7 +13,7 @@ use muster_proto::{
     inventory::{Inventory, LocalAccount, LocalPassword},
     link::Target,
     name::{AbsolutePath, FullName, UnixGroupName},
-    selector::Labels,
+    selector::{HOSTNAME, Labels},
     statement::{Content, User},
     time::Timestamp,
 };
@@ -25,9 +25,17 @@ const KEY: &str =
 const OTHER: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
+/// A host as it joined, and the label by which it says what it is called.
+fn host(id: u8, hostname: &str, label: Option<&str>) -> HostLabels {
+    let mut labels = Labels::default();
+    if let Some(label) = label {
+        labels.insert(HOSTNAME, label).unwrap();
+    }
+    HostLabels { id: Digest::new([id; 32]), hostname: hostname.to_owned(), labels }
+}
+
 fn hosts() -> Vec<HostLabels> {
-    let (id, hostname) = (Digest::new([1; 32]), "db1".to_owned());
-    vec![HostLabels { id, hostname, labels: Labels::default() }]
+    vec![host(1, "db1", Some("db1")), host(2, "web1", Some("web1"))]
 }
 
 fn resolved(world: &World, yaml: &str) -> Resolved {
@@ -106,20 +114,19 @@ fn proposed(
     drift: &Drift,
     accounts: &[LocalAccount],
 ) -> Result<String, Inexpressible> {
-    propose_where(world, drift, accounts, 1)
+    propose_where(world, drift, accounts, &hosts())
 }
 
 fn propose_where(
     world: &World,
     drift: &Drift,
     accounts: &[LocalAccount],
-    called_so: usize,
+    hosts: &[HostLabels],
 ) -> Result<String, Inexpressible> {
     let inventory = Inventory { accounts: accounts.to_vec(), more: 0 };
     let site = Site {
-        host: Digest::new([1; 32]),
-        hostname: "db1",
-        called_so,
+        host: &hosts[0],
+        hosts,
         statements: world.chain.statements(),
         revocations: world.chain.revocations(),
         inventory: Some((&inventory, "now")),
@@ -256,15 +263,34 @@ fn what_no_file_can_say_is_refused_with_the_reason() {
     assert!(matches!(name, Inexpressible::Value(_)), "{name:?}");
     let member = |login, group| refused(&drift(DriftKind::MemberAdded, login, group, "a member"));
     assert!(matches!(member("nobody", "docker"), Inexpressible::NoUser(_)));
-    let joined = drift(DriftKind::MemberUngranted, "bob", "docker", "a member");
-    assert!(propose_where(&world, &joined, &[], 1).is_ok());
-    let several = propose_where(&world, &joined, &[], 2);
-    assert!(matches!(several, Err(Inexpressible::Several(name)) if name == "db1"));
     assert!(matches!(member("ana", "do cker"), Inexpressible::Value(_)));
     let new = |login| refused(&drift(DriftKind::AccountNew, login, "", ""));
     assert!(matches!(new("eve"), Inexpressible::NotTold(_)));
     assert!(matches!(new("x y"), Inexpressible::Value(_)));
     assert!(matches!(new("www-data"), Inexpressible::Value(_)));
+}
+
+#[test]
+fn a_member_is_proposed_for_the_host_that_told_it_alone_whatever_hosts_call_themselves() {
+    let world = fleet();
+    let joined = drift(DriftKind::MemberUngranted, "bob", "docker", "a member");
+    let proposed = |hosts: &[HostLabels]| propose_where(&world, &joined, &[], hosts);
+    let db1 = || host(1, "db1", Some("db1"));
+    let selector = "hosts: \"muster/hostname=db1\"";
+    assert!(proposed(&[db1(), host(2, "web1", Some("web1"))]).unwrap().contains(selector));
+    // What it joined by is not what it judges itself by.
+    for joined_as in ["db2,tier=db", "db2", "db1 "] {
+        let text = proposed(&[host(1, joined_as, Some("db1"))]).unwrap();
+        assert!(text.contains(selector), "{text}");
+        assert!(!text.contains("hosts: \"muster/hostname=db2"), "{text}");
+    }
+    // Another that is called so, by its label, or by its name where it has told no label yet.
+    for other in [host(2, "evil", Some("db1")), host(2, "db1", None), host(2, "db1", Some("x"))] {
+        let several = proposed(&[db1(), other]);
+        assert!(matches!(&several, Err(Inexpressible::Several(name)) if name.as_str() == "db1"));
+    }
+    let untold = proposed(&[host(1, "db1", None)]);
+    assert!(matches!(&untold, Err(Inexpressible::Unnamed(name)) if name == "db1"), "{untold:?}");
 }
 
 #[test]

@@ -12,6 +12,9 @@ use super::*;
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
+const STRANGERS: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g";
+
 fn id(number: u8) -> Id {
     Id::parse(&[number; 16]).unwrap()
 }
@@ -77,9 +80,17 @@ fn an_account_is_whose_most_speaks_for_it() {
         (account("ann", 1_001, "", &[KEY]), "ann 1001 sure"),
         (account("ann", 1_001, "ann a", &[]), "ann 1001 likely"),
         (account("ann", 10_001, "", &[]), "ann 10001 likely"),
-        (account("cid", 1_003, "Anybody", &[]), "cid 1003 by its login alone"),
         (account("bob", 1_002, "Berta C", &[]), "bob doubtful"),
         (account("bob", 1_002, "Bob B", &[KEY]), "bob doubtful"),
+        // A public key is no secret: it does not make up for another name, or another's uid.
+        (account("ann", 1_001, "Mallory", &[KEY]), "ann doubtful"),
+        (account("ann", 10_001, "Mallory", &[KEY]), "ann doubtful"),
+        (account("ann", 10_002, "Ann A", &[KEY]), "ann doubtful"),
+        // By the login alone, whatever name it has that nobody could hold against it.
+        (account("cid", 1_003, "Anybody", &[]), "cid doubtful"),
+        (account("ann", 1_001, "", &[]), "ann doubtful"),
+        (account("ann", 1_001, "", &[STRANGERS]), "ann doubtful"),
+        (account("cid", 10_003, "Anybody", &[STRANGERS]), "cid 10003 likely"),
         (account("old", 10_002, "", &[KEY]), "ann other, likely"),
         (account("old", 10_002, "", &[]), "bob other, possible"),
         (account("old", 1_009, "Bob B", &[]), "bob other, possible"),
@@ -88,6 +99,21 @@ fn an_account_is_whose_most_speaks_for_it() {
     ] {
         assert_eq!(verdict(&found, &users), expected, "{found:?}");
     }
+}
+
+#[test]
+fn all_that_speaks_against_an_account_is_said() {
+    let users = [user("ann", 10_001, "Ann A", &[]), user("bob", 10_002, "Bob B", &[KEY])];
+    let users: Vec<(Id, &User)> = users.iter().zip(0..).map(|(user, n)| (id(n), user)).collect();
+    let against = |account| match judge(&account, &users, &BTreeSet::new()) {
+        Verdict::Doubtful { against, .. } => against,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        against(account("ann", 10_002, "Mallory", &[KEY])),
+        "it is of `Mallory`, and ann is `Ann A`; its uid is bob's; a key of bob lets somebody in"
+    );
+    assert_eq!(against(account("ann", 1_001, "", &[])), "nothing else speaks for it");
 }
 
 #[test]

@@ -80,7 +80,7 @@ users:
     hardware_keys_only: true
     verify_required: true
     from: [192.0.2.0/24]
-  bob: {}
+  bob: {name: Bob Example}
 "#;
     publish(&mut world, &yaml.replace("KEY", KEY).replace("OTHER", OTHER));
     world
@@ -217,7 +217,7 @@ fn a_member_is_proposed_by_a_role_for_that_host_which_is_there_or_is_made() {
 fn an_account_that_nobody_granted_becomes_a_user_and_is_taken_over_with_its_uid() {
     let world = fleet();
     let new = drift(DriftKind::AccountNew, "eve", "", "uid 1900, /bin/bash, a password");
-    let found = [account("eve", 1_900, "Eve"), account("bob", 1_901, "")];
+    let found = [account("eve", 1_900, "Eve"), account("bob", 1_901, "Bob Example")];
     let made = changes(&world, &new, &found);
     let [(_, login, Content::User(user)), (_, adoption, Content::Adoption(taken))] = &made[..]
     else {

@@ -3,6 +3,7 @@
 //! likely stands in force and all else as a comment. Texts of a host's stand in comments alone, and
 //! escaped, so that no account can write an entry of its own.
 
+mod names;
 mod render;
 
 use std::collections::BTreeSet;
@@ -16,7 +17,8 @@ use muster_proto::{
     statement::{Content, LeafState, User},
 };
 
-pub use self::render::render;
+pub(crate) use self::render::{quoted, shown};
+pub use self::{names::Names, render::render};
 
 /// What is proposed for one account.
 #[derive(Clone, Debug)]

@@ -6,20 +6,19 @@
 mod render;
 
 use muster_proto::{
-    derive::Statements,
+    chain::Chain,
     drift::{Drift, DriftKind, Response},
     inventory::Inventory,
     name::{AbsolutePath, BadName, FullName, Login, ObjectName, Uid, UnixGroupName},
-    revocations::Revocations,
     selector::{HOSTNAME, LabelValue, Selector},
     statement::{Content, LeafState, Role, Statement, UnixGroupMode, User},
 };
 
 use crate::{
-    adopt::{self, Verdict},
+    adopt::{self, Names, Verdict, quoted, shown},
     preview::HostLabels,
 };
-use render::{Sheet, quoted, shown};
+use render::Sheet;
 
 /// Where something was found, and what the directory says.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +27,8 @@ pub struct Site<'a> {
     pub host: &'a HostLabels,
     /// All that there are: a host calls itself what it likes.
     pub hosts: &'a [HostLabels],
-    /// The directory.
-    pub statements: &'a Statements,
-    /// What was revoked.
-    pub revocations: &'a Revocations,
+    /// The directory, and what was revoked.
+    pub chain: &'a Chain,
     /// What accounts it has, and when it told them.
     pub inventory: Option<(&'a Inventory, &'a str)>,
 }
@@ -141,9 +138,10 @@ fn account(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> {
     let found = inventory.accounts.iter().find(|account| account.login == drift.subject);
     let found = found.ok_or_else(untold)?;
     let only = Inventory { accounts: vec![found.clone()], more: 0 };
-    let proposed = adopt::propose(&only, site.statements, site.revocations, site.host.id);
+    let proposed =
+        adopt::propose(&only, site.chain.statements(), site.chain.revocations(), site.host.id);
     if !proposed.iter().any(|one| matches!(one.verdict, Verdict::Nobody | Verdict::System)) {
-        return Ok(adopt::render(&proposed, &site.host.hostname, site.host.id, told));
+        return Ok(adopt::render(&proposed, site.host, told, &mut Names::of(site.chain)));
     }
     let login = Login::parse(&found.login).map_err(Inexpressible::Value)?;
     let uid = Uid::parse(found.uid).map_err(Inexpressible::Value)?;
@@ -164,7 +162,7 @@ fn account(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> {
     sheet.line("users:");
     sheet.line(&format!("  \"{login}\": {{name: {}, keys: []}}", quoted(name.as_str())));
     sheet.line("adoptions:");
-    let adoption = site.named(login.as_str());
+    let adoption = Names::of(site.chain).on(site.host, &[login.as_str()]);
     let host = site.host.id;
     sheet.line(&format!("  \"{adoption}\": {{user: \"{login}\", host: \"{host}\", uid: {uid}}}"));
     Ok(sheet.text())
@@ -176,16 +174,17 @@ fn member(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> {
     let group = UnixGroupName::parse(&drift.place).map_err(Inexpressible::Value)?;
     let hosts = site.alone()?;
     let mut sheet = Sheet::new(drift, site);
+    let mut names = Names::of(site.chain);
     let role = if let Some(role) = site.role_of(&group) {
         role.to_string()
     } else {
-        let role = site.unused(&format!("unix-group-{group}"));
+        let role = names.unused(&["unix-group", group.as_str()]);
         sheet.line("roles:");
         sheet.line(&format!("  \"{role}\": {{unix_groups: {{at_least: [\"{group}\"]}}}}"));
         role
     };
     sheet.line("assignments:");
-    let assignment = site.unused(&site.named(&format!("{}-{group}", user.login)));
+    let assignment = names.on(site.host, &[user.login.as_str(), group.as_str()]);
     sheet.line(&format!(
         "  \"{assignment}\": {{user: \"{}\", role: \"{role}\", hosts: \"{hosts}\"}}",
         user.login
@@ -209,8 +208,8 @@ impl<'a> Site<'a> {
     }
 
     fn live(&self) -> impl Iterator<Item = &'a Statement> {
-        let Self { statements, revocations, .. } = *self;
-        statements.values().filter(|statement| {
+        let revocations = self.chain.revocations();
+        self.chain.statements().values().filter(|statement| {
             statement.content.state() == LeafState::Live && !revocations.ends(statement)
         })
     }
@@ -226,8 +225,10 @@ impl<'a> Site<'a> {
     /// A role that gives membership in one Unix group and nothing else.
     fn role_of(&self, group: &UnixGroupName) -> Option<&'a ObjectName> {
         let gives = |role: &Role| {
-            let own =
-                role.unix_groups.iter().filter_map(|id| self.statements.get(id)?.content.name());
+            let own = role
+                .unix_groups
+                .iter()
+                .filter_map(|id| self.chain.statements().get(id)?.content.name());
             let all: Vec<&str> =
                 own.chain(role.host_unix_groups.iter().map(UnixGroupName::as_str)).collect();
             all == [group.as_str()]
@@ -244,27 +245,5 @@ impl<'a> Site<'a> {
             }
             _ => None,
         })
-    }
-
-    /// A name for something on this host.
-    fn named(&self, begin: &str) -> String {
-        let name = format!("{begin}-{}", self.host.hostname);
-        let short = format!("{begin}-{}", self.host.id.short());
-        ObjectName::parse(&name).map_or(short, |name| name.to_string())
-    }
-
-    /// The first name that begins so and that nothing has: a file that names something alters it.
-    fn unused(&self, name: &str) -> String {
-        let taken = |name: &str| {
-            let mut names = self.statements.values().filter_map(|one| one.content.name());
-            names.any(|taken| taken == name)
-        };
-        let mut number = 2_u64;
-        let mut candidate = name.to_owned();
-        while taken(&candidate) {
-            candidate = format!("{name}-{number}");
-            number += 1;
-        }
-        candidate
     }
 }

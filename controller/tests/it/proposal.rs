@@ -124,13 +124,8 @@ fn propose_where(
     hosts: &[HostLabels],
 ) -> Result<String, Inexpressible> {
     let inventory = Inventory { accounts: accounts.to_vec(), more: 0 };
-    let site = Site {
-        host: &hosts[0],
-        hosts,
-        statements: world.chain.statements(),
-        revocations: world.chain.revocations(),
-        inventory: Some((&inventory, "now")),
-    };
+    let site =
+        Site { host: &hosts[0], hosts, chain: &world.chain, inventory: Some((&inventory, "now")) };
     propose(drift, &site)
 }
 
@@ -268,6 +263,31 @@ fn what_no_file_can_say_is_refused_with_the_reason() {
     assert!(matches!(new("eve"), Inexpressible::NotTold(_)));
     assert!(matches!(new("x y"), Inexpressible::Value(_)));
     assert!(matches!(new("www-data"), Inexpressible::Value(_)));
+}
+
+#[test]
+fn what_is_proposed_has_a_name_that_an_object_can_have_and_that_is_not_taken() {
+    let mut world = fleet();
+    publish(&mut world, "users: {al_ice: {}}\n");
+    let member = drift(DriftKind::MemberAdded, "al_ice", "my_group", "a member");
+    let names = |world: &World| {
+        let made = changes(world, &member, &[]);
+        made.into_iter().map(|(_, name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&world), ["unix-group-my-group", "al-ice-my-group-db1"]);
+    // A second host of one name does not alter what the first one's file made.
+    let new = drift(DriftKind::AccountNew, "bob", "", "uid 1901, /bin/bash, a password");
+    let found = [account("bob", 1_901, "Bob Example")];
+    let first = proposed(&world, &new, &found).unwrap();
+    publish(&mut world, &first);
+    let second = [host(3, "db1", Some("db1"))];
+    let text = propose_where(&world, &new, &found, &second).unwrap();
+    let differences = resolved(&world, &text).differences;
+    let names: Vec<&str> = differences.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["bob-db1-2"], "{text}");
+    // Nor is a name taken of an adoption that has gone.
+    publish(&mut world, "absent: {adoptions: [bob-db1]}\n");
+    assert_eq!(changes(&world, &new, &found)[0].1, "bob-db1-2");
 }
 
 #[test]

@@ -143,7 +143,7 @@ impl Grown {
         let words = ["host", "adopt", HOST, "--propose", "--out", PROPOSED];
         self.fleet.muster_ok(&words).unwrap();
         let text = String::from_utf8(self.fleet.controller().read(PROPOSED).unwrap()).unwrap();
-        let bare = text.replace('"', "");
+        let bare = text.replace(['"', '`'], "");
         let lines: Vec<&str> = bare.lines().map(str::trim).collect();
         let entry = |line: &&&str| line.ends_with('}') && !line.starts_with('#');
         let (doubtful, likely): (Vec<Known>, Vec<Known>) =

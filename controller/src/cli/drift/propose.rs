@@ -35,8 +35,7 @@ pub(super) async fn run(session: &mut Session, args: &AcceptArgs, line: &DriftLi
     let site = Site {
         host: &host.labels,
         hosts: &hosts,
-        statements: chain.statements(),
-        revocations: chain.revocations(),
+        chain,
         inventory: told.as_ref().map(|told| (&told.inventory, told.at.as_str())),
     };
     let text =

@@ -220,4 +220,4 @@ fn gravest(line: &DriftLine) -> (Reverse<Severity>, &str, &str, &str) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

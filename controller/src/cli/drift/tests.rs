@@ -16,7 +16,7 @@ use crate::{
     signer,
 };
 
-pub(super) fn key() -> MachineKey {
+pub(in crate::cli) fn key() -> MachineKey {
     MachineKey::from_pkcs8(&signer::generate().unwrap()).unwrap()
 }
 
@@ -45,7 +45,7 @@ pub(super) fn host(key: &MachineKey, hostname: &str) -> Host {
 }
 
 /// A receipt that tells one item, signed by whoever is given.
-pub(super) fn receipt(about: &MachineKey, by: &MachineKey, number: u64) -> Envelope {
+pub(in crate::cli) fn receipt(about: &MachineKey, by: &MachineKey, number: u64) -> Envelope {
     let host = about.public().digest();
     let drift = Drift {
         kind: "uid-zero".to_owned(),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, path::Path};
 
 use muster_proto::{
     receipt::{Finding, FindingKind},
-    selector::Labels,
+    selector::{self, Labels},
 };
 
 use crate::host::{
@@ -100,7 +100,7 @@ fn load(root: &Path) -> Result<(Labels, Vec<Finding>), StateError> {
     gathered.insert("muster/arch", std::env::consts::ARCH, "the program itself");
     let hostname = state::read_text(&root.join("etc/hostname"))?;
     if !hostname.trim().is_empty() {
-        gathered.insert("muster/hostname", hostname.trim(), "/etc/hostname");
+        gathered.insert(selector::HOSTNAME, hostname.trim(), "/etc/hostname");
     }
     Ok((gathered.labels, gathered.findings))
 }

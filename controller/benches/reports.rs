@@ -35,6 +35,7 @@ use muster_proto::{
     envelope::{Document, Envelope},
     id::{Digest, HostId},
     receipt::{Convergence, HostMode, Receipt, Trigger},
+    selector::LabelValue,
 };
 
 use crate::{
@@ -124,7 +125,7 @@ async fn measure(base: &Path, receipts: u64, at_once: usize) -> f64 {
         let new = NewHost {
             id: host.id(),
             keeper_key: host.key.public(),
-            hostname: format!("db{number}"),
+            hostname: LabelValue::parse(&format!("db{number}")).unwrap(),
             certificate: Issue { key: Digest::new([1; 32]), at: NOW },
         };
         fleet.welcome(&new, "ana".to_owned(), NOW).await.unwrap();

@@ -3,6 +3,7 @@
 //! likely stands in force and all else as a comment. Texts of a host's stand in comments alone, and
 //! escaped, so that no account can write an entry of its own.
 
+mod names;
 mod render;
 
 use std::collections::BTreeSet;
@@ -16,7 +17,8 @@ use muster_proto::{
     statement::{Content, LeafState, User},
 };
 
-pub use self::render::render;
+pub(crate) use self::render::{quoted, shown};
+pub use self::{names::Names, render::render};
 
 /// What is proposed for one account.
 #[derive(Clone, Debug)]
@@ -93,13 +95,17 @@ impl Evidence {
         *self != Self::default()
     }
 
+    /// Says whether it is the login and nothing else: whoever makes an account chooses that.
+    fn is_login_alone(&self) -> bool {
+        self.login && self.keys.is_empty() && !self.uid && !self.name
+    }
+
     /// Returns how sure it makes, in a word.
     pub fn surely(&self) -> &'static str {
         match (self.login, self.keys.is_empty(), self.uid || self.name) {
             (true, false, _) => "sure",
             (true, true, true) | (false, false, _) => "likely",
-            (true, true, false) => "by its login alone",
-            (false, true, _) => "possible",
+            (true, true, false) | (false, true, _) => "possible",
         }
     }
 }
@@ -147,19 +153,39 @@ fn judge<'a>(
     if adopted.contains(&id) {
         return Verdict::Adopted;
     }
-    let key_of_another = with.iter().find(|(why, _, _)| !why.keys.is_empty());
-    let named = !account.name.trim().is_empty() && !user.name.as_str().trim().is_empty();
-    let against = if let Some((_, _, other)) = key_of_another {
-        Some(format!("a key of {} lets somebody in", other.login))
-    } else if named && !why.name && why.keys.is_empty() {
-        Some(format!("it is of `{}`, and {} is `{}`", account.name, user.login, user.name))
-    } else {
-        None
-    };
-    match against {
-        Some(against) => Verdict::Doubtful { user, why, against },
-        None => Verdict::Adopt { user, uid, why },
+    let against = against(account, user, &why, &with);
+    if against.is_empty() {
+        return Verdict::Adopt { user, uid, why };
     }
+    Verdict::Doubtful { user, why, against: against.join("; ") }
+}
+
+/// What speaks against an account's being the user's whose login it has; `others` are the other users
+/// whom something speaks for. A key of hers makes up for none of it: a public key is no secret, and
+/// whoever has an account puts into it which keys he likes.
+fn against(
+    account: &LocalAccount,
+    user: &User,
+    why: &Evidence,
+    others: &[(Evidence, Id, &User)],
+) -> Vec<String> {
+    let mut against = Vec::new();
+    let named = !account.name.trim().is_empty() && !user.name.as_str().trim().is_empty();
+    if named && !why.name {
+        against.push(format!("it is of `{}`, and {} is `{}`", account.name, user.login, user.name));
+    }
+    for (other, _, whose) in others {
+        if other.uid {
+            against.push(format!("its uid is {}'s", whose.login));
+        }
+        if !other.keys.is_empty() {
+            against.push(format!("a key of {} lets somebody in", whose.login));
+        }
+    }
+    if why.is_login_alone() && against.is_empty() {
+        against.push("nothing else speaks for it".to_owned());
+    }
+    against
 }
 
 #[cfg(test)]

@@ -26,7 +26,10 @@ use tonic::{
 use self::answers::{
     beginning, decision, digest, envelope, host, hostname, key, link_ref, refusal, wire_measure,
 };
-use crate::{exception::Exception, host::Measure};
+use crate::{
+    exception::{Accepted, Exception},
+    host::Measure,
+};
 
 pub use answers::{Decided, Host, Progress, Record, Status, TokenParts};
 
@@ -198,9 +201,9 @@ impl Client {
         drift::exception(reply.exception.ok_or(ClientError::Answer("no exception"))?)
     }
 
-    /// Ends what was accepted of what is told at a place.
-    pub async fn withdraw(&mut self, place: u64, reason: &Line) -> Result<(), ClientError> {
-        let request = wire::WithdrawExceptionRequest { place, reason: reason.to_string() };
+    /// Ends what was accepted before its date.
+    pub async fn withdraw(&mut self, which: Accepted, reason: &Line) -> Result<(), ClientError> {
+        let request = drift::withdrawal(which, reason);
         self.inner.withdraw_exception(request).await?;
         Ok(())
     }

@@ -39,6 +39,15 @@ pub struct Thing {
     pub place: String,
 }
 
+/// Which exception is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// The one of what is told at this place.
+    At(u64),
+    /// The one of this thing, which may be told nowhere any more.
+    Of(Thing),
+}
+
 /// Whether drift that has gone, or is accepted, is wanted too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DriftScope {

@@ -6,32 +6,29 @@
 mod render;
 
 use muster_proto::{
-    derive::Statements,
+    chain::Chain,
     drift::{Drift, DriftKind, Response},
-    id::HostId,
     inventory::Inventory,
     name::{AbsolutePath, BadName, FullName, Login, ObjectName, Uid, UnixGroupName},
-    revocations::Revocations,
-    selector::Selector,
+    selector::{HOSTNAME, LabelValue, Selector},
     statement::{Content, LeafState, Role, Statement, UnixGroupMode, User},
 };
 
-use crate::adopt::{self, Verdict};
-use render::{Sheet, quoted, shown};
+use crate::{
+    adopt::{self, Names, Verdict, quoted, shown},
+    preview::HostLabels,
+};
+use render::Sheet;
 
 /// Where something was found, and what the directory says.
 #[derive(Clone, Copy, Debug)]
 pub struct Site<'a> {
     /// The host.
-    pub host: HostId,
-    /// What it calls itself.
-    pub hostname: &'a str,
-    /// How many hosts call themselves so: a host says what it likes.
-    pub called_so: usize,
-    /// The directory.
-    pub statements: &'a Statements,
-    /// What was revoked.
-    pub revocations: &'a Revocations,
+    pub host: &'a HostLabels,
+    /// All that there are: a host calls itself what it likes.
+    pub hosts: &'a [HostLabels],
+    /// The directory, and what was revoked.
+    pub chain: &'a Chain,
     /// What accounts it has, and when it told them.
     pub inventory: Option<(&'a Inventory, &'a str)>,
 }
@@ -51,12 +48,12 @@ pub enum Inexpressible {
     /// The directory would not take the value.
     #[error("what was found cannot be said in a file")]
     Value(#[source] BadName),
-    /// A label cannot hold the host's name.
-    #[error("no selector can name the host `{0}`")]
-    Hostname(String),
+    /// The host has not said what it is called, so nothing picks it alone.
+    #[error("the host `{0}` has told no label `{HOSTNAME}`, by which alone it could be meant")]
+    Unnamed(String),
     /// A selector by that name would mean other hosts too.
     #[error("several hosts are called `{0}`, and what is proposed would hold on each of them")]
-    Several(String),
+    Several(LabelValue),
     /// It is about nobody whom the directory has.
     #[error("the directory has no user `{0}`")]
     NoUser(String),
@@ -141,9 +138,10 @@ fn account(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> {
     let found = inventory.accounts.iter().find(|account| account.login == drift.subject);
     let found = found.ok_or_else(untold)?;
     let only = Inventory { accounts: vec![found.clone()], more: 0 };
-    let proposed = adopt::propose(&only, site.statements, site.revocations, site.host);
+    let proposed =
+        adopt::propose(&only, site.chain.statements(), site.chain.revocations(), site.host.id);
     if !proposed.iter().any(|one| matches!(one.verdict, Verdict::Nobody | Verdict::System)) {
-        return Ok(adopt::render(&proposed, site.hostname, site.host, told));
+        return Ok(adopt::render(&proposed, site.host, told, &mut Names::of(site.chain)));
     }
     let login = Login::parse(&found.login).map_err(Inexpressible::Value)?;
     let uid = Uid::parse(found.uid).map_err(Inexpressible::Value)?;
@@ -164,8 +162,8 @@ fn account(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> {
     sheet.line("users:");
     sheet.line(&format!("  \"{login}\": {{name: {}, keys: []}}", quoted(name.as_str())));
     sheet.line("adoptions:");
-    let adoption = site.named(login.as_str());
-    let host = site.host;
+    let adoption = Names::of(site.chain).on(site.host, &[login.as_str()]);
+    let host = site.host.id;
     sheet.line(&format!("  \"{adoption}\": {{user: \"{login}\", host: \"{host}\", uid: {uid}}}"));
     Ok(sheet.text())
 }
@@ -174,24 +172,19 @@ fn account(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> {
 fn member(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> {
     let (_, user) = site.user(&drift.subject)?;
     let group = UnixGroupName::parse(&drift.place).map_err(Inexpressible::Value)?;
-    let hosts = format!("muster/hostname={}", site.hostname);
-    if Selector::parse(&hosts).is_err() {
-        return Err(Inexpressible::Hostname(shown(site.hostname)));
-    }
-    if site.called_so > 1 {
-        return Err(Inexpressible::Several(shown(site.hostname)));
-    }
+    let hosts = site.alone()?;
     let mut sheet = Sheet::new(drift, site);
+    let mut names = Names::of(site.chain);
     let role = if let Some(role) = site.role_of(&group) {
         role.to_string()
     } else {
-        let role = site.unused(&format!("unix-group-{group}"));
+        let role = names.unused(&["unix-group", group.as_str()]);
         sheet.line("roles:");
         sheet.line(&format!("  \"{role}\": {{unix_groups: {{at_least: [\"{group}\"]}}}}"));
         role
     };
     sheet.line("assignments:");
-    let assignment = site.unused(&site.named(&format!("{}-{group}", user.login)));
+    let assignment = names.on(site.host, &[user.login.as_str(), group.as_str()]);
     sheet.line(&format!(
         "  \"{assignment}\": {{user: \"{}\", role: \"{role}\", hosts: \"{hosts}\"}}",
         user.login
@@ -200,9 +193,23 @@ fn member(drift: &Drift, site: &Site<'_>) -> Result<String, Inexpressible> {
 }
 
 impl<'a> Site<'a> {
+    /// The selector that means this host and no other: by the label that it judges itself by, and
+    /// only if no other has it or joined by that name.
+    fn alone(&self) -> Result<Selector, Inexpressible> {
+        let own = self.host.labels.hostname();
+        let own = own.ok_or_else(|| Inexpressible::Unnamed(shown(&self.host.hostname)))?;
+        let is_called_so = |other: &HostLabels| {
+            other.hostname == own.as_str() || other.labels.hostname().as_ref() == Some(&own)
+        };
+        if self.hosts.iter().any(|other| other.id != self.host.id && is_called_so(other)) {
+            return Err(Inexpressible::Several(own));
+        }
+        Ok(Selector::called(&own))
+    }
+
     fn live(&self) -> impl Iterator<Item = &'a Statement> {
-        let Self { statements, revocations, .. } = *self;
-        statements.values().filter(|statement| {
+        let revocations = self.chain.revocations();
+        self.chain.statements().values().filter(|statement| {
             statement.content.state() == LeafState::Live && !revocations.ends(statement)
         })
     }
@@ -218,8 +225,10 @@ impl<'a> Site<'a> {
     /// A role that gives membership in one Unix group and nothing else.
     fn role_of(&self, group: &UnixGroupName) -> Option<&'a ObjectName> {
         let gives = |role: &Role| {
-            let own =
-                role.unix_groups.iter().filter_map(|id| self.statements.get(id)?.content.name());
+            let own = role
+                .unix_groups
+                .iter()
+                .filter_map(|id| self.chain.statements().get(id)?.content.name());
             let all: Vec<&str> =
                 own.chain(role.host_unix_groups.iter().map(UnixGroupName::as_str)).collect();
             all == [group.as_str()]
@@ -236,27 +245,5 @@ impl<'a> Site<'a> {
             }
             _ => None,
         })
-    }
-
-    /// A name for something on this host.
-    fn named(&self, begin: &str) -> String {
-        let name = format!("{begin}-{}", self.hostname);
-        let short = format!("{begin}-{}", self.host.short());
-        ObjectName::parse(&name).map_or(short, |name| name.to_string())
-    }
-
-    /// The first name that begins so and that nothing has: a file that names something alters it.
-    fn unused(&self, name: &str) -> String {
-        let taken = |name: &str| {
-            let mut names = self.statements.values().filter_map(|one| one.content.name());
-            names.any(|taken| taken == name)
-        };
-        let mut number = 2_u64;
-        let mut candidate = name.to_owned();
-        while taken(&candidate) {
-            candidate = format!("{name}-{number}");
-            number += 1;
-        }
-        candidate
     }
 }

@@ -6,6 +6,13 @@ use std::{
     fmt,
 };
 
+/// The key of the fact that every host with a name has, which is what `/etc/hostname` says.
+pub const HOSTNAME: &str = "muster/hostname";
+
+/// The value of a label: nothing in it is of a selector's grammar.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LabelValue(String);
+
 /// A host's labels, from its own files and facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels(BTreeMap<String, String>);
@@ -68,11 +75,34 @@ fn label(text: &str, is_key: bool) -> Result<String, BadSelector> {
     }
 }
 
+impl LabelValue {
+    /// Reads a value.
+    pub fn parse(text: &str) -> Result<Self, BadSelector> {
+        label(text, false).map(Self)
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for LabelValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl Labels {
     /// Adds a label; a key that is there already is replaced.
     pub fn insert(&mut self, key: &str, value: &str) -> Result<(), BadSelector> {
         self.0.insert(label(key, true)?, label(value, false)?);
         Ok(())
+    }
+
+    /// Returns the fact of what the host is called.
+    pub fn hostname(&self) -> Option<LabelValue> {
+        self.0.get(HOSTNAME).cloned().map(LabelValue)
     }
 
     /// Returns the labels in the order of their keys.
@@ -95,6 +125,13 @@ impl Selector {
         requirements.sort();
         requirements.dedup();
         Ok(Self::Each(requirements))
+    }
+
+    /// Returns the one for hosts that are called so. A value holds no grammar, so it is one
+    /// requirement whatever a host calls itself.
+    pub fn called(hostname: &LabelValue) -> Self {
+        let test = Test::In(BTreeSet::from([hostname.0.clone()]));
+        Self::Each(vec![Requirement { key: HOSTNAME.to_owned(), test }])
     }
 
     /// Says whether a host with these labels is meant.
@@ -218,6 +255,23 @@ mod tests {
             let selector = Selector::parse(text).unwrap();
             assert_eq!(selector.matches(&db), matches, "{text}");
             assert_eq!(Selector::parse(&selector.to_string()), Ok(selector), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hosts_name_is_one_requirement_or_no_value() {
+        for good in ["db1", "all", "DB-1.example", &"x".repeat(63)] {
+            let value = LabelValue::parse(good).unwrap();
+            let selector = Selector::called(&value);
+            assert_eq!(Selector::parse(&format!("{HOSTNAME}={good}")), Ok(selector.clone()));
+            let named = labels(&[(HOSTNAME, good), ("tier", "db")]);
+            assert_eq!(named.hostname(), Some(value));
+            assert!(selector.matches(&named), "{good}");
+            assert!(!selector.matches(&labels(&[(HOSTNAME, "web1")])), "{good}");
+        }
+        assert_eq!(labels(&[("tier", "db")]).hostname(), None);
+        for bad in ["", "db1,tier=db", "=db1", "db1 ", "db1)", "!db1", ".db1", &"x".repeat(64)] {
+            assert!(LabelValue::parse(bad).is_err(), "{bad:?}");
         }
     }
 

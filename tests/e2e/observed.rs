@@ -130,7 +130,9 @@ fn accounts_made_by_hand_are_told_proposed_and_taken_over_with_their_uids() {
         .filter_map(|line| line.trim().strip_suffix('}'))
         .collect();
     let named: Vec<&str> = entries.iter().filter_map(|line| line.split(':').next()).collect();
-    assert_eq!(named, ["inva-dev1", "invb-dev1", "invc-dev1"], "{proposed}");
+    let named: Vec<&str> = named.iter().map(|name| name.trim_matches('"')).collect();
+    assert_eq!(named, ["inva-dev1", "invc-dev1"], "{proposed}");
+    let bare = proposed.replace(['"', '`'], "");
     for comment in [
         "likely: it has the login, the full name",
         "sure: it has the login",
@@ -138,9 +140,16 @@ fn accounts_made_by_hand_are_told_proposed_and_taken_over_with_their_uids() {
         "oldinve (uid 4405): possible inve's",
         "oldinvf (uid 4406): likely invf's",
         "invg: {name:",
+        "it has the login, but nothing else speaks for it",
     ] {
-        assert!(proposed.contains(comment), "{comment}: {proposed}");
+        assert!(bare.contains(comment), "{comment}: {proposed}");
     }
+    // Somebody knows that this one is right all the same.
+    let known = |line: &str| {
+        let comment = line.starts_with('#') && line.contains("invb-dev1");
+        if comment { line.replacen("# ", "", 1) } else { line.to_owned() }
+    };
+    let proposed: String = proposed.lines().map(|line| known(line) + "\n").collect();
 
     let untouched: Vec<_> =
         BY_HAND[3..].iter().map(|(login, _, _)| lines_of(dev1, login)).collect();

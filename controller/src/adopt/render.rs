@@ -1,17 +1,31 @@
-//! The file of a proposal, as `muster plan` takes it.
+//! The file of a proposal, as `muster plan` takes it. What may be put in force by taking a comment's
+//! mark away holds no text of a host's but what was read to be a login, a number or a full name; a
+//! line that begins with such a text begins with a backtick, with which nothing in YAML begins.
 
-use muster_proto::{id::HostId, inventory::LocalAccount, name::ObjectName, statement::User};
+use muster_proto::{
+    id::HostId,
+    inventory::LocalAccount,
+    name::{FullName, Login},
+    statement::User,
+};
 
-use super::{Evidence, Proposed, Verdict};
+use super::{Evidence, Names, Proposed, Verdict};
+use crate::preview::HostLabels;
 
 /// Returns the file; `told` says when the host told what it rests on.
-pub fn render(proposed: &[Proposed<'_>], hostname: &str, host: HostId, told: &str) -> String {
+pub fn render(
+    proposed: &[Proposed<'_>],
+    host: &HostLabels,
+    told: &str,
+    names: &mut Names<'_>,
+) -> String {
+    let (id, hostname) = (host.id, &host.hostname);
     let mut text = String::new();
     let mut say = |line: String| {
         text.push_str(line.trim_end());
         text.push('\n');
     };
-    say(format!("# Accounts of {} (host {host}) as it told them at {told}.", shown(hostname)));
+    say(format!("# Accounts of {} (host {id}) as it told them at {told}.", shown(hostname)));
     say(
         "# A proposal to review: delete what is wrong, then `muster plan -f` this file. Nothing is"
             .into(),
@@ -27,8 +41,8 @@ pub fn render(proposed: &[Proposed<'_>], hostname: &str, host: HostId, told: &st
         if let Verdict::Adopt { user, uid, why } = verdict {
             say(format!("  # {}: {}", why.surely(), reasons(why)));
             say(ways(account).map(|ways| format!("  # {ways}")).unwrap_or_default());
-            let name = name(user, hostname, host);
-            say(format!("  {name}: {{user: {}, host: {host}, uid: {uid}}}", user.login));
+            let name = names.on(host, &[user.login.as_str()]);
+            say(format!("  {}", adoption(&name, user, id, uid.get())));
         }
     }
     let mut rest = |title: &str, lines: Vec<String>| {
@@ -42,10 +56,8 @@ pub fn render(proposed: &[Proposed<'_>], hostname: &str, host: HostId, told: &st
     };
     let doubtful = proposed.iter().filter_map(|one| match &one.verdict {
         Verdict::Doubtful { user, why, against } => Some(format!(
-            "{}: {{user: {}, host: {host}, uid: {}}}  # {}, but {}",
-            name(user, hostname, host),
-            user.login,
-            one.account.uid,
+            "{}  # {}, but {}",
+            adoption(&names.on(host, &[user.login.as_str()]), user, id, one.account.uid),
             reasons(why),
             shown(against)
         )),
@@ -54,13 +66,11 @@ pub fn render(proposed: &[Proposed<'_>], hostname: &str, host: HostId, told: &st
     rest("Doubtful, to be put under `adoptions:` if they are right:", doubtful.collect());
     let other = proposed.iter().filter_map(|one| match &one.verdict {
         Verdict::OtherLogin { user, why } => Some(format!(
-            "{}: {} {}'s: {}; `usermod --login {} {}` first, if it is",
+            "{}: {} {}'s: {}; give it that login first, by `usermod --login`, if it is",
             account_in_words(one.account),
             why.surely(),
             user.login,
             reasons(why),
-            user.login,
-            shown(&one.account.login)
         )),
         _ => None,
     });
@@ -69,17 +79,7 @@ pub fn render(proposed: &[Proposed<'_>], hostname: &str, host: HostId, told: &st
         other.collect(),
     );
     let nobody = proposed.iter().filter_map(|one| match &one.verdict {
-        Verdict::Nobody => {
-            let account = one.account;
-            let keys =
-                if account.keys.is_empty() { "none".to_owned() } else { account.keys.join(" ") };
-            let (login, name) = (shown(&account.login), quoted(&account.name));
-            Some(format!(
-                "{login}: {{name: {name}, keys: []}}  # uid {}, keys {}",
-                account.uid,
-                shown(&keys)
-            ))
-        }
+        Verdict::Nobody => Some(nobody(one.account)),
         _ => None,
     });
     rest(
@@ -95,10 +95,25 @@ pub fn render(proposed: &[Proposed<'_>], hostname: &str, host: HostId, told: &st
     text
 }
 
-fn name(user: &User, hostname: &str, host: HostId) -> String {
-    let short = format!("{}-{}", user.login, host.short());
-    let name = format!("{}-{hostname}", user.login);
-    ObjectName::parse(&name).map_or(short, |name| name.to_string())
+fn adoption(name: &str, user: &User, host: HostId, uid: u32) -> String {
+    format!("\"{name}\": {{user: \"{}\", host: \"{host}\", uid: {uid}}}", user.login)
+}
+
+/// Somebody whom the directory does not have: what could be a user, or why it cannot.
+fn nobody(account: &LocalAccount) -> String {
+    let keys = if account.keys.is_empty() { "none".to_owned() } else { account.keys.join(" ") };
+    let more = format!("uid {}, keys {}", account.uid, shown(&keys));
+    let login = match Login::parse(&account.login) {
+        Ok(login) => login,
+        Err(bad) => return format!("{}: {bad}", account_in_words(account)),
+    };
+    match FullName::parse(&account.name) {
+        Ok(name) => {
+            let name = quoted(name.as_str());
+            format!("\"{login}\": {{name: {name}, keys: []}}  # {more}")
+        }
+        Err(_) => format!("\"{login}\": {{keys: []}}  # called {}, {more}", words(&account.name)),
+    }
 }
 
 fn reasons(why: &Evidence) -> String {
@@ -122,14 +137,20 @@ fn ways(account: &LocalAccount) -> Option<String> {
 }
 
 fn account_in_words(account: &LocalAccount) -> String {
-    format!("{} (uid {})", shown(&account.login), account.uid)
+    format!("{} (uid {})", words(&account.login), account.uid)
 }
 
 /// A text of a host's, in one line that ends no comment.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.escape_debug().to_string()
 }
 
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", shown(text))
+/// A text of a host's, which is none of YAML where a line begins with it.
+fn words(text: &str) -> String {
+    format!("`{}`", shown(text))
+}
+
+/// A text that was read to be one line without anything that hides, as a value of YAML.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -10,6 +10,7 @@ use muster_proto::{
     crypto::sha256,
     envelope::Document,
     id::HostId,
+    selector::LabelValue,
     trust::verify_enrolment,
     wire::{self, agents_server::Agents},
 };
@@ -100,15 +101,13 @@ impl Agents for AgentsApi {
                 "the enrolment is for another certificate request",
             ));
         }
+        let hostname = LabelValue::parse(enrolment.hostname.as_str()).map_err(|error| {
+            Status::invalid_argument(format!("no host can be called so: {}", told(&error)))
+        })?;
         let id = enrolment.keeper_key.digest();
         // Before the secret is spent, so that a bad request does not cost it.
         let (certificate, issue) = self.certify(&request.certificate_request, id)?;
-        let host = NewHost {
-            id,
-            keeper_key: enrolment.keeper_key,
-            hostname: enrolment.hostname.to_string(),
-            certificate: issue,
-        };
+        let host = NewHost { id, keeper_key: enrolment.keeper_key, hostname, certificate: issue };
         let entry =
             fleet::entry("enrolment", signed.encode(), now).map_err(|error| internal(&error))?;
         let joined = self.controller.fleet.join(sha256(&[&request.secret]), &host, &entry).await;
@@ -117,7 +116,7 @@ impl Agents for AgentsApi {
             TokenRefused::Banned(_) => Status::permission_denied(refused.to_string()),
             _ => Status::unauthenticated(refused.to_string()),
         })?;
-        tracing::info!(host = %host.id.short(), hostname = host.hostname, "a host joined");
+        tracing::info!(host = %host.id.short(), hostname = host.hostname.as_str(), "a host joined");
         let roots = &self.controller.fleet.current().trust_roots;
         Ok(Response::new(wire::JoinReply {
             certificate,

@@ -307,9 +307,9 @@ impl Operators for OperatorsApi {
         request: Request<wire::WithdrawExceptionRequest>,
     ) -> Result<Response<wire::WithdrawExceptionReply>, Status> {
         let by = operator(&request)?;
-        let wire::WithdrawExceptionRequest { place, reason } = request.into_inner();
-        let reason = line(&reason)?;
-        let withdrawn = self.0.fleet.withdraw(place, &by, &reason, (self.0.clock)()).await;
+        let wire::WithdrawExceptionRequest { place, reason, thing } = request.into_inner();
+        let (reason, which) = (line(&reason)?, drift::which(place, thing)?);
+        let withdrawn = self.0.fleet.withdraw(which, &by, &reason, (self.0.clock)()).await;
         withdrawn.map_err(|error| drift::refused(&error))?;
         Ok(Response::new(wire::WithdrawExceptionReply {}))
     }

@@ -24,7 +24,7 @@ use muster_proto::{
 
 use self::{
     accept::AcceptArgs,
-    line::{DriftLine, read},
+    line::{AcceptedLine, DriftLine, Listed, read},
     summary::Summary,
     watch::Watch,
 };
@@ -91,7 +91,8 @@ pub struct ListArgs {
     /// Only what began until then; a bare day is included.
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
-    /// Also what somebody has accepted until a date, with who and why.
+    /// Also what somebody has accepted until a date, with who and why; and, unless narrowed down by
+    /// more than host, kind and subject, what is accepted and not there now.
     #[arg(long, conflicts_with = "all")]
     accepted: bool,
     /// Also what is accepted, has been put right or has gone.
@@ -100,6 +101,14 @@ pub struct ListArgs {
     /// Stay, and print what comes; also across a restart of the controller.
     #[arg(long, conflicts_with = "all")]
     watch: bool,
+}
+
+impl ListArgs {
+    /// Says whether it is narrowed down by nothing that an exception does not have.
+    fn is_about_things(&self) -> bool {
+        let Self { severity, by, since, until, .. } = self;
+        severity.is_none() && by.is_none() && since.is_none() && until.is_none()
+    }
 }
 
 fn severity() -> impl TypedValueParser<Value = Severity> {
@@ -165,17 +174,23 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
         let summary = Summary::of(&hosts, &drifted, session::now());
         summary.lines().iter().for_each(|line| output::say(line));
     }
-    if common.output != Format::Table || !found.lines.is_empty() {
-        output::list(common.output, &found.lines)?;
+    let end = found.end();
+    let differs = found.lines.iter().any(DriftLine::is_drift);
+    let mut lines: Vec<Listed> = found.lines.into_iter().map(Listed::Told).collect();
+    if args.is_about_things() {
+        let accepted = drifted.unfound.iter();
+        let accepted = accepted.map(|(thing, made)| AcceptedLine::of(thing, made, &hosts));
+        lines.extend(accepted.map(Listed::Accepted));
+    }
+    if common.output != Format::Table || !lines.is_empty() {
+        output::list(common.output, &lines)?;
     }
     if drifted.more {
         output::say("there is more than this: narrow it down");
     }
-    let end = found.end();
     if args.watch {
         return Watch::new(wanted, &drifted).run(common.output, session).await;
     }
-    let differs = found.lines.iter().any(DriftLine::is_drift);
     Ok(end.and(if differs { End::Differences } else { End::Done }))
 }
 
@@ -220,4 +235,4 @@ fn gravest(line: &DriftLine) -> (Reverse<Severity>, &str, &str, &str) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

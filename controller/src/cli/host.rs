@@ -5,7 +5,10 @@ mod decide;
 
 use anyhow::Result;
 use clap::Subcommand;
-use muster_proto::{receipt::Receipt, token::JoinToken, trust::verify_by_host};
+use muster_proto::{
+    crypto::MachinePublicKey, envelope::Envelope, receipt::Receipt, token::JoinToken,
+    trust::verify_by_host,
+};
 use serde::Serialize;
 
 use self::{adopt::AdoptArgs, decide::DecideArgs};
@@ -143,23 +146,41 @@ pub async fn run(common: &Globals, verb: &HostVerb) -> Result<End> {
         HostVerb::Show { host, receipts } => {
             let host = find(&mut session, host).await?;
             let envelopes = session.client.receipts(host.labels.id, *receipts).await?;
-            let receipts = envelopes.iter().map(|envelope| {
-                match verify_by_host::<Receipt>(envelope, host.keeper_key) {
-                    Ok(receipt) => receipt_line(&receipt),
-                    Err(error) => ReceiptLine {
-                        number: 0,
-                        time: String::new(),
-                        change: None,
-                        verified: false,
-                        outcomes: Vec::new(),
-                        findings: vec![error.to_string()],
-                    },
-                }
-            });
-            let (notes, receipts) = (host.notes.clone(), receipts.collect());
-            let detail = HostDetail { line: line(&host, session.newest()), notes, receipts };
-            output::value(common.output, &detail)
+            let receipts = envelopes.iter().map(|envelope| shown(envelope, host.keeper_key));
+            let receipts: Vec<ReceiptLine> = receipts.collect();
+            let end = end(&receipts);
+            let detail =
+                HostDetail { line: line(&host, session.newest()), notes: host.notes, receipts };
+            Ok(output::value(common.output, &detail)?.and(end))
         }
+    }
+}
+
+/// Returns how it ends: with a receipt that is not believed something is wrong, and of a host without
+/// any nothing is known yet.
+fn end(receipts: &[ReceiptLine]) -> End {
+    if receipts.iter().any(|receipt| !receipt.verified) {
+        output::say("a receipt is not believed: what it says is not shown");
+        return End::Findings;
+    }
+    if receipts.is_empty() {
+        output::say("it has told nothing yet: no receipt of it is here");
+        return End::Waiting;
+    }
+    End::Done
+}
+
+fn shown(envelope: &Envelope, key: MachinePublicKey) -> ReceiptLine {
+    match verify_by_host::<Receipt>(envelope, key) {
+        Ok(receipt) => receipt_line(&receipt),
+        Err(error) => ReceiptLine {
+            number: 0,
+            time: String::new(),
+            change: None,
+            verified: false,
+            outcomes: Vec::new(),
+            findings: vec![error.to_string()],
+        },
     }
 }
 
@@ -292,7 +313,7 @@ mod tests {
     use muster_proto::{crypto::MachineKey, id::Digest, selector::Labels, time::Timestamp};
 
     use super::*;
-    use crate::{client::Record, preview::HostLabels, signer};
+    use crate::{cli::drift, client::Record, preview::HostLabels, signer};
 
     fn host(id: u8, hostname: &str) -> Host {
         let key = MachineKey::from_pkcs8(&signer::generate().unwrap()).unwrap();
@@ -316,6 +337,15 @@ mod tests {
             record: Record::Whole,
             decision: None,
         }
+    }
+
+    #[test]
+    fn a_host_with_a_receipt_that_is_not_believed_or_with_none_is_not_said_to_be_well() {
+        let (db1, thief) = (drift::tests::key(), drift::tests::key());
+        let read = |by| shown(&drift::tests::receipt(&db1, by, 1), db1.public());
+        assert_eq!(end(&[read(&db1)]), End::Done);
+        assert_eq!(end(&[read(&db1), read(&thief)]), End::Findings);
+        assert_eq!(end(&[]), End::Waiting);
     }
 
     #[derive(Debug, Parser)]

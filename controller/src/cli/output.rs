@@ -52,8 +52,15 @@ pub fn list<T: Rows>(format: Format, items: &[T]) -> Result<End> {
 pub fn value<T: Serialize>(format: Format, item: &T) -> Result<End> {
     write(&match format {
         Format::Json => serde_json::to_string_pretty(item)? + "\n",
-        Format::Table | Format::Yaml => serde_saphyr::to_string(item)?,
+        Format::Table | Format::Yaml => yaml(item)?,
     })
+}
+
+/// Writes YAML in which each text is on the line that names it: in a block, the lines of what a host
+/// says would look like ours.
+fn yaml<T: Serialize>(item: &T) -> Result<String> {
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    Ok(serde_saphyr::to_string_with_options(item, options)?)
 }
 
 /// The most characters that a cell of a table shows; programs read JSON or YAML.
@@ -209,6 +216,8 @@ pub fn schema() -> Result<End> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     /// What a host could call itself: it moves the cursor, turns the text round, hides a part and
@@ -250,9 +259,21 @@ mod tests {
         assert!(!json.chars().any(is_hidden), "{json}");
         let back: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(back["host"], BAD);
-        let yaml = escape(&serde_saphyr::to_string(&Line { host: BAD }).unwrap(), |c| c == '\n');
+        let yaml = escape(&yaml(&Line { host: BAD }).unwrap(), |c| c == '\n');
         assert!(!yaml.chars().any(|c| is_hidden(c) && c != '\n'), "{yaml}");
         assert!(!yaml.contains("\nweb2"), "{yaml}");
+    }
+
+    #[test]
+    fn no_text_of_a_host_is_more_than_the_one_line_that_names_it() {
+        let long = "word ".repeat(40);
+        for text in ["web1\nhost: web2\n", "a\n- b", "|", "> a\n\nb", &long, " a\n  b\n\n"] {
+            let items = [BTreeMap::from([("host", text), ("state", "away")])];
+            let yaml = yaml(&items).unwrap();
+            assert_eq!(yaml.lines().count(), 2, "{yaml}");
+            let back: Vec<BTreeMap<String, String>> = serde_saphyr::from_str(&yaml).unwrap();
+            assert_eq!(back[0]["host"], text, "{yaml}");
+        }
     }
 
     #[test]

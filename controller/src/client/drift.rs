@@ -7,7 +7,7 @@ use muster_proto::{
 };
 
 use super::{ClientError, digest, envelope};
-use crate::exception::{DriftScope, Exception};
+use crate::exception::{Accepted, DriftScope, Exception, Thing};
 
 /// What drift to ask for.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +49,8 @@ pub struct Drifted {
     pub newest: u64,
     /// Whether there is more than what was sent.
     pub more: bool,
+    /// What is accepted and not there as it was accepted.
+    pub unfound: Vec<(Thing, Exception)>,
 }
 
 /// Where one item is told.
@@ -103,6 +105,13 @@ impl Drifted {
             let receipt = told.receipt.ok_or(ClientError::Answer("a receipt"))?;
             Ok(((host, told.number), envelope(receipt)?))
         };
+        let accepted = |told: wire::Accepted| -> Result<_, ClientError> {
+            let thing = told.thing.ok_or(ClientError::Answer("what is accepted"))?;
+            let wire::Thing { host, kind, subject, place } = thing;
+            let thing = Thing { host: digest(&host)?, kind, subject, place };
+            let exception = told.exception.ok_or(ClientError::Answer("an exception"))?;
+            Ok((thing, self::exception(exception)?))
+        };
         let hosts: Result<_, _> = reply.hosts.iter().map(|host| digest(host)).collect();
         Ok(Self {
             found: reply.found.into_iter().map(place).collect::<Result<_, _>>()?,
@@ -111,8 +120,20 @@ impl Drifted {
             exceptions: reply.exceptions,
             newest: reply.newest,
             more: reply.more,
+            unfound: reply.unfound.into_iter().map(accepted).collect::<Result<_, _>>()?,
         })
     }
+}
+
+pub(super) fn withdrawal(which: Accepted, reason: &Line) -> wire::WithdrawExceptionRequest {
+    let (place, thing) = match which {
+        Accepted::At(place) => (place, None),
+        Accepted::Of(Thing { host, kind, subject, place }) => {
+            let host = host.as_bytes().to_vec();
+            (0, Some(wire::Thing { host, kind, subject, place }))
+        }
+    };
+    wire::WithdrawExceptionRequest { place, reason: reason.to_string(), thing }
 }
 
 pub(super) fn exception(told: wire::Exception) -> Result<Exception, ClientError> {

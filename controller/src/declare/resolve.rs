@@ -199,6 +199,12 @@ fn adoption_id(chain: &Chain, name: &str) -> (Id, u64) {
     }
 }
 
+/// Says whether there is, or was, an adoption of this name.
+pub fn is_adoption(chain: &Chain, name: &str) -> bool {
+    let (id, gone) = adoption_id(chain, name);
+    gone > 0 || chain.statements().contains_key(&id)
+}
+
 struct Work<'a, 'g> {
     ground: &'a mut Ground<'g>,
     ids: BTreeMap<(Kind, String), Id>,

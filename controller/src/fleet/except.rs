@@ -12,7 +12,7 @@ use muster_proto::{
 
 use super::{Fleet, change::entry};
 use crate::{
-    exception::{BadEnd, Exception, Thing, Unfit, check, check_end},
+    exception::{Accepted, BadEnd, Exception, Thing, Unfit, check, check_end},
     signer::SignerError,
     store::{Item, StoreError},
 };
@@ -97,24 +97,29 @@ impl Fleet {
         Ok(exception)
     }
 
-    /// Ends what was accepted of a thing before its date, by a place where that is told.
+    /// Ends what was accepted of a thing before its date.
     pub async fn withdraw(
         &self,
-        place: u64,
+        which: Accepted,
         by: &str,
         reason: &Line,
         now: Timestamp,
     ) -> Result<(), ExceptError> {
-        let (item, drift) = self.told(place).await?;
-        let thing = Thing::of(item.host, &drift);
+        let thing = match which {
+            Accepted::Of(thing) => thing,
+            Accepted::At(place) => {
+                let (item, drift) = self.told(place).await?;
+                Thing::of(item.host, &drift)
+            }
+        };
         if self.store.exception(&thing, now).await?.is_none() {
             return Err(ExceptError::NoException);
         }
         let body = format!("{by}\n{}{reason}", thing.words());
-        let body = [item.host.as_bytes().as_slice(), body.as_bytes()].concat();
+        let body = [thing.host.as_bytes().as_slice(), body.as_bytes()].concat();
         self.store.withdraw(&thing, &entry("exception-withdrawn", body, now)?).await?;
         tracing::info!(
-            host = item.host.short(),
+            host = thing.host.short(),
             by,
             kind = thing.kind,
             "an exception was withdrawn"

@@ -54,7 +54,7 @@ impl Fleet {
             member.host.decision.take_if(|decision| decision.verdict == Verdict::Evicted);
             let before = member.sent.clone();
             member.doubt();
-            member.host.hostname.clone_from(&host.hostname);
+            member.host.hostname = host.hostname.to_string();
             member.host.joined = now;
             member.host.token_by = token_by;
             return self.store.set_sent(&[(before, member.sent.clone())]).await;
@@ -62,7 +62,7 @@ impl Fleet {
         let known = Host {
             id: host.id,
             keeper_key: host.keeper_key,
-            hostname: host.hostname.clone(),
+            hostname: host.hostname.to_string(),
             joined: now,
             token_by,
             last_seen: None,

@@ -9,6 +9,7 @@ use muster_proto::{
 };
 
 use super::Site;
+use crate::adopt::{quoted, shown};
 
 /// A file that is being written.
 #[derive(Debug)]
@@ -22,8 +23,8 @@ impl Sheet {
         let mut sheet = Self(String::new());
         sheet.comment(&format!(
             "`{what}` on {} (host {}): found `{found}`, since {}.",
-            shown(site.hostname),
-            site.host,
+            shown(&site.host.hostname),
+            site.host.id,
             drift.since
         ));
         sheet.comment(
@@ -62,7 +63,7 @@ impl Sheet {
             kind,
             restrictions,
         } = user;
-        let revoked = site.revocations;
+        let revoked = site.chain.revocations();
         self.line("users:");
         self.line(&format!("  \"{login}\":"));
         let mut field = |name: &str, value: &str| self.line(&format!("    {name}: {value}"));
@@ -73,7 +74,7 @@ impl Sheet {
         let kept =
             |group: &&Id| !revoked.ends_membership(&statement.id, group, &statement.reinstates);
         let groups = groups.iter().filter(kept);
-        let groups = groups.filter_map(|id| site.statements.get(id)?.content.name());
+        let groups = groups.filter_map(|id| site.chain.statements().get(id)?.content.name());
         field("groups", &list(groups.map(quoted)));
         let kept =
             |key: &&UserKey| !revoked.ends_key(&key.key.fingerprint(), &statement.reinstates);
@@ -125,14 +126,4 @@ fn key_line(key: &UserKey) -> String {
 fn list(texts: impl Iterator<Item = String>) -> String {
     let texts: Vec<String> = texts.collect();
     format!("[{}]", texts.join(", "))
-}
-
-/// A text of a host's, in one line that ends no comment.
-pub(super) fn shown(text: &str) -> String {
-    text.escape_debug().to_string()
-}
-
-/// A text that was read to be one line without anything that hides, as a value of YAML.
-pub(super) fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -9,7 +9,10 @@ use muster_proto::{
     time::Timestamp,
 };
 
-use super::{Change, Store, StoreError, corrupt, digest, envelope, failed, signed, time, unsigned};
+use super::{
+    Change, Store, StoreError, corrupt, digest, drift::DriftQuery, envelope, failed, signed, time,
+    unsigned,
+};
 use crate::{
     audit::Entry,
     exception::{Exception, Thing},
@@ -35,6 +38,19 @@ pub struct Item {
     pub open: bool,
     /// The receipt.
     pub envelope: Envelope,
+}
+
+/// So many things are listed that are accepted and not there.
+const MOST_UNFOUND: i64 = 1_000;
+
+#[derive(sqlx::FromRow)]
+struct ThingRow {
+    host: Vec<u8>,
+    kind: String,
+    subject: String,
+    part: String,
+    #[sqlx(flatten)]
+    exception: ExceptionRow,
 }
 
 /// What is accepted, and until when.
@@ -131,6 +147,44 @@ impl Store {
         .await
         .map_err(failed("look for an exception"))?;
         row.map_or(Ok(None), ExceptionRow::read)
+    }
+
+    /// Returns what is accepted at this time though it is not there as it was accepted, of a host, a
+    /// kind and a subject, or of all: the newest 1,000, and whether there are more.
+    pub async fn unfound(
+        &self,
+        query: &DriftQuery,
+        now: Timestamp,
+    ) -> Result<(Vec<(Thing, Exception)>, bool), StoreError> {
+        let rows: Vec<ThingRow> = sqlx::query_as(
+            "SELECT host, kind, subject, part, until, made, made_by, reason FROM exceptions
+             WHERE until > $1 AND ($2 IS NULL OR host = $2)
+                 AND ($3 = '' OR kind = $3) AND ($4 = '' OR subject = $4)
+                 AND NOT EXISTS (
+                     SELECT 1 FROM drift WHERE open = 1
+                         AND drift.host = exceptions.host AND drift.kind = exceptions.kind
+                         AND drift.subject = exceptions.subject AND drift.part = exceptions.part
+                         AND drift.found = exceptions.found
+                         AND exceptions.gravest >= drift.severity)
+             ORDER BY made DESC, host, kind, subject, part LIMIT $5",
+        )
+        .bind(signed(now.0))
+        .bind(query.host.map(|host| host.as_bytes().to_vec()))
+        .bind(&query.kind)
+        .bind(&query.subject)
+        .bind(MOST_UNFOUND + 1)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed("look for exceptions"))?;
+        let most = usize::try_from(MOST_UNFOUND).unwrap_or(usize::MAX);
+        let more = rows.len() > most;
+        let mut all = Vec::new();
+        for row in rows.into_iter().take(most) {
+            let ThingRow { host, kind, subject, part: place, exception } = row;
+            let thing = Thing { host: digest(&host, "host")?, kind, subject, place };
+            all.extend(exception.read()?.map(|exception| (thing, exception)));
+        }
+        Ok((all, more))
     }
 
     /// Logs that nothing of a thing is accepted any more, and forgets what was.

@@ -4,6 +4,7 @@
 use muster_proto::{
     crypto::MachinePublicKey,
     id::{Digest, HostId},
+    selector::LabelValue,
     time::Timestamp,
 };
 
@@ -30,8 +31,8 @@ pub struct NewHost {
     pub id: HostId,
     /// Its keeper's key.
     pub keeper_key: MachinePublicKey,
-    /// What it calls itself.
-    pub hostname: String,
+    /// What it calls itself, which is a label of its own.
+    pub hostname: LabelValue,
     /// The certificate that it is about to be sent.
     pub certificate: Issue,
 }
@@ -119,7 +120,7 @@ impl Store {
         )
         .bind(host.id.as_bytes().to_vec())
         .bind(host.keeper_key.as_bytes().to_vec())
-        .bind(host.hostname.clone())
+        .bind(host.hostname.as_str())
         .bind(signed(now.0))
         .bind(made_by.clone())
         .execute(&mut *change.tx)

@@ -15,11 +15,12 @@ use muster_proto::{
     receipt::{self, Authority},
     wire,
 };
+use rcgen::KeyPair;
 use tonic::Code;
 
 use crate::{
     host::Host,
-    net::{Running, standing},
+    net::{Running, join_request_as, standing},
     server::{grant, report, until, wired},
     world::{World, id},
 };
@@ -53,6 +54,30 @@ async fn a_receipt_confirms_only_revocations_that_there_are() {
     let kept = store.sent_revocations().await.unwrap().remove(&host.id());
     assert_eq!(kept, Some(BTreeMap::from([(id("sent"), true), (id("other"), true)])));
     store.close().await;
+}
+
+#[tokio::test]
+async fn nobody_joins_by_a_name_that_is_no_label_and_the_secret_is_kept() {
+    let world = World::new();
+    let server = Running::start(&world).await;
+    let host = Host::new(&world, &[]);
+    let tls = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let secret = server.token(600).await;
+    let long = "x".repeat(63);
+    for (name, taken) in [
+        ("db1,tier=db", false),
+        ("=db1", false),
+        ("db1 ", false),
+        ("", false),
+        (&format!("{long}x"), false),
+        (&long, true),
+    ] {
+        let request = join_request_as(name, &host, &tls, secret.clone());
+        let joined = server.stranger().await.join(request).await.map(drop);
+        let code = joined.as_ref().err().map(tonic::Status::code);
+        assert_eq!(code, (!taken).then_some(Code::InvalidArgument), "{name}: {joined:?}");
+    }
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use muster_controller::{
     signer::Signer,
     store::{NewHost, Store},
 };
-use muster_proto::{id::Digest, wire};
+use muster_proto::{id::Digest, selector::LabelValue, wire};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use tokio::sync::mpsc;
 use tonic::{Code, Request};
@@ -140,7 +140,7 @@ async fn a_follower_that_missed_the_news_looks_at_everybody_again() {
     let new = NewHost {
         id,
         keeper_key,
-        hostname: "db1".to_owned(),
+        hostname: LabelValue::parse("db1").unwrap(),
         certificate: Issue { key: Digest::new([1; 32]), at: NOW },
     };
     fleet.welcome(&new, "ana".to_owned(), NOW).await.unwrap();

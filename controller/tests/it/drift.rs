@@ -2,12 +2,13 @@
 
 use muster_controller::{
     client::{Client, DriftWanted, Drifted},
-    exception::{DriftScope, LONGEST},
-    store::{FILE, Store},
+    exception::{Accepted, DriftScope, LONGEST, Thing},
+    store::{DriftQuery, FILE, Store},
 };
 use muster_proto::{
     drift::{Culprit, Drift, DriftKind, Response, Severity, content_of},
     id::Digest,
+    name::Line,
     time::Timestamp,
     wire,
 };
@@ -227,13 +228,84 @@ async fn an_exception_outlives_a_restart_and_is_withdrawn_before_its_date() {
     told.server = Running::resume(told.server.stop().await).await;
     assert_eq!(told.count().await, (0, 1));
     let withdraw = async |told: &Telling| {
-        let request = wire::WithdrawExceptionRequest { place, reason: String::new() };
+        let request = wire::WithdrawExceptionRequest { place, reason: String::new(), thing: None };
         told.server.operator().await.withdraw_exception(request).await
     };
     withdraw(&told).await.unwrap();
     assert_eq!(told.count().await, (1, 0));
     assert_eq!(withdraw(&told).await.unwrap_err().code(), Code::NotFound);
     assert_eq!(told.log().await, ["exception-made", "exception-withdrawn"]);
+}
+
+#[tokio::test]
+async fn what_is_accepted_and_has_gone_is_listed_and_withdrawn_by_what_it_was_for() {
+    let mut told = Telling::start(&World::new()).await;
+    let first = sudo_file("one");
+    let thing = Thing::of(told.host.id(), &first);
+    let open = DriftWanted { scope: DriftScope::Open, ..DriftWanted::default() };
+    let unfound = async |told: &Telling, wanted: &DriftWanted| {
+        let unfound = told.find(wanted).await.unfound;
+        unfound.into_iter().map(|(thing, _)| thing).collect::<Vec<_>>()
+    };
+    told.tell(std::slice::from_ref(&first)).await;
+    told.accept(&first).await;
+    assert_eq!(unfound(&told, &open).await, [], "it is there");
+    let gone = Drift { response: Response::Gone, ..first.clone() };
+    told.tell(std::slice::from_ref(&gone)).await;
+    assert_eq!(unfound(&told, &open).await, std::slice::from_ref(&thing));
+    let other = DriftWanted { kind: Some("uid-zero".to_owned()), ..open.clone() };
+    assert_eq!(unfound(&told, &other).await, []);
+    let all = DriftWanted { scope: DriftScope::Unaccepted, ..open.clone() };
+    assert_eq!(unfound(&told, &all).await, [], "nobody asked for what is accepted");
+    // It covers what comes back, and is not there where something else is.
+    told.tell(std::slice::from_ref(&first)).await;
+    assert_eq!((told.count().await, unfound(&told, &open).await.len()), ((0, 1), 0));
+    told.tell(&[Drift { found: content(2), ..first.clone() }]).await;
+    assert_eq!((told.count().await, unfound(&told, &open).await.len()), ((1, 0), 1));
+    told.tell(std::slice::from_ref(&gone)).await;
+    let mut client = Client::connect(&told.server.socket()).await.unwrap();
+    let mut withdraw = async |thing: &Thing| {
+        client.withdraw(Accepted::Of(thing.clone()), &Line::parse("over").unwrap()).await
+    };
+    let else_where = Thing { subject: "sudoers.d/two".to_owned(), ..thing.clone() };
+    assert!(withdraw(&else_where).await.is_err());
+    withdraw(&thing).await.unwrap();
+    assert!(withdraw(&thing).await.is_err(), "it is withdrawn already");
+    assert_eq!(unfound(&told, &open).await, []);
+    told.tell(std::slice::from_ref(&first)).await;
+    assert_eq!(told.count().await, (1, 0));
+    assert_eq!(told.log().await, ["exception-made", "exception-withdrawn"]);
+}
+
+#[tokio::test]
+async fn a_thousand_things_are_listed_that_are_accepted_and_not_there() {
+    let told = Telling::start(&World::new()).await;
+    let dir = told.server.stop().await;
+    let data = dir.path().join("data");
+    let unfound = async || {
+        let store = Store::open(&data).await.unwrap();
+        let found = store.unfound(&DriftQuery::default(), Timestamp(99)).await.unwrap();
+        let late = store.unfound(&DriftQuery::default(), Timestamp(100)).await.unwrap();
+        store.close().await;
+        assert_eq!((late.0.len(), late.1), (0, false), "their date has come");
+        (found.0.len(), found.1)
+    };
+    alter(
+        &data.join(FILE),
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+         INSERT INTO exceptions
+         SELECT zeroblob(32), 'sudo-foreign', i, '', zeroblob(32), 100, 1, 'ana', 'x', 4 FROM n",
+    )
+    .await;
+    assert_eq!(unfound().await, (1_000, false));
+    alter(&data.join(FILE), "UPDATE exceptions SET made = 2 WHERE subject = '7'").await;
+    alter(
+        &data.join(FILE),
+        "INSERT INTO exceptions
+         VALUES (zeroblob(32), 'uid-zero', 'x', '', zeroblob(32), 100, 1, 'ana', 'x', 4)",
+    )
+    .await;
+    assert_eq!(unfound().await, (1_000, true));
 }
 
 #[tokio::test]

@@ -223,12 +223,22 @@ pub(crate) fn wall() -> u64 {
 }
 
 pub(crate) fn join_request(host: &Host, tls: &KeyPair, secret: Vec<u8>) -> wire::JoinRequest {
+    join_request_as("db1", host, tls, secret)
+}
+
+/// A host that calls itself so asks to join.
+pub(crate) fn join_request_as(
+    hostname: &str,
+    host: &Host,
+    tls: &KeyPair,
+    secret: Vec<u8>,
+) -> wire::JoinRequest {
     let csr = CertificateParams::default().serialize_request(tls).unwrap().der().to_vec();
     let enrolment = Enrolment {
         lineage: host.trust.lineage(),
         keeper_key: host.key.public(),
         certificate_request: sha256(&[&csr]),
-        hostname: Line::parse("db1").unwrap(),
+        hostname: Line::parse(hostname).unwrap(),
         time: NOW,
     };
     let enrolment = Envelope::sign(&enrolment, &host.key);

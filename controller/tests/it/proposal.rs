@@ -13,7 +13,7 @@ use muster_proto::{
     inventory::{Inventory, LocalAccount, LocalPassword},
     link::Target,
     name::{AbsolutePath, FullName, UnixGroupName},
-    selector::Labels,
+    selector::{HOSTNAME, Labels},
     statement::{Content, User},
     time::Timestamp,
 };
@@ -25,9 +25,17 @@ const KEY: &str =
 const OTHER: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
+/// A host as it joined, and the label by which it says what it is called.
+fn host(id: u8, hostname: &str, label: Option<&str>) -> HostLabels {
+    let mut labels = Labels::default();
+    if let Some(label) = label {
+        labels.insert(HOSTNAME, label).unwrap();
+    }
+    HostLabels { id: Digest::new([id; 32]), hostname: hostname.to_owned(), labels }
+}
+
 fn hosts() -> Vec<HostLabels> {
-    let (id, hostname) = (Digest::new([1; 32]), "db1".to_owned());
-    vec![HostLabels { id, hostname, labels: Labels::default() }]
+    vec![host(1, "db1", Some("db1")), host(2, "web1", Some("web1"))]
 }
 
 fn resolved(world: &World, yaml: &str) -> Resolved {
@@ -72,7 +80,7 @@ users:
     hardware_keys_only: true
     verify_required: true
     from: [192.0.2.0/24]
-  bob: {}
+  bob: {name: Bob Example}
 "#;
     publish(&mut world, &yaml.replace("KEY", KEY).replace("OTHER", OTHER));
     world
@@ -106,24 +114,18 @@ fn proposed(
     drift: &Drift,
     accounts: &[LocalAccount],
 ) -> Result<String, Inexpressible> {
-    propose_where(world, drift, accounts, 1)
+    propose_where(world, drift, accounts, &hosts())
 }
 
 fn propose_where(
     world: &World,
     drift: &Drift,
     accounts: &[LocalAccount],
-    called_so: usize,
+    hosts: &[HostLabels],
 ) -> Result<String, Inexpressible> {
     let inventory = Inventory { accounts: accounts.to_vec(), more: 0 };
-    let site = Site {
-        host: Digest::new([1; 32]),
-        hostname: "db1",
-        called_so,
-        statements: world.chain.statements(),
-        revocations: world.chain.revocations(),
-        inventory: Some((&inventory, "now")),
-    };
+    let site =
+        Site { host: &hosts[0], hosts, chain: &world.chain, inventory: Some((&inventory, "now")) };
     propose(drift, &site)
 }
 
@@ -210,7 +212,7 @@ fn a_member_is_proposed_by_a_role_for_that_host_which_is_there_or_is_made() {
 fn an_account_that_nobody_granted_becomes_a_user_and_is_taken_over_with_its_uid() {
     let world = fleet();
     let new = drift(DriftKind::AccountNew, "eve", "", "uid 1900, /bin/bash, a password");
-    let found = [account("eve", 1_900, "Eve"), account("bob", 1_901, "")];
+    let found = [account("eve", 1_900, "Eve"), account("bob", 1_901, "Bob Example")];
     let made = changes(&world, &new, &found);
     let [(_, login, Content::User(user)), (_, adoption, Content::Adoption(taken))] = &made[..]
     else {
@@ -256,15 +258,59 @@ fn what_no_file_can_say_is_refused_with_the_reason() {
     assert!(matches!(name, Inexpressible::Value(_)), "{name:?}");
     let member = |login, group| refused(&drift(DriftKind::MemberAdded, login, group, "a member"));
     assert!(matches!(member("nobody", "docker"), Inexpressible::NoUser(_)));
-    let joined = drift(DriftKind::MemberUngranted, "bob", "docker", "a member");
-    assert!(propose_where(&world, &joined, &[], 1).is_ok());
-    let several = propose_where(&world, &joined, &[], 2);
-    assert!(matches!(several, Err(Inexpressible::Several(name)) if name == "db1"));
     assert!(matches!(member("ana", "do cker"), Inexpressible::Value(_)));
     let new = |login| refused(&drift(DriftKind::AccountNew, login, "", ""));
     assert!(matches!(new("eve"), Inexpressible::NotTold(_)));
     assert!(matches!(new("x y"), Inexpressible::Value(_)));
     assert!(matches!(new("www-data"), Inexpressible::Value(_)));
+}
+
+#[test]
+fn what_is_proposed_has_a_name_that_an_object_can_have_and_that_is_not_taken() {
+    let mut world = fleet();
+    publish(&mut world, "users: {al_ice: {}}\n");
+    let member = drift(DriftKind::MemberAdded, "al_ice", "my_group", "a member");
+    let names = |world: &World| {
+        let made = changes(world, &member, &[]);
+        made.into_iter().map(|(_, name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&world), ["unix-group-my-group", "al-ice-my-group-db1"]);
+    // A second host of one name does not alter what the first one's file made.
+    let new = drift(DriftKind::AccountNew, "bob", "", "uid 1901, /bin/bash, a password");
+    let found = [account("bob", 1_901, "Bob Example")];
+    let first = proposed(&world, &new, &found).unwrap();
+    publish(&mut world, &first);
+    let second = [host(3, "db1", Some("db1"))];
+    let text = propose_where(&world, &new, &found, &second).unwrap();
+    let differences = resolved(&world, &text).differences;
+    let names: Vec<&str> = differences.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["bob-db1-2"], "{text}");
+    // Nor is a name taken of an adoption that has gone.
+    publish(&mut world, "absent: {adoptions: [bob-db1]}\n");
+    assert_eq!(changes(&world, &new, &found)[0].1, "bob-db1-2");
+}
+
+#[test]
+fn a_member_is_proposed_for_the_host_that_told_it_alone_whatever_hosts_call_themselves() {
+    let world = fleet();
+    let joined = drift(DriftKind::MemberUngranted, "bob", "docker", "a member");
+    let proposed = |hosts: &[HostLabels]| propose_where(&world, &joined, &[], hosts);
+    let db1 = || host(1, "db1", Some("db1"));
+    let selector = "hosts: \"muster/hostname=db1\"";
+    assert!(proposed(&[db1(), host(2, "web1", Some("web1"))]).unwrap().contains(selector));
+    // What it joined by is not what it judges itself by.
+    for joined_as in ["db2,tier=db", "db2", "db1 "] {
+        let text = proposed(&[host(1, joined_as, Some("db1"))]).unwrap();
+        assert!(text.contains(selector), "{text}");
+        assert!(!text.contains("hosts: \"muster/hostname=db2"), "{text}");
+    }
+    // Another that is called so, by its label, or by its name where it has told no label yet.
+    for other in [host(2, "evil", Some("db1")), host(2, "db1", None), host(2, "db1", Some("x"))] {
+        let several = proposed(&[db1(), other]);
+        assert!(matches!(&several, Err(Inexpressible::Several(name)) if name.as_str() == "db1"));
+    }
+    let untold = proposed(&[host(1, "db1", None)]);
+    assert!(matches!(&untold, Err(Inexpressible::Unnamed(name)) if name == "db1"), "{untold:?}");
 }
 
 #[test]

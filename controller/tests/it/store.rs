@@ -18,6 +18,7 @@ use muster_proto::{
     link::{LogHead, Target},
     merkle::Tree,
     receipt::{HostMode, Standing},
+    selector::LabelValue,
 };
 
 use crate::{
@@ -48,7 +49,7 @@ fn new_host(host: &Host) -> NewHost {
     NewHost {
         id: host.id(),
         keeper_key: host.key.public(),
-        hostname: "db1".to_owned(),
+        hostname: LabelValue::parse("db1").unwrap(),
         certificate: Issue { key: Digest::new([1; 32]), at: NOW },
     }
 }

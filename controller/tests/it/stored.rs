@@ -32,6 +32,7 @@ use muster_proto::{
     link::Target,
     name::Line,
     receipt::{HostMode, Receipt, Standing},
+    selector::LabelValue,
     time::Timestamp,
     trust::verify_by_host,
 };
@@ -98,7 +99,7 @@ async fn join(store: &Store, host: &Host, hostname: &str) {
     let new = NewHost {
         id: host.id(),
         keeper_key: host.key.public(),
-        hostname: hostname.to_owned(),
+        hostname: LabelValue::parse(hostname).unwrap(),
         certificate: Issue { key: Digest::new([1; 32]), at: NOW },
     };
     let secret = token(hostname).secret;
@@ -325,7 +326,7 @@ async fn assert_tokens(store: &Store) {
     let new = NewHost {
         id: host.id(),
         keeper_key: host.key.public(),
-        hostname: "new".to_owned(),
+        hostname: LabelValue::parse("new").unwrap(),
         certificate: Issue { key: Digest::new([2; 32]), at: NOW },
     };
     let used = store.join(token("db1").secret, &new, &entry("enrolment", b"")).await;

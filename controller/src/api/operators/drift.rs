@@ -8,7 +8,7 @@ use super::{
     line,
 };
 use crate::{
-    exception::{DriftScope, Exception},
+    exception::{Accepted, DriftScope, Exception, Thing},
     fleet::{Acceptance, ExceptError},
     store::{DriftQuery, FoundDrift, Store},
     told::told,
@@ -42,6 +42,12 @@ pub(super) async fn find(
     let newest = store.newest_drift().await.map_err(|error| internal(&error))?;
     let page = store.drift(&query, now).await.map_err(|error| internal(&error))?;
     let count = store.drift_count(now).await.map_err(|error| internal(&error))?;
+    let (unfound, more_unfound) = match (query.scope, query.after) {
+        (DriftScope::Open, None) => {
+            store.unfound(&query, now).await.map_err(|error| internal(&error))?
+        }
+        _ => (Vec::new(), false),
+    };
     let receipts = page.receipts.iter().map(|((host, number), receipt)| wire::DriftReceipt {
         host: host.as_bytes().to_vec(),
         number: *number,
@@ -52,9 +58,23 @@ pub(super) async fn find(
         receipts: receipts.collect(),
         hosts: count.hosts.iter().map(|host| host.as_bytes().to_vec()).collect(),
         newest,
-        more: page.more,
+        more: page.more || more_unfound,
         exceptions: count.exceptions,
+        unfound: unfound.iter().map(accepted).collect(),
     })
+}
+
+fn accepted((thing, exception): &(Thing, Exception)) -> wire::Accepted {
+    let Thing { host, kind, subject, place } = thing.clone();
+    let thing = wire::Thing { host: host.as_bytes().to_vec(), kind, subject, place };
+    wire::Accepted { thing: Some(thing), exception: Some(self::exception(exception)) }
+}
+
+pub(super) fn which(place: u64, thing: Option<wire::Thing>) -> Result<Accepted, Status> {
+    let Some(wire::Thing { host, kind, subject, place }) = thing else {
+        return Ok(Accepted::At(place));
+    };
+    Ok(Accepted::Of(Thing { host: digest(&host, "host")?, kind, subject, place }))
 }
 
 fn place(found: &FoundDrift) -> wire::DriftPlace {

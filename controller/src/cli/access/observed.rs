@@ -3,13 +3,19 @@
 //! host's own key.
 
 use anyhow::Result;
-use muster_proto::{inventory::Inventory, receipt::Receipt, trust::verify_by_host};
+use muster_proto::{
+    crypto::MachinePublicKey,
+    envelope::Envelope,
+    inventory::Inventory,
+    receipt::Receipt,
+    trust::{Refused, verify_by_host},
+};
 use serde::Serialize;
 
 use super::{End, Globals, ground};
 use crate::{
     access::{
-        self,
+        self, Access,
         observed::{Beside, beside},
     },
     cli::{
@@ -20,7 +26,7 @@ use crate::{
     preview::HostLabels,
 };
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct ObservedLine {
     host: String,
     host_id: String,
@@ -44,6 +50,8 @@ struct ObservedLine {
     /// In which receipt, and when, the host told it.
     receipt: u64,
     told: String,
+    /// Nothing, or what of the host is missing here: then this line is of no account.
+    untold: Option<String>,
 }
 
 impl Rows for ObservedLine {
@@ -52,6 +60,12 @@ impl Rows for ObservedLine {
     }
 
     fn row(&self) -> Vec<String> {
+        if let Some(untold) = &self.untold {
+            let blank = [""; 4].map(str::to_owned);
+            let [login, uid, root, granted] = blank;
+            let (ways, told) = ("not known".to_owned(), self.told.clone());
+            return vec![self.host.clone(), login, uid, ways, root, granted, untold.clone(), told];
+        }
         vec![
             self.host.clone(),
             self.login.clone(),
@@ -102,26 +116,58 @@ pub struct Told {
     pub at: String,
 }
 
+/// Why what a host has of accounts is not known, or not all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Untold {
+    /// It went away while it was asked for.
+    Gone,
+    /// It has told nothing.
+    Nothing,
+    /// What it told is not what it signed.
+    Unbelieved(Refused),
+    /// So many accounts found no room in a receipt.
+    More(u32),
+}
+
+impl Untold {
+    fn in_words(&self) -> String {
+        match self {
+            Self::Gone => "the controller knows it no more".to_owned(),
+            Self::Nothing => "has not told yet what accounts it has".to_owned(),
+            Self::Unbelieved(error) => format!("a receipt is not believed: {error}"),
+            Self::More(more) => format!("has {more} more, which it could not tell"),
+        }
+    }
+
+    /// Somebody has to see to what is not believed; all else may still come.
+    fn end(&self) -> End {
+        match self {
+            Self::Unbelieved(_) => End::Findings,
+            Self::Gone | Self::Nothing | Self::More(_) => End::Waiting,
+        }
+    }
+}
+
 /// Fetches what a host told of its accounts the last time. What cannot be believed is said, and is as
 /// if it had not been told.
 pub async fn told(session: &mut Session, host: &Host) -> Result<Option<Told>> {
-    let name = &host.labels.hostname;
-    let Some(envelope) = session.client.inventory(host.labels.id).await? else {
-        output::say(&format!("{name} has not told yet what accounts it has"));
-        return Ok(None);
-    };
-    match verify_by_host::<Receipt>(&envelope, host.keeper_key) {
-        Ok(receipt) => {
-            let receipt = receipt.into_inner();
-            let (number, at) = (receipt.number, receipt.time.to_string());
-            let told = |inventory| Told { inventory, receipt: number, at };
-            Ok(receipt.inventory.map(told))
+    let envelope = session.client.inventory(host.labels.id).await?;
+    Ok(match read(envelope.as_ref(), host.keeper_key) {
+        Ok(told) => Some(told),
+        Err(untold) => {
+            output::say(&format!("{}: {}", host.labels.hostname, untold.in_words()));
+            None
         }
-        Err(error) => {
-            output::say(&format!("a receipt of {name} is not believed: {error}"));
-            Ok(None)
-        }
-    }
+    })
+}
+
+/// Reads what a host has told, from the receipt that tells it.
+fn read(envelope: Option<&Envelope>, key: MachinePublicKey) -> Result<Told, Untold> {
+    let envelope = envelope.ok_or(Untold::Nothing)?;
+    let receipt = verify_by_host::<Receipt>(envelope, key).map_err(Untold::Unbelieved)?;
+    let Receipt { number, time, inventory, .. } = receipt.into_inner();
+    let inventory = inventory.ok_or(Untold::Nothing)?;
+    Ok(Told { inventory, receipt: number, at: time.to_string() })
 }
 
 /// Prints what these hosts say beside what is granted there.
@@ -131,25 +177,61 @@ pub(super) async fn run(
     places: &[HostLabels],
 ) -> Result<End> {
     let mut lines = Vec::new();
+    let mut untold = Vec::new();
     let hosts = session.client.hosts().await?;
     for place in places {
-        let Some(host) = hosts.iter().find(|host| host.labels.id == place.id) else { continue };
-        let Some(told) = told(session, host).await? else { continue };
+        let told = match hosts.iter().find(|host| host.labels.id == place.id) {
+            Some(host) => {
+                let envelope = session.client.inventory(place.id).await?;
+                read(envelope.as_ref(), host.keeper_key)
+            }
+            None => Err(Untold::Gone),
+        };
         let granted = access::on(&ground(session), std::slice::from_ref(place));
-        let found = beside(&granted, &told.inventory);
-        lines.extend(found.iter().map(|beside| line(place, &told, beside)));
-        if told.inventory.more > 0 {
-            let more = told.inventory.more;
-            output::say(&format!("{} has {more} more, which it could not tell", place.hostname));
-        }
+        let (of_host, missing) = lines_of(place, told, &granted);
+        lines.extend(of_host);
+        untold.extend(missing);
     }
     output::list(common.output, &lines)?;
     if common.output == Format::Table {
-        let ungranted = lines.iter().filter(|line| line.granted_by.is_empty()).count();
-        let accounts = count(lines.len(), "account", "accounts");
+        let accounts = || lines.iter().filter(|line| line.untold.is_none());
+        let ungranted = accounts().filter(|line| line.granted_by.is_empty()).count();
+        let accounts = count(accounts().count(), "account", "accounts");
         output::say(&format!("{accounts}, {ungranted} of them ungranted, as the hosts signed it"));
     }
-    Ok(End::Done)
+    Ok(end(&untold))
+}
+
+/// Returns how it ends: what is wrong comes before what may still come.
+fn end(untold: &[Untold]) -> End {
+    let ends = || untold.iter().map(Untold::end);
+    ends().find(|end| *end == End::Findings).or_else(|| ends().next()).unwrap_or(End::Done)
+}
+
+/// Returns the lines of one host; one of them says what is missing, if anything is.
+fn lines_of(
+    place: &HostLabels,
+    told: Result<Told, Untold>,
+    granted: &[Access],
+) -> (Vec<ObservedLine>, Option<Untold>) {
+    let (mut lines, missing, receipt, at) = match told {
+        Ok(told) => {
+            let found = beside(granted, &told.inventory);
+            let lines: Vec<_> = found.iter().map(|beside| line(place, &told, beside)).collect();
+            let more = told.inventory.more;
+            (lines, (more > 0).then_some(Untold::More(more)), told.receipt, told.at.clone())
+        }
+        Err(untold) => (Vec::new(), Some(untold), 0, String::new()),
+    };
+    lines.extend(missing.as_ref().map(|untold| ObservedLine {
+        host: place.hostname.clone(),
+        host_id: place.id.to_string(),
+        receipt,
+        told: at,
+        untold: Some(untold.in_words()),
+        ..ObservedLine::default()
+    }));
+    (lines, missing)
 }
 
 fn line(place: &HostLabels, told: &Told, beside: &Beside<'_>) -> ObservedLine {
@@ -174,5 +256,71 @@ fn line(place: &HostLabels, told: &Told, beside: &Beside<'_>) -> ObservedLine {
         granted_by: by.map(|by| by.assignment.to_string()).collect(),
         receipt: told.receipt,
         told: told.at.clone(),
+        untold: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_proto::{
+        id::Digest,
+        inventory::{LocalAccount, LocalPassword},
+        selector::Labels,
+    };
+
+    use super::*;
+    use crate::cli::drift::tests::{key, receipt};
+
+    fn told(more: u32) -> Told {
+        let eve = LocalAccount {
+            login: "eve".to_owned(),
+            uid: 1_001,
+            name: String::new(),
+            shell: "/bin/sh".to_owned(),
+            password: LocalPassword::Set,
+            shut: false,
+            keys: Vec::new(),
+            root_by: Vec::new(),
+            unknown: Vec::new(),
+            owned: false,
+        };
+        let inventory = Inventory { accounts: vec![eve], more };
+        Told { inventory, receipt: 7, at: "now".to_owned() }
+    }
+
+    fn unbelieved() -> Untold {
+        let (db1, thief) = (key(), key());
+        read(Some(&receipt(&db1, &thief, 1)), db1.public()).unwrap_err()
+    }
+
+    #[test]
+    fn what_a_host_has_not_told_is_a_line_of_its_own_and_no_good_end() {
+        let (id, labels) = (Digest::new([1; 32]), Labels::default());
+        let place = HostLabels { id, hostname: "db1".to_owned(), labels };
+        for (told, lines, wanted) in [
+            (Ok(told(0)), 1, End::Done),
+            (Ok(told(1)), 2, End::Waiting),
+            (Err(Untold::Nothing), 1, End::Waiting),
+            (Err(Untold::Gone), 1, End::Waiting),
+            (Err(unbelieved()), 1, End::Findings),
+        ] {
+            let (found, missing) = lines_of(&place, told, &[]);
+            assert_eq!((found.len(), end(missing.as_slice())), (lines, wanted), "{found:?}");
+            let last = found.last().unwrap();
+            assert_eq!(last.untold, missing.as_ref().map(Untold::in_words));
+            let row = last.row();
+            assert_eq!(row.len(), ObservedLine::head().len());
+            assert!(missing.is_none_or(|untold| row.contains(&untold.in_words())), "{row:?}");
+        }
+        assert_eq!(end(&[Untold::Nothing, unbelieved(), Untold::Gone]), End::Findings);
+    }
+
+    #[test]
+    fn no_receipt_one_without_accounts_and_one_of_somebody_else_are_told_apart() {
+        let db1 = key();
+        assert_eq!(read(None, db1.public()).unwrap_err(), Untold::Nothing);
+        let without = receipt(&db1, &db1, 1);
+        assert_eq!(read(Some(&without), db1.public()).unwrap_err(), Untold::Nothing);
+        assert!(matches!(unbelieved(), Untold::Unbelieved(_)));
     }
 }

@@ -9,9 +9,9 @@ use clap::Args;
 use muster_proto::{name::Line, time::Timestamp};
 
 use super::{
-    super::{End, Globals, apply::agree, hint, output, session, usage},
+    super::{End, Globals, apply::agree, hint, host, output, session, usage},
     Session,
-    line::{DriftLine, ExceptionLine, read},
+    line::{AcceptedLine, DriftLine, ExceptionLine, Listed, read},
     propose,
 };
 use crate::{
@@ -20,20 +20,23 @@ use crate::{
         dates::{self, When},
         text::FromText,
     },
-    exception::{self, BadEnd, Unfit},
+    exception::{self, Accepted, BadEnd, DriftScope, Thing, Unfit},
 };
 
 /// What to accept, until when and why.
 #[derive(Clone, Debug, Args)]
 pub struct AcceptArgs {
     /// Its number in the list.
-    id: u64,
+    #[arg(required_unless_present = "host")]
+    id: Option<u64>,
     /// Until when: a day, which is included, a moment, or for so long: `90d`. 400 days at most.
     #[arg(long, value_name = "WHEN", required_unless_present_any = ["withdraw", "propose"])]
     until: Option<String>,
     /// Why; it is kept in the log.
     #[arg(long, required_unless_present_any = ["withdraw", "propose"])]
     reason: Option<String>,
+    #[command(flatten)]
+    thing: ThingArgs,
     #[command(flatten)]
     pub(super) instead: Instead,
     /// Do not ask.
@@ -42,6 +45,23 @@ pub struct AcceptArgs {
     /// Show what would be done and end.
     #[arg(long)]
     dry_run: bool,
+}
+
+/// What was accepted, where it is not there any more and has no number in the list.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ThingArgs {
+    /// Instead of the number: on which host, by name or id, with what the list says of it.
+    #[arg(long, conflicts_with_all = ["id", "until", "propose"], requires_all = ["withdraw", "kind", "subject"])]
+    host: Option<String>,
+    /// Of which kind it is.
+    #[arg(long, requires = "host")]
+    kind: Option<String>,
+    /// About which login, Unix group, role or file.
+    #[arg(long, requires = "host")]
+    subject: Option<String>,
+    /// Which field, Unix group or file of that.
+    #[arg(long, requires = "host", default_value = "", hide_default_value = true)]
+    place: String,
 }
 
 /// What to do instead of accepting.
@@ -62,7 +82,10 @@ pub(super) struct Instead {
 pub(super) async fn run(common: &Globals, session: &mut Session, args: &AcceptArgs) -> Result<End> {
     let reason = args.reason.as_deref().unwrap_or_default();
     let reason = Line::parse(reason).context("--reason").map_err(usage)?;
-    let line = find(session, args.id).await?;
+    let Some(id) = args.id else {
+        return withdraw_unfound(common, session, args, &reason).await;
+    };
+    let line = find(session, id).await?;
     if args.instead.propose {
         return propose::run(session, args, &line).await;
     }
@@ -129,9 +152,51 @@ async fn withdraw(
         return Ok(End::Differences);
     }
     agree(args.yes, &format!("Accept `{}` on {} no more?", line.what(), line.host))?;
-    session.client.withdraw(line.id, reason).await?;
+    session.client.withdraw(Accepted::At(line.id), reason).await?;
     line.exception = None;
     output::list(common.output, &[line])
+}
+
+/// Ends what was accepted and is not there: no receipt may tell it any more, so that it is named.
+async fn withdraw_unfound(
+    common: &Globals,
+    session: &mut Session,
+    args: &AcceptArgs,
+    reason: &Line,
+) -> Result<End> {
+    let ThingArgs { host, kind, subject, place } = args.thing.clone();
+    let host = host::find(session, &host.unwrap_or_default()).await?;
+    let thing = Thing {
+        host: host.labels.id,
+        kind: kind.unwrap_or_default(),
+        subject: subject.unwrap_or_default(),
+        place,
+    };
+    let wanted = DriftWanted {
+        host: Some(thing.host),
+        scope: DriftScope::Open,
+        kind: Some(thing.kind.clone()),
+        subject: Some(thing.subject.clone()),
+        limit: 1,
+        ..DriftWanted::default()
+    };
+    let unfound = session.client.drift(&wanted).await?.unfound;
+    let Some((_, exception)) = unfound.iter().find(|(unfound, _)| *unfound == thing) else {
+        return Err(hint(
+            anyhow::anyhow!("nothing that is not there is accepted so"),
+            "`muster drift list --accepted` shows what is; what has a number is withdrawn by that",
+        ));
+    };
+    let mut line = AcceptedLine::of(&thing, exception, &[host]);
+    if args.dry_run {
+        output::say("would not be accepted any more");
+        output::list(common.output, &[Listed::Accepted(line)])?;
+        return Ok(End::Differences);
+    }
+    agree(args.yes, &format!("Accept `{}` on {} no more?", line.what(), line.host))?;
+    session.client.withdraw(Accepted::Of(thing), reason).await?;
+    line.exception = None;
+    output::list(common.output, &[Listed::Accepted(line)])
 }
 
 /// Returns what is told at a place, from a receipt that was verified.
@@ -190,7 +255,38 @@ fn bad_end(error: BadEnd) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Typed {
+        #[command(flatten)]
+        args: AcceptArgs,
+    }
+
+    #[test]
+    fn what_is_withdrawn_is_named_by_its_number_or_by_all_that_it_was_accepted_for() {
+        let thing = "--host db1 --kind sudo-foreign --subject sudoers.d/x";
+        let fits = |words: &str| {
+            Typed::try_parse_from(["accept"].into_iter().chain(words.split_whitespace())).is_ok()
+        };
+        for (words, expected) in [
+            ("117 --withdraw".to_owned(), true),
+            ("117 --until 1d --reason x".to_owned(), true),
+            (format!("{thing} --withdraw"), true),
+            (format!("{thing} --place docker --withdraw --reason x"), true),
+            ("--withdraw".to_owned(), false),
+            (thing.to_owned(), false),
+            (format!("{thing} --until 1d --reason x"), false),
+            (format!("{thing} --propose"), false),
+            (format!("117 {thing} --withdraw"), false),
+            ("--host db1 --withdraw".to_owned(), false),
+            ("117 --place x --withdraw".to_owned(), false),
+        ] {
+            assert_eq!(fits(&words), expected, "{words}");
+        }
+    }
 
     #[test]
     fn an_end_is_a_day_that_is_included_a_moment_or_so_long_from_now() {

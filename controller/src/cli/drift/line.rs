@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     client::{Drifted, Host, Told},
-    exception::Exception,
+    exception::{Exception, Thing},
 };
 
 #[derive(Debug, Serialize)]
@@ -48,6 +48,79 @@ pub(super) struct DriftLine {
     pub(super) signed: Drift,
 }
 
+/// A line of the list.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "most lines are the large one")]
+pub(super) enum Listed {
+    /// What a host told.
+    Told(DriftLine),
+    /// What is accepted though it is not there.
+    Accepted(AcceptedLine),
+}
+
+/// What is accepted and not there as it was accepted, by the controller's word: it would be no drift
+/// if it came back.
+#[derive(Debug, Serialize)]
+pub(super) struct AcceptedLine {
+    pub(super) host: String,
+    host_id: String,
+    /// None: it may be told in no receipt any more.
+    id: Option<u64>,
+    kind: String,
+    subject: String,
+    place: String,
+    open: bool,
+    /// Nothing: it was withdrawn just now.
+    pub(super) exception: Option<ExceptionLine>,
+}
+
+impl AcceptedLine {
+    pub(super) fn of(thing: &Thing, exception: &Exception, hosts: &[Host]) -> Self {
+        let Thing { host: id, kind, subject, place } = thing.clone();
+        let host = hosts.iter().find(|host| host.labels.id == id);
+        Self {
+            host: host.map_or_else(|| id.short(), |host| host.labels.hostname.clone()),
+            host_id: id.to_string(),
+            id: None,
+            kind,
+            subject,
+            place,
+            open: false,
+            exception: Some(ExceptionLine::from(exception)),
+        }
+    }
+}
+
+impl AcceptedLine {
+    pub(super) fn what(&self) -> String {
+        what(&self.kind, &self.subject, &self.place)
+    }
+}
+
+impl Rows for Listed {
+    fn head() -> &'static [&'static str] {
+        DriftLine::head()
+    }
+
+    fn row(&self) -> Vec<String> {
+        let line = match self {
+            Self::Told(line) => return line.row(),
+            Self::Accepted(line) => line,
+        };
+        let AcceptedLine { host, kind, subject, place, exception, .. } = line;
+        let [severity, expected, since, by] = [""; 4].map(str::to_owned);
+        let (what, found) = (what(kind, subject, place), "not there now".to_owned());
+        let standing = exception.as_ref().map(ExceptionLine::in_words).unwrap_or_default();
+        vec!["-".to_owned(), host.clone(), severity, what, expected, found, since, by, standing]
+    }
+}
+
+/// Says what differs, in a few words.
+fn what(kind: &str, subject: &str, place: &str) -> String {
+    [kind, subject, place].join(" ").trim_end().to_owned()
+}
+
 /// Who accepted something until when, and why.
 #[derive(Debug, Serialize)]
 pub(super) struct ExceptionLine {
@@ -62,6 +135,13 @@ impl From<&Exception> for ExceptionLine {
         let Exception { until, by, made, reason } = exception.clone();
         let [until, made] = [until, made].map(|time| time.to_string());
         Self { until, by, made, reason: reason.to_string() }
+    }
+}
+
+impl ExceptionLine {
+    fn in_words(&self) -> String {
+        let Self { until, by, reason, .. } = self;
+        format!("accepted until {until} by {by}: {reason}")
     }
 }
 
@@ -110,8 +190,7 @@ impl Rows for DriftLine {
 impl DriftLine {
     /// Says what differs, in a few words.
     pub(super) fn what(&self) -> String {
-        let words = [&self.kind, &self.subject, &self.place].map(String::as_str);
-        words.join(" ").trim_end().to_owned()
+        what(&self.kind, &self.subject, &self.place)
     }
 
     /// What was found, as a table shows it: of a digest the first digits.
@@ -127,9 +206,7 @@ impl DriftLine {
 
     fn standing(&self) -> String {
         match &self.exception {
-            Some(ExceptionLine { until, by, reason, .. }) if self.open => {
-                format!("accepted until {until} by {by}: {reason}")
-            }
+            Some(exception) if self.open => exception.in_words(),
             _ => self.response.to_owned(),
         }
     }

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     exception,
+    preview::HostLabels,
     proposal::{self, Inexpressible, Site},
 };
 
@@ -25,19 +26,16 @@ pub(super) async fn run(session: &mut Session, args: &AcceptArgs, line: &DriftLi
     }
     let host = host::find(session, &line.host_id).await?;
     let hosts = session.client.hosts().await?;
-    let called_so = hosts.iter().filter(|other| other.labels.hostname == host.labels.hostname);
-    let called_so = called_so.count();
+    let hosts: Vec<HostLabels> = hosts.into_iter().map(|host| host.labels).collect();
     let told = match DriftKind::parse(&line.kind) {
         Some(DriftKind::AccountNew) => observed::told(session, &host).await?,
         _ => None,
     };
     let chain = session.tool.chain();
     let site = Site {
-        host: host.labels.id,
-        hostname: &host.labels.hostname,
-        called_so,
-        statements: chain.statements(),
-        revocations: chain.revocations(),
+        host: &host.labels,
+        hosts: &hosts,
+        chain,
         inventory: told.as_ref().map(|told| (&told.inventory, told.at.as_str())),
     };
     let text =
@@ -56,9 +54,13 @@ fn inexpressible(error: Inexpressible, line: &DriftLine) -> anyhow::Error {
         Inexpressible::Gone => "`muster drift list` shows what is there now".to_owned(),
         Inexpressible::Never(_)
         | Inexpressible::Unknown
-        | Inexpressible::Value(_)
-        | Inexpressible::Hostname(_) => {
+        | Inexpressible::Value(_) => {
             format!("write by hand what is to be so, or {otherwise}")
+        }
+        Inexpressible::Unnamed(_) => {
+            "have `/etc/hostname` there hold its name, of at most 63 letters, digits, `.`, `_` and \
+             `-`, and see that it is connected: `muster host list`"
+                .to_owned()
         }
         Inexpressible::Several(_) => {
             "give this host a label of its own in /etc/muster/labels.d, and assign by that".to_owned()

@@ -4,6 +4,7 @@ use muster_proto::{
     crypto::MachineKey,
     drift::{Drift, Response},
     envelope::Envelope,
+    name::Line,
     receipt::{Convergence, HostMode, Receipt, Trigger},
     selector::Labels,
     time::Timestamp,
@@ -12,11 +13,12 @@ use muster_proto::{
 use super::{line::Read, output::Rows, *};
 use crate::{
     client::{Drifted, Host, Record, Told},
+    exception::{Exception, Thing},
     preview::HostLabels,
     signer,
 };
 
-pub(super) fn key() -> MachineKey {
+pub(in crate::cli) fn key() -> MachineKey {
     MachineKey::from_pkcs8(&signer::generate().unwrap()).unwrap()
 }
 
@@ -45,7 +47,7 @@ pub(super) fn host(key: &MachineKey, hostname: &str) -> Host {
 }
 
 /// A receipt that tells one item, signed by whoever is given.
-pub(super) fn receipt(about: &MachineKey, by: &MachineKey, number: u64) -> Envelope {
+pub(in crate::cli) fn receipt(about: &MachineKey, by: &MachineKey, number: u64) -> Envelope {
     let host = about.public().digest();
     let drift = Drift {
         kind: "uid-zero".to_owned(),
@@ -169,4 +171,26 @@ fn every_option_narrows_down_what_is_asked_for() {
     assert_eq!((until.since, time(until.until)), (None, "2027-07-01T00:00:00Z".to_owned()));
     assert_eq!(asked(&["--accepted"]).scope, DriftScope::Open);
     assert_eq!(asked(&["--all"]).scope, DriftScope::All);
+}
+
+#[test]
+fn what_is_accepted_and_not_there_is_a_line_that_says_so() {
+    let db1 = key();
+    let id = db1.public().digest();
+    let words = ["sudo-foreign", "sudoers.d/x", ""].map(str::to_owned);
+    let [kind, subject, place] = words;
+    let thing = Thing { host: id, kind, subject, place };
+    let reason = Line::parse("OPS-1").unwrap();
+    let (until, made) = (Timestamp(100), Timestamp(7));
+    let exception = Exception { until, by: "ana".to_owned(), made, reason };
+    let line = Listed::Accepted(AcceptedLine::of(&thing, &exception, &[host(&db1, "db1")]));
+    let row = line.row();
+    assert_eq!(row.len(), Listed::head().len());
+    for cell in ["db1", "sudo-foreign sudoers.d/x", "not there now"] {
+        assert!(row.iter().any(|found| found == cell), "{cell}: {row:?}");
+    }
+    assert!(row.iter().any(|cell| cell.starts_with("accepted until 1970-01-01")), "{row:?}");
+    let told = serde_json::to_value(&line).unwrap();
+    assert_eq!((&told["open"], &told["id"]), (&false.into(), &serde_json::Value::Null));
+    assert_eq!(told["exception"]["reason"], "OPS-1");
 }

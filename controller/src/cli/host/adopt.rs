@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{End, Globals, Result, find, hint, output};
 use crate::{
-    adopt::{Verdict, propose, render},
+    adopt::{Names, Verdict, propose, render},
     cli::{access::observed, session::Session},
 };
 
@@ -35,7 +35,7 @@ pub(super) async fn run(_: &Globals, session: &mut Session, args: &AdoptArgs) ->
     let chain = session.tool.chain();
     let id = host.labels.id;
     let proposed = propose(&told.inventory, chain.statements(), chain.revocations(), id);
-    let text = render(&proposed, &host.labels.hostname, id, &told.at);
+    let text = render(&proposed, &host.labels, &told.at, &mut Names::of(chain));
     let taken = proposed.iter().filter(|one| matches!(one.verdict, Verdict::Adopt { .. })).count();
     let accounts = output::count(proposed.len(), "account", "accounts");
     output::say(&format!(

@@ -171,7 +171,7 @@ fn whoever_is_in_the_middle_of_a_change_of_accounts_is_let_finish() {
     root.woken.recv_timeout(Duration::from_secs(10)).expect("it wakes, also past a crashed writer");
     assert!(clocks::monotonic().saturating_sub(begun) >= PATIENCE, "it waited for the lock");
 
-    root.shell("echo x >> etc/passwd; sleep 0.1; echo x >> etc/shadow; rm etc/passwd.lock");
+    root.shell("echo x >> etc/passwd; sleep 0.05; echo x >> etc/shadow; rm etc/passwd.lock");
     let touched = root.touched();
     let is_whole = |name: &str| touched.iter().any(|(_, touched, _)| touched == name);
     assert!(is_whole("passwd") && is_whole("shadow"), "{touched:?}");
@@ -208,7 +208,11 @@ fn whoever_takes_a_lock_is_known_when_what_he_wrote_is_told_and_he_has_gone() {
 fn what_the_kernel_has_told_is_known_at_once_and_once_it_is_told_no_more() {
     let root = root();
     let pid = root.shell("echo x >> etc/passwd");
-    let late = root.watch.late();
+    let (begun, mut late) = (clocks::monotonic(), root.watch.late());
+    // How soon is for whoever asks to say; here another may have the processor.
+    while late.is_empty() && clocks::monotonic().saturating_sub(begun) < Duration::from_secs(10) {
+        late = root.watch.late();
+    }
     let culprit = late.first().and_then(|touch| touch.culprit.as_ref()).expect("it is known");
     assert_eq!((culprit.pid, late[0].name.as_str()), (pid, "passwd"));
     assert_eq!(root.watch.late(), late, "the next look knows it too");

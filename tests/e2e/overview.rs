@@ -7,7 +7,7 @@ use muster_tests::{Fleet, Running, wait};
 use serde_json::Value;
 
 use crate::{
-    SOON,
+    PATIENCE,
     drifting::{await_told, word},
     fleet, sudo,
 };
@@ -17,7 +17,7 @@ const LATER: Duration = Duration::from_mins(2);
 
 /// Waits until a command has told its user something.
 fn await_said(command: &Running, words: &str) {
-    wait::until(SOON, words, || command.stderr().contains(words).then_some(()))
+    wait::until(PATIENCE, words, || command.stderr().contains(words).then_some(()))
         .unwrap_or_else(|error| panic!("{error}: {}", command.stderr()));
 }
 
@@ -60,9 +60,9 @@ fn what_comes_is_watched_across_a_restart_and_every_option_narrows_it_down() {
     await_said(&all, "hosts pass");
     let critical = [&watch[..], &["--severity", "critical", "--output", "json"]].concat();
     let mut critical = fleet.controller().spawn(&critical).unwrap();
-    critical.wait_for_line(SOON, "[]").unwrap();
+    critical.wait_for_line(PATIENCE, "[]").unwrap();
     assert!(sudo(&fleet, "db1", &person, "usermod --shell /bin/sh driftw").success());
-    let line = all.wait_for_line(SOON, "account-changed driftw shell").unwrap();
+    let line = all.wait_for_line(PATIENCE, "account-changed driftw shell").unwrap();
     assert!(line.contains("/bin/bash  /bin/sh") && line.ends_with("repaired"), "{line}");
 
     // What is told while the controller is away comes when it is back.
@@ -96,7 +96,7 @@ fn what_comes_is_watched_across_a_restart_and_every_option_narrows_it_down() {
 
     db1.run_ok(&["gpasswd", "--delete", "driftw", "sudo"]).unwrap();
     await_told(&fleet, "member-ungranted", "driftw", "sudo", "gone");
-    all.wait_for_line(SOON, "gone").unwrap();
+    all.wait_for_line(PATIENCE, "gone").unwrap();
     let told = all.stop().unwrap().stdout;
     assert_eq!(told.lines().count(), 3, "each is told once: {told}");
     let told = critical.stop().unwrap().stdout;

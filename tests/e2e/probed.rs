@@ -5,7 +5,7 @@ use muster_tests::{Fleet, Host, wait};
 use serde_json::Value;
 
 use crate::{
-    SOON, assert_let_in,
+    PATIENCE, assert_let_in,
     drifting::{await_narrowed, await_told, word},
     each_on,
     existing::findings,
@@ -47,7 +47,7 @@ fn told_of_pam(fleet: &Fleet, host: &str) -> Vec<String> {
 
 /// Waits until that is told of these on `dev1` and of nobody else.
 fn await_told_of_pam(fleet: &Fleet, subjects: &[&str]) {
-    wait::until(SOON, "what PAM does otherwise to be told of these alone", || {
+    wait::until(PATIENCE, "what PAM does otherwise to be told of these alone", || {
         (told_of_pam(fleet, "dev1") == subjects).then_some(())
     })
     .unwrap();
@@ -90,7 +90,7 @@ fn whom_pam_refuses_though_we_let_her_in_is_told_and_whom_it_lets_in_though_we_d
 fn where_asking_pam_would_lift_a_lockout_it_is_not_asked_and_the_host_says_why() {
     let fleet = fleet();
     let told = |what: &str| {
-        wait::until(SOON, what, || {
+        wait::until(PATIENCE, what, || {
             let all = findings(&fleet, "dev1", "unasked pam");
             all.first().cloned()
         })

@@ -5,7 +5,7 @@ use muster_tests::wait;
 use serde_json::Value;
 
 use crate::{
-    SOON, assert_let_in,
+    PATIENCE, assert_let_in,
     drifting::{await_told, told, word},
     fleet,
     hindered::RETRIED,
@@ -128,7 +128,7 @@ fn whoever_gives_somebody_more_each_time_is_told_as_a_fight_that_is_never_given_
             while grep -q stranger $keys; do sleep 0.05; done
             sleep 0.5
         done";
-    db1.spawn(&["sh", "-c", fight]).unwrap().finish(SOON).unwrap();
+    db1.spawn(&["sh", "-c", fight]).unwrap().finish(PATIENCE).unwrap();
     let told = await_told(&fleet, "keys-changed", "fightk", "", "contested");
     assert_eq!(told.get("rounds").and_then(Value::as_u64), Some(4), "{told}");
     assert_eq!(word(&told, "found"), "1 other line, 0 missing, put right each time");

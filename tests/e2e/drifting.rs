@@ -247,6 +247,12 @@ fn a_host_that_only_observes_tells_what_it_would_put_right_and_touches_nothing()
     let config = Kept::of(db1, "/etc/muster/agent.toml");
     config.replace(&config.text().replace("mode = \"enforce\"", "mode = \"observe\""));
     db1.run_ok(&["systemctl", "reload", "muster-agent"]).unwrap();
+    // What is changed before the host has been looked at in its new mode is no drift.
+    wait::until(PATIENCE, "a look that only observes to be told", || {
+        let shown = fleet.ask(&["host", "show", "db1"]).unwrap();
+        (word(&shown, "mode") == "observe").then_some(())
+    })
+    .unwrap();
     db1.run_ok(&["usermod", "--shell", "/bin/sh", "drifto"]).unwrap();
     let files = ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow"];
     let changed = files.map(|path| db1.read(path).unwrap());

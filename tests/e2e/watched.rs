@@ -9,6 +9,7 @@ use crate::{
     drifting::{await_told, told, word},
     fleet,
     hindered::RETRIED,
+    kept::Shim,
     on,
 };
 
@@ -35,14 +36,11 @@ fn neither_a_thread_of_the_keeper_nor_what_it_starts_can_administer_the_host() {
     assert!(threads.len() > 4, "it has more than one thread, with four sets each: {threads:?}");
     assert!(threads.iter().all(|set| set & SYS_ADMIN == 0), "{threads:x?}");
 
-    let shim = "mv /usr/sbin/visudo /usr/sbin/visudo.own
-        { echo '#!/bin/sh'; echo 'grep ^Cap /proc/self/status > /run/visudo-caps'
-          echo 'exec /usr/sbin/visudo.own \"$@\"'; } > /usr/sbin/visudo
-        chmod 0755 /usr/sbin/visudo
-        rm /etc/sudoers.d/50-muster-driftc";
-    db1.run_ok(&["sh", "-euc", shim]).unwrap();
+    let tells = "grep ^Cap /proc/self/status > /run/visudo-caps\nexec \"$0.own\" \"$@\"";
+    let shim = Shim::before(db1, "/usr/sbin/visudo", tells);
+    db1.run_ok(&["rm", "/etc/sudoers.d/50-muster-driftc"]).unwrap();
     await_told(&fleet, "sudo-changed", "driftc", "", "repaired");
-    db1.run_ok(&["mv", "/usr/sbin/visudo.own", "/usr/sbin/visudo"]).unwrap();
+    drop(shim);
     let child = String::from_utf8(db1.read("/run/visudo-caps").unwrap()).unwrap();
     assert_eq!(sets(&child).len(), 4, "{child}");
     assert!(sets(&child).iter().all(|set| set & SYS_ADMIN == 0), "{child}");

@@ -28,7 +28,9 @@ pub(crate) fn await_told(
     place: &str,
     response: &str,
 ) -> Value {
-    await_narrowed(fleet, &["--kind", kind, "--subject", subject], place, response)
+    let told = await_narrowed(fleet, &["--kind", kind, "--subject", subject], place, response);
+    assert_eq!((word(&told, "kind"), word(&told, "subject")), (kind, subject), "{told}");
+    told
 }
 
 /// Waits until something is told that these options leave.

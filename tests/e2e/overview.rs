@@ -90,6 +90,14 @@ fn what_comes_is_watched_across_a_restart_and_every_option_narrows_it_down() {
     assert_eq!(kinds(&fleet, "driftw", &[]), both);
     assert_eq!(kinds(&fleet, "driftw", &["--severity", "critical"]), both[1..]);
     assert_eq!(kinds(&fleet, "driftw", &["--by", "driftw"]), both[..1]);
+    assert_eq!(kinds(&fleet, "driftw", &["--host", "db1"]), both);
+    assert_eq!(kinds(&fleet, "driftw", &["--host", "dev1"]), [""; 0]);
+    let newest = fleet.muster(&["drift", "show", "db1", "--output", "json"]).unwrap();
+    let newest: Vec<Value> = serde_json::from_str(&newest.stdout).unwrap();
+    for kind in both {
+        let is_it = |one: &Value| [word(one, "kind"), word(one, "subject")] == [kind, "driftw"];
+        assert!(newest.iter().any(is_it), "{newest:?}");
+    }
     assert_eq!(kinds(&fleet, "driftw", &["--since", "1h"]), both);
     assert_eq!(kinds(&fleet, "driftw", &["--until", "2020-01-01"]), [""; 0]);
     assert_eq!(kinds(&fleet, "driftw", &["--since", "2999-01-01"]), [""; 0]);

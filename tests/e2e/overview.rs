@@ -71,6 +71,17 @@ fn what_comes_is_watched_across_a_restart_and_every_option_narrows_it_down() {
         await_said(command, "asked until it answers");
     }
     db1.run_ok(&["gpasswd", "--add", "driftw", "sudo"]).unwrap();
+    // The host itself says it meanwhile.
+    wait::until(PATIENCE, "the host to say it", || {
+        let here = db1.run(&["muster-agent", "drift", "--output", "json"]).unwrap();
+        let all: Vec<Value> = serde_json::from_str(&here.stdout).unwrap();
+        let is_it = |one: &Value| {
+            [word(one, "kind"), word(one, "subject")] == ["member-ungranted", "driftw"]
+        };
+        all.iter().any(is_it).then_some(())
+    })
+    .unwrap();
+    assert!(!fleet.controller().run(&["systemctl", "is-active", "muster"]).unwrap().success());
     fleet.controller().run_ok(&["systemctl", "start", "muster"]).unwrap();
     let line = critical.wait_for_line(LATER, "member-ungranted").unwrap();
     let line: Value = serde_json::from_str(&line).unwrap();

@@ -1,16 +1,10 @@
 //! Drift on real hosts: what somebody changes by hand is told at once, with who did it, and put right
 //! where it is Muster's.
 
-use std::time::Duration;
-
 use muster_tests::{Fleet, Host, wait};
 use serde_json::Value;
 
-use crate::{SOON, assert_let_in, fleet, kept::Kept, on};
-
-/// How long it may take until an edit is told at the controller, on a machine that tests keep busy:
-/// how long it takes is measured, by `tests/long drift`.
-const AT_ONCE: Duration = Duration::from_secs(15);
+use crate::{PATIENCE, assert_let_in, fleet, kept::Kept, on};
 
 /// What hosts have told about something, newest first: the exit code does not count.
 pub(crate) fn told(fleet: &Fleet, words: &[&str]) -> Vec<Value> {
@@ -34,7 +28,9 @@ pub(crate) fn await_told(
     place: &str,
     response: &str,
 ) -> Value {
-    await_narrowed(fleet, &["--kind", kind, "--subject", subject], place, response)
+    let told = await_narrowed(fleet, &["--kind", kind, "--subject", subject], place, response);
+    assert_eq!((word(&told, "kind"), word(&told, "subject")), (kind, subject), "{told}");
+    told
 }
 
 /// Waits until something is told that these options leave.
@@ -46,7 +42,7 @@ pub(crate) fn await_narrowed(
 ) -> Value {
     let what = format!("{options:?} {place} {response}");
     let mut last = Vec::new();
-    wait::until(AT_ONCE, &what, || {
+    wait::until(PATIENCE, &what, || {
         last = told(fleet, options);
         let fits = |one: &&Value| word(one, "place") == place && word(one, "response") == response;
         last.iter().find(fits).cloned()
@@ -94,8 +90,10 @@ fn what_is_changed_by_hand_is_told_at_once_with_who_did_it_and_put_right() {
 
     db1.run_ok(&["rm", "/etc/sudoers.d/50-muster-drifta"]).unwrap();
     await_told(&fleet, "sudo-changed", "drifta", "", "repaired");
-    wait::until(SOON, "the rule to be back", || db1.read("/etc/sudoers.d/50-muster-drifta").ok())
-        .unwrap();
+    wait::until(PATIENCE, "the rule to be back", || {
+        db1.read("/etc/sudoers.d/50-muster-drifta").ok()
+    })
+    .unwrap();
 }
 
 /// What a test made by hand on a host that others use too.
@@ -205,7 +203,7 @@ fn what_somebody_accepts_is_no_drift_until_something_else_is_found_there() {
 
     // Another content is another finding.
     db1.write(path, b"# two\n", 0o440).unwrap();
-    let [other] = wait::until(AT_ONCE, "the other content to be told", || {
+    let [other] = wait::until(PATIENCE, "the other content to be told", || {
         Some(listed(&fleet, subject, &[])).filter(|lines| !lines.is_empty())
     })
     .unwrap()
@@ -251,6 +249,12 @@ fn a_host_that_only_observes_tells_what_it_would_put_right_and_touches_nothing()
     let config = Kept::of(db1, "/etc/muster/agent.toml");
     config.replace(&config.text().replace("mode = \"enforce\"", "mode = \"observe\""));
     db1.run_ok(&["systemctl", "reload", "muster-agent"]).unwrap();
+    // What is changed before the host has been looked at in its new mode is no drift.
+    wait::until(PATIENCE, "a look that only observes to be told", || {
+        let shown = fleet.ask(&["host", "show", "db1"]).unwrap();
+        (word(&shown, "mode") == "observe").then_some(())
+    })
+    .unwrap();
     db1.run_ok(&["usermod", "--shell", "/bin/sh", "drifto"]).unwrap();
     let files = ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow"];
     let changed = files.map(|path| db1.read(path).unwrap());
@@ -261,7 +265,7 @@ fn a_host_that_only_observes_tells_what_it_would_put_right_and_touches_nothing()
     assert!(db1.read("/etc/sudoers.d/50-muster-drifto").is_err());
     drop(config);
     db1.run_ok(&["systemctl", "reload", "muster-agent"]).unwrap();
-    wait::until(SOON, "the host to be put right", || {
+    wait::until(PATIENCE, "the host to be put right", || {
         let passwd = db1.run_ok(&["getent", "passwd", "drifto"]).unwrap();
         passwd.trim_end().ends_with(":/bin/bash").then_some(())
     })
@@ -344,7 +348,7 @@ fn whoever_undoes_each_repair_is_named_and_left_alone() {
     // A change is carried out all the same.
     fleet.muster_ok(&["revoke", "assignment", "driftf", "--yes"]).unwrap();
     db1.run_ok(&["touch", "/run/driftf-over"]).unwrap();
-    fighter.finish(SOON).unwrap();
+    fighter.finish(PATIENCE).unwrap();
     let shadow = db1.run_ok(&["getent", "shadow", "driftf"]).unwrap();
     assert!(shadow.starts_with("driftf:!"), "{shadow}");
 }

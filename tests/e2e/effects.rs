@@ -5,7 +5,7 @@ use muster_tests::{Host, wait};
 use serde_json::Value;
 
 use crate::{
-    SOON,
+    PATIENCE,
     drifting::{await_narrowed, await_told, told as told_of, word},
     fleet,
     kept::Kept,
@@ -59,7 +59,7 @@ fn a_file_of_somebody_elses_that_stands_against_ours_is_told_until_it_has_gone()
     assert!(!sudo(&fleet, "db1", &person, "/usr/bin/id").success());
     drop(foreign);
     await_told(&fleet, "effect-differs", "effa", "sudo", "gone");
-    wait::until(SOON, "her rule to count", || {
+    wait::until(PATIENCE, "her rule to count", || {
         sudo(&fleet, "db1", &person, "/usr/bin/id").success().then_some(())
     })
     .unwrap();

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use muster_tests::{Fleet, Host, Output, Person};
+use muster_tests::{Fleet, Host, Output, Person, wait};
 
-use crate::{assert_kept_out, assert_let_in, fleet, uid};
+use crate::{PATIENCE, assert_kept_out, assert_let_in, fleet, is_locked, uid};
 
 const ACCOUNT_FILES: [&str; 4] = ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow"];
 
@@ -234,6 +234,8 @@ fn a_host_that_was_set_to_observe_keeps_even_whoever_is_offboarded_and_says_so()
     assert_let_in(&fleet, "watch1", &zoe);
 
     set_mode(watch1, "enforce");
+    // It says that it is ready before it looks.
+    wait::until(PATIENCE, "her to be locked", || is_locked(watch1, "zoe").then_some(())).unwrap();
     assert_kept_out(&fleet, "watch1", &zoe);
     set_mode(watch1, "observe");
 }

@@ -131,6 +131,9 @@ fn a_grown_server_is_observed_taken_over_and_given_back(image: &str, name: &str)
     }
     let plan = host.run(&["muster-agent", "plan"]).unwrap();
     assert_eq!(plan.stdout.matches("account-adopted ").count(), 12, "{plan}");
+    // Nor is anything of Muster's there that would have to be given back.
+    let leave = host.run_ok(&["muster-agent", "leave", "--dry-run"]).unwrap();
+    assert_eq!(leave, "nothing of Muster's is here\n");
     grown.assert_untouched();
 
     // It takes over twelve accounts, with their uids, homes and files.

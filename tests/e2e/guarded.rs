@@ -6,7 +6,7 @@ use std::fmt::Write;
 use muster_tests::{Fleet, Host, Person, wait};
 
 use crate::{
-    SOON, assert_kept_out, assert_let_in,
+    PATIENCE, assert_kept_out, assert_let_in,
     drifting::{await_told, word},
     existing::{findings, lines_of},
     fleet,
@@ -92,7 +92,7 @@ fn what_a_host_guards_is_refused_told_and_the_rest_of_the_change_done() {
     // As soon as the host guards them no longer they are out.
     drop(config);
     db1.run_ok(&["systemctl", "reload", "muster-agent"]).unwrap();
-    wait::until(SOON, "both to be locked", || {
+    wait::until(PATIENCE, "both to be locked", || {
         guarded.iter().all(|login| !is_there(db1, &keys(login))).then_some(())
     })
     .unwrap();

@@ -1,4 +1,4 @@
-//! Files of a host that a test changes for a while.
+//! Files and programs of a host that a test changes for a while.
 
 use muster_tests::Host;
 
@@ -27,5 +27,32 @@ impl Drop for Kept<'_> {
     fn drop(&mut self) {
         // The first failure is the one to tell.
         let _ = self.host.write(self.path, &self.bytes, 0o644);
+    }
+}
+
+/// A script in the place of a program, which is beside it with `.own` behind its name and comes back
+/// however a test ends.
+pub(crate) struct Shim<'a> {
+    host: &'a Host,
+    path: &'static str,
+}
+
+impl<'a> Shim<'a> {
+    pub(crate) fn before(host: &'a Host, path: &'static str, script: &str) -> Self {
+        let shim = Self { host, path };
+        host.run_ok(&["cp", "--archive", path, &format!("{path}.own")]).unwrap();
+        let script = format!("#!/bin/sh\n{script}\n");
+        // Written beside it first: it is there at any time.
+        let new = format!("{path}.new");
+        host.write(&new, script.as_bytes(), 0o755).unwrap();
+        host.run_ok(&["mv", &new, path]).unwrap();
+        shim
+    }
+}
+
+impl Drop for Shim<'_> {
+    fn drop(&mut self) {
+        // The first failure is the one to tell.
+        let _ = self.host.run(&["mv", &format!("{}.own", self.path), self.path]);
     }
 }

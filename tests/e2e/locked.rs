@@ -8,7 +8,7 @@ use std::time::Duration;
 use muster_tests::{Fleet, Host, Person, Running, wait};
 
 use crate::{
-    SOON,
+    PATIENCE, SOON,
     access::{PASSWORD, by_password, set_password},
     assert_kept_out, assert_let_in, fleet, is_refused, processes, uid,
 };
@@ -249,10 +249,8 @@ fn a_locked_service_identity_is_out_and_root_still_runs_what_is_its() {
 
     fleet.muster_ok(&["offboard", "depot", "--yes"]).unwrap();
     assert_kept_out(&fleet, "web1", &depot);
-    wait::until(Duration::from_secs(1), "nothing of it", || {
-        processes(web1, number).is_empty().then_some(())
-    })
-    .unwrap();
+    wait::until(PATIENCE, "nothing of it", || processes(web1, number).is_empty().then_some(()))
+        .unwrap();
     assert!(!succeeds(web1, &["test", "-e", "/etc/ssh/muster-keys/depot"]));
     let shadow = web1.run_ok(&["getent", "shadow", "depot"]).unwrap();
     assert!(shadow.starts_with("depot:!") && !shadow.contains(":1:"), "{shadow}");

@@ -60,6 +60,10 @@ use serde_json::Value;
 /// How long something may take that should take no time at all.
 const SOON: Duration = Duration::from_secs(10);
 
+/// How long is waited for what hosts tell or put right in no time, on a machine that others keep
+/// busy: how long that takes is measured, by `tests/long drift`.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// The hosts of the fleet. `watch1` is only observed.
 const MEMBERS: [Member<'_>; 4] = [
     Member { name: "web1", labels: &["env=prod", "tier=web"], mode: Mode::Enforce },

@@ -7,7 +7,7 @@ use muster_tests::{Fleet, Running, wait};
 use serde_json::Value;
 
 use crate::{
-    SOON,
+    PATIENCE,
     drifting::{await_told, word},
     fleet, sudo,
 };
@@ -17,7 +17,7 @@ const LATER: Duration = Duration::from_mins(2);
 
 /// Waits until a command has told its user something.
 fn await_said(command: &Running, words: &str) {
-    wait::until(SOON, words, || command.stderr().contains(words).then_some(()))
+    wait::until(PATIENCE, words, || command.stderr().contains(words).then_some(()))
         .unwrap_or_else(|error| panic!("{error}: {}", command.stderr()));
 }
 
@@ -60,9 +60,9 @@ fn what_comes_is_watched_across_a_restart_and_every_option_narrows_it_down() {
     await_said(&all, "hosts pass");
     let critical = [&watch[..], &["--severity", "critical", "--output", "json"]].concat();
     let mut critical = fleet.controller().spawn(&critical).unwrap();
-    critical.wait_for_line(SOON, "[]").unwrap();
+    critical.wait_for_line(PATIENCE, "[]").unwrap();
     assert!(sudo(&fleet, "db1", &person, "usermod --shell /bin/sh driftw").success());
-    let line = all.wait_for_line(SOON, "account-changed driftw shell").unwrap();
+    let line = all.wait_for_line(PATIENCE, "account-changed driftw shell").unwrap();
     assert!(line.contains("/bin/bash  /bin/sh") && line.ends_with("repaired"), "{line}");
 
     // What is told while the controller is away comes when it is back.
@@ -71,6 +71,17 @@ fn what_comes_is_watched_across_a_restart_and_every_option_narrows_it_down() {
         await_said(command, "asked until it answers");
     }
     db1.run_ok(&["gpasswd", "--add", "driftw", "sudo"]).unwrap();
+    // The host itself says it meanwhile.
+    wait::until(PATIENCE, "the host to say it", || {
+        let here = db1.run(&["muster-agent", "drift", "--output", "json"]).unwrap();
+        let all: Vec<Value> = serde_json::from_str(&here.stdout).unwrap();
+        let is_it = |one: &Value| {
+            [word(one, "kind"), word(one, "subject")] == ["member-ungranted", "driftw"]
+        };
+        all.iter().any(is_it).then_some(())
+    })
+    .unwrap();
+    assert!(!fleet.controller().run(&["systemctl", "is-active", "muster"]).unwrap().success());
     fleet.controller().run_ok(&["systemctl", "start", "muster"]).unwrap();
     let line = critical.wait_for_line(LATER, "member-ungranted").unwrap();
     let line: Value = serde_json::from_str(&line).unwrap();
@@ -90,13 +101,21 @@ fn what_comes_is_watched_across_a_restart_and_every_option_narrows_it_down() {
     assert_eq!(kinds(&fleet, "driftw", &[]), both);
     assert_eq!(kinds(&fleet, "driftw", &["--severity", "critical"]), both[1..]);
     assert_eq!(kinds(&fleet, "driftw", &["--by", "driftw"]), both[..1]);
+    assert_eq!(kinds(&fleet, "driftw", &["--host", "db1"]), both);
+    assert_eq!(kinds(&fleet, "driftw", &["--host", "dev1"]), [""; 0]);
+    let newest = fleet.muster(&["drift", "show", "db1", "--output", "json"]).unwrap();
+    let newest: Vec<Value> = serde_json::from_str(&newest.stdout).unwrap();
+    for kind in both {
+        let is_it = |one: &Value| [word(one, "kind"), word(one, "subject")] == [kind, "driftw"];
+        assert!(newest.iter().any(is_it), "{newest:?}");
+    }
     assert_eq!(kinds(&fleet, "driftw", &["--since", "1h"]), both);
     assert_eq!(kinds(&fleet, "driftw", &["--until", "2020-01-01"]), [""; 0]);
     assert_eq!(kinds(&fleet, "driftw", &["--since", "2999-01-01"]), [""; 0]);
 
     db1.run_ok(&["gpasswd", "--delete", "driftw", "sudo"]).unwrap();
     await_told(&fleet, "member-ungranted", "driftw", "sudo", "gone");
-    all.wait_for_line(SOON, "gone").unwrap();
+    all.wait_for_line(PATIENCE, "gone").unwrap();
     let told = all.stop().unwrap().stdout;
     assert_eq!(told.lines().count(), 3, "each is told once: {told}");
     let told = critical.stop().unwrap().stdout;

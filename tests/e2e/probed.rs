@@ -7,12 +7,12 @@ use muster_tests::{Fleet, Host, wait};
 use serde_json::Value;
 
 use crate::{
-    SOON, assert_let_in,
+    PATIENCE, assert_kept_out, assert_let_in,
     drifting::{await_narrowed, await_told, word},
     each_on,
     existing::findings,
     fleet,
-    kept::Kept,
+    kept::{Kept, Shim},
     on, sudo,
 };
 
@@ -49,7 +49,7 @@ fn told_of_pam(fleet: &Fleet, host: &str) -> Vec<String> {
 
 /// Waits until that is told of these on `dev1` and of nobody else.
 fn await_told_of_pam(fleet: &Fleet, subjects: &[&str]) {
-    wait::until(SOON, "what PAM does otherwise to be told of these alone", || {
+    wait::until(PATIENCE, "what PAM does otherwise to be told of these alone", || {
         (told_of_pam(fleet, "dev1") == subjects).then_some(())
     })
     .unwrap();
@@ -95,7 +95,7 @@ fn where_asking_pam_would_lift_a_lockout_it_is_not_asked_and_the_host_says_why()
     fleet.apply_ok(&each_on("dev1", &[&person])).unwrap();
     let sshd = Kept::of(fleet.host("dev1"), "/etc/pam.d/sshd");
     put_first(&sshd, "account required pam_faillock.so");
-    let told = wait::until(Duration::from_mins(1), "the host to say that PAM is not asked", || {
+    let told = wait::until(PATIENCE, "the host to say that PAM is not asked", || {
         findings(&fleet, "dev1", "unasked pam").into_iter().next()
     });
     let told = told.unwrap();
@@ -149,4 +149,39 @@ fn what_sudo_gives_otherwise_than_any_file_that_can_be_read_says_is_told_as_long
     drop(nobody);
     await_told(&fleet, "effect-differs", "sudora", "sudo", "gone");
     assert!(sudo(&fleet, "db1", &person, "/usr/bin/id").success());
+}
+
+/// A sudo that says nothing, and notes who it is.
+const SLOW: &str = "echo $$ > /run/slow-sudo; exec sleep 600";
+
+/// Tells whether there is a process.
+fn is_running(host: &Host, process: &str) -> bool {
+    host.run(&["kill", "-0", process]).unwrap().success()
+}
+
+#[test]
+fn whoever_is_asked_and_never_answers_holds_up_no_offboarding() {
+    let fleet = fleet();
+    let host = fleet.host("db1");
+    let people = ["slowa", "slowb", "slowc"].map(|login| fleet.person(login).unwrap());
+    let slow = Shim::before(host, "/usr/bin/sudo", SLOW);
+    let mut last = String::new();
+    // Where the machine is busy it may be ended before the offboarding is: then the next one counts.
+    let done_meanwhile = people.iter().any(|person| {
+        fleet.apply_ok(&each_on("db1", &[person])).unwrap();
+        wait::until(PATIENCE, "sudo to be asked", || {
+            let before = last.clone();
+            last = host.run(&["cat", "/run/slow-sudo"]).unwrap().stdout.trim().to_owned();
+            (last != before && is_running(host, &last)).then_some(())
+        })
+        .unwrap();
+        fleet.muster_ok(&["offboard", &person.login, "--yes"]).unwrap();
+        let still_asked = is_running(host, &last);
+        assert_kept_out(&fleet, "db1", person);
+        still_asked
+    });
+    assert!(done_meanwhile, "each offboarding was done only once nobody was asked any more");
+    drop(slow);
+    // Who still waits for it need not.
+    host.run_ok(&["sh", "-c", "kill $(cat /run/slow-sudo); rm /run/slow-sudo"]).unwrap();
 }

@@ -5,10 +5,11 @@ use muster_tests::wait;
 use serde_json::Value;
 
 use crate::{
-    SOON, assert_let_in,
+    PATIENCE, assert_let_in,
     drifting::{await_told, told, word},
     fleet,
     hindered::RETRIED,
+    kept::Shim,
     on,
 };
 
@@ -35,14 +36,11 @@ fn neither_a_thread_of_the_keeper_nor_what_it_starts_can_administer_the_host() {
     assert!(threads.len() > 4, "it has more than one thread, with four sets each: {threads:?}");
     assert!(threads.iter().all(|set| set & SYS_ADMIN == 0), "{threads:x?}");
 
-    let shim = "mv /usr/sbin/visudo /usr/sbin/visudo.own
-        { echo '#!/bin/sh'; echo 'grep ^Cap /proc/self/status > /run/visudo-caps'
-          echo 'exec /usr/sbin/visudo.own \"$@\"'; } > /usr/sbin/visudo
-        chmod 0755 /usr/sbin/visudo
-        rm /etc/sudoers.d/50-muster-driftc";
-    db1.run_ok(&["sh", "-euc", shim]).unwrap();
+    let tells = "grep ^Cap /proc/self/status > /run/visudo-caps\nexec \"$0.own\" \"$@\"";
+    let shim = Shim::before(db1, "/usr/sbin/visudo", tells);
+    db1.run_ok(&["rm", "/etc/sudoers.d/50-muster-driftc"]).unwrap();
     await_told(&fleet, "sudo-changed", "driftc", "", "repaired");
-    db1.run_ok(&["mv", "/usr/sbin/visudo.own", "/usr/sbin/visudo"]).unwrap();
+    drop(shim);
     let child = String::from_utf8(db1.read("/run/visudo-caps").unwrap()).unwrap();
     assert_eq!(sets(&child).len(), 4, "{child}");
     assert!(sets(&child).iter().all(|set| set & SYS_ADMIN == 0), "{child}");
@@ -128,7 +126,7 @@ fn whoever_gives_somebody_more_each_time_is_told_as_a_fight_that_is_never_given_
             while grep -q stranger $keys; do sleep 0.05; done
             sleep 0.5
         done";
-    db1.spawn(&["sh", "-c", fight]).unwrap().finish(SOON).unwrap();
+    db1.spawn(&["sh", "-c", fight]).unwrap().finish(PATIENCE).unwrap();
     let told = await_told(&fleet, "keys-changed", "fightk", "", "contested");
     assert_eq!(told.get("rounds").and_then(Value::as_u64), Some(4), "{told}");
     assert_eq!(word(&told, "found"), "1 other line, 0 missing, put right each time");

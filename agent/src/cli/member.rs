@@ -117,6 +117,9 @@ pub(super) fn leave_fleet(cli: &Cli, created: Created, leaver: Leaver) -> Result
     for finding in shown.findings() {
         writeln!(out, "{} {}: {}", finding.kind, finding.subject, finding.detail)?;
     }
+    if shown.is_nothing() {
+        writeln!(out, "nothing of Muster's is here")?;
+    }
     match leaver {
         Leaver::Looks => return Ok(ExitCode::SUCCESS),
         Leaver::Agreed => {}

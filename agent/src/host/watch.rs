@@ -281,7 +281,13 @@ fn take(
     for (place, group) in groups {
         while let Some(events) = read_some(group.as_fd()) {
             for event in Events(&events) {
-                if event.pid == std::process::id() || !matters(*place, &event) {
+                if event.pid == std::process::id() {
+                    continue;
+                }
+                if !matters(*place, &event) {
+                    if is_beside(*place, &event) {
+                        known.of(event.pid);
+                    }
                     continue;
                 }
                 any = true;
@@ -320,6 +326,12 @@ fn matters(place: Place, event: &Event<'_>) -> bool {
         Place::RootKeys => event.name.is_empty() || ROOT_KEYS.contains(&event.name),
         _ => true,
     }
+}
+
+/// Says whether this is what somebody has beside a file whose turn comes: its lock, or what it will
+/// be renamed from. Whoever is at that lives still, and is often gone when the file itself is.
+fn is_beside(place: Place, event: &Event<'_>) -> bool {
+    place == Place::Etc && ETC.iter().any(|file| event.name.starts_with(file))
 }
 
 fn read_some(group: BorrowedFd<'_>) -> Option<Vec<u8>> {

@@ -42,6 +42,12 @@ impl<H: Host> Leaving<H> {
         Ok(Self { keeper, planned })
     }
 
+    /// Says whether nothing of Muster's is on this host.
+    pub fn is_nothing(&self) -> bool {
+        let LeavePlan { plan, stays } = &self.planned;
+        plan.is_empty() && plan.findings.is_empty() && stays.is_empty()
+    }
+
     /// Returns what would be done, each with whom and what.
     pub fn notes(&self) -> impl Iterator<Item = (&'static str, &str, &str)> {
         let actions = self.planned.plan.actions.iter();

@@ -1,5 +1,7 @@
 //! Drift as hosts tell it, found by who did it and when; and what of it is accepted until a date.
 
+mod narrowed;
+
 use muster_controller::{
     client::{Client, DriftWanted, Drifted},
     exception::{Accepted, DriftScope, LONGEST, Thing},
@@ -114,6 +116,17 @@ impl Telling {
         let kinds = store.log_kinds().await.unwrap();
         store.close().await;
         kinds.into_iter().filter(|kind| kind.starts_with("exception")).collect()
+    }
+
+    /// Has another host join that tells this.
+    async fn another(&self, world: &World, drift: Vec<Drift>) -> (Host, (Session, Courier)) {
+        let mut host = Host::new(world, &[]);
+        let secret = self.server.token(600).await;
+        let mut courier = self.server.join(&host, secret).await.unwrap();
+        let mut session = courier.session(&host).await;
+        host.drift = drift;
+        report(&mut session, &mut host).await;
+        (host, (session, courier))
     }
 
     /// Which items of the one receipt are found, in their order.
@@ -363,12 +376,7 @@ async fn what_is_accepted_on_one_host_is_drift_on_another() {
     let file = sudo_file("one");
     told.tell(std::slice::from_ref(&file)).await;
     told.accept(&file).await;
-    let mut other = Host::new(&world, &[]);
-    let secret = told.server.token(600).await;
-    let mut courier = told.server.join(&other, secret).await.unwrap();
-    let mut session = courier.session(&other).await;
-    other.drift = vec![file];
-    report(&mut session, &mut other).await;
+    let (other, _connected) = told.another(&world, vec![file]).await;
     let drift =
         told.find(&DriftWanted { scope: DriftScope::Unaccepted, ..DriftWanted::default() }).await;
     assert_eq!(drift.hosts, [other.id()].into());

@@ -6,7 +6,8 @@
 
 use std::{
     fs,
-    process::Command,
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
     sync::{Arc, mpsc},
 };
 
@@ -25,7 +26,8 @@ struct Root {
     woken: mpsc::Receiver<()>,
 }
 
-fn root() -> Root {
+/// A root, and a watch over it that nobody reads.
+fn unread() -> (tempfile::TempDir, Watch) {
     let directory = tempfile::tempdir().unwrap();
     for place in
         ["etc/sudoers.d", "etc/ssh", "etc/pam.d", "home/ana", "root", "var/spool/cron/crontabs"]
@@ -34,7 +36,11 @@ fn root() -> Root {
     }
     fs::write(directory.path().join("etc/passwd"), "").unwrap();
     let over = Dir::open(directory.path(), Arc::new(Faults::none())).unwrap();
-    let watch = Watch::open(over).expect("this test needs root");
+    (directory, Watch::open(over).expect("this test needs root"))
+}
+
+fn root() -> Root {
+    let (directory, watch) = unread();
     let (sender, woken) = mpsc::channel();
     watch.start(move || sender.send(()).is_ok()).unwrap();
     assert_eq!(watch.mark("/home"), []);
@@ -165,17 +171,48 @@ fn whoever_is_in_the_middle_of_a_change_of_accounts_is_let_finish() {
     root.woken.recv_timeout(Duration::from_secs(10)).expect("it wakes, also past a crashed writer");
     assert!(clocks::monotonic().saturating_sub(begun) >= PATIENCE, "it waited for the lock");
 
-    root.shell("echo x >> etc/passwd; sleep 0.1; echo x >> etc/shadow; rm etc/passwd.lock");
+    root.shell("echo x >> etc/passwd; sleep 0.05; echo x >> etc/shadow; rm etc/passwd.lock");
     let touched = root.touched();
     let is_whole = |name: &str| touched.iter().any(|(_, touched, _)| touched == name);
     assert!(is_whole("passwd") && is_whole("shadow"), "{touched:?}");
 }
 
 #[test]
+fn whoever_takes_a_lock_is_known_when_what_he_wrote_is_told_and_he_has_gone() {
+    let (directory, watch) = unread();
+    assert_eq!(watch.mark("/home"), []);
+    let mut known = culprit::Known::default();
+    let mut take = || take(&watch.groups, &watch.touches, &mut known);
+    let script = ": > etc/passwd.lock; echo locked; read go; echo x >> etc/passwd";
+    let mut child = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(directory.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "locked\n");
+    assert!(!take(), "a lock wakes nobody");
+    assert_eq!(watch.touches(), []);
+    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(take());
+    let touches = watch.touches();
+    let culprit = touches.last().and_then(|touch| touch.culprit.as_ref()).unwrap();
+    assert_eq!((culprit.pid, culprit.program.as_str()), (child.id(), "sh"), "{touches:?}");
+}
+
+#[test]
 fn what_the_kernel_has_told_is_known_at_once_and_once_it_is_told_no_more() {
     let root = root();
     let pid = root.shell("echo x >> etc/passwd");
-    let late = root.watch.late();
+    let (begun, mut late) = (clocks::monotonic(), root.watch.late());
+    // How soon is for whoever asks to say; here another may have the processor.
+    while late.is_empty() && clocks::monotonic().saturating_sub(begun) < Duration::from_secs(10) {
+        late = root.watch.late();
+    }
     let culprit = late.first().and_then(|touch| touch.culprit.as_ref()).expect("it is known");
     assert_eq!((culprit.pid, late[0].name.as_str()), (pid, "passwd"));
     assert_eq!(root.watch.late(), late, "the next look knows it too");

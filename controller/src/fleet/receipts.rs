@@ -6,6 +6,11 @@
 //! A number that was passed is from a host that was set back, or from a second one with its key: it
 //! is kept in the log, replaces nothing and confirms nothing. Both are acknowledged, since they are
 //! kept; so a host that was set back is heard again as soon as its numbers are new.
+//!
+//! What is no receipt of the host's costs none of those that came with it. An acknowledgement lets a
+//! host drop all up to its number, so what was refused is dropped with the next that is kept, and
+//! that one is told of as a break: its host never tells it again, and nobody thinks that nothing is
+//! missing.
 
 use muster_proto::{
     bundle::Bundle,
@@ -58,6 +63,17 @@ pub enum ReceiptError {
     Store(#[from] StoreError),
 }
 
+impl ReceiptError {
+    /// Says whether something failed here, so that those that came after are not kept either; if
+    /// not, this one receipt is wrong.
+    pub fn is_ours(&self) -> bool {
+        match self {
+            Self::Signer(_) | Self::Store(_) => true,
+            Self::UnknownHost(_) | Self::Refused(_) | Self::Lineage | Self::Number(_) => false,
+        }
+    }
+}
+
 /// How a receipt fits onto those before it.
 enum Fit {
     /// It is kept already.
@@ -96,7 +112,8 @@ fn known_pause(host: &Host) -> Option<Finding> {
 }
 
 impl Fleet {
-    /// Stores receipts in their order, confirms what they confirm and acknowledges the last.
+    /// Stores receipts in their order, confirms what they confirm and acknowledges the last that is
+    /// kept. What is wrong with the first that is not is returned once that is done.
     pub async fn receive(
         &self,
         host: HostId,
@@ -114,10 +131,11 @@ impl Fleet {
             match self.take(member, &mut intake, envelope, now).await {
                 Ok(None) => {}
                 Ok(Some(receipt)) => member::take_in(&mut sent, &receipt, &current),
-                Err(error) => {
+                Err(error) if error.is_ours() => {
                     fault = Some(error);
                     break;
                 }
+                Err(error) => fault = fault.or(Some(error)),
             }
         }
         let Intake { fresh, breaks, last } = intake;

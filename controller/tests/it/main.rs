@@ -13,6 +13,7 @@ mod anew;
 mod api;
 mod backup;
 mod bad_hosts;
+mod batches;
 mod begun;
 mod bounds;
 mod commands;

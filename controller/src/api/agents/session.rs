@@ -20,11 +20,7 @@ use super::{
     super::{Clock, MAX_SAID, envelope, internal},
     AgentsApi,
 };
-use crate::{
-    enrol::certificate::Shown,
-    fleet::{Connection, ReceiptError},
-    told::told,
-};
+use crate::{enrol::certificate::Shown, fleet::Connection, told::told};
 
 /// The most labels of a host.
 const MAX_LABELS: usize = 256;
@@ -142,7 +138,8 @@ impl Listener<'_> {
                     let now = (controller.clock)();
                     match controller.fleet.receive(host, &receipts, now).await {
                         Ok(()) => {}
-                        Err(ReceiptError::Store(error)) => return Err(internal(&error)),
+                        // Later ones would be acknowledged, and these with them.
+                        Err(error) if error.is_ours() => return Err(internal(&error)),
                         // The host is not cut off: what is taken away must still reach it.
                         Err(error) => {
                             let (host, error) = (host.short(), told(&error));

@@ -5,7 +5,7 @@ mod decide;
 
 use anyhow::Result;
 use clap::Subcommand;
-use muster_proto::{receipt::Receipt, token::JoinToken, trust::verify_by_host};
+use muster_proto::{envelope::Envelope, receipt::Receipt, token::JoinToken, trust::verify_by_host};
 use serde::Serialize;
 
 use self::{adopt::AdoptArgs, decide::DecideArgs};
@@ -142,24 +142,40 @@ pub async fn run(common: &Globals, verb: &HostVerb) -> Result<End> {
         HostVerb::Purge(args) => decide::run(common, &mut session, Measure::Purge, args).await,
         HostVerb::Show { host, receipts } => {
             let host = find(&mut session, host).await?;
-            let envelopes = session.client.receipts(host.labels.id, *receipts).await?;
-            let receipts = envelopes.iter().map(|envelope| {
-                match verify_by_host::<Receipt>(envelope, host.keeper_key) {
-                    Ok(receipt) => receipt_line(&receipt),
-                    Err(error) => ReceiptLine {
-                        number: 0,
-                        time: String::new(),
-                        change: None,
-                        verified: false,
-                        outcomes: Vec::new(),
-                        findings: vec![error.to_string()],
-                    },
-                }
-            });
-            let (notes, receipts) = (host.notes.clone(), receipts.collect());
+            let receipts = receipt_lines(&mut session, &host, *receipts).await?;
+            let notes = host.notes.clone();
             let detail = HostDetail { line: line(&host, session.newest()), notes, receipts };
             output::value(common.output, &detail)
         }
+    }
+}
+
+/// Reads a host's newest receipts, page by page.
+async fn receipt_lines(session: &mut Session, host: &Host, most: u32) -> Result<Vec<ReceiptLine>> {
+    let (mut lines, mut below, mut left) = (Vec::new(), None, most);
+    while left > 0 {
+        let page = session.client.receipts(host.labels.id, below, left).await?;
+        lines.extend(page.found.iter().map(|envelope| verified(envelope, host)));
+        left = left.saturating_sub(u32::try_from(page.found.len()).unwrap_or(u32::MAX));
+        below = page.rest;
+        if below.is_none() || page.found.is_empty() {
+            break;
+        }
+    }
+    Ok(lines)
+}
+
+fn verified(envelope: &Envelope, host: &Host) -> ReceiptLine {
+    match verify_by_host::<Receipt>(envelope, host.keeper_key) {
+        Ok(receipt) => receipt_line(&receipt),
+        Err(error) => ReceiptLine {
+            number: 0,
+            time: String::new(),
+            change: None,
+            verified: false,
+            outcomes: Vec::new(),
+            findings: vec![error.to_string()],
+        },
     }
 }
 

@@ -17,7 +17,7 @@ use muster_proto::{
     envelope::{Document, Envelope},
     id::{Digest, HostId},
     link::Acknowledgement,
-    receipt::{Finding, FindingKind, Receipt},
+    receipt::Receipt,
     time::Timestamp,
     trust::{Refused, verify_by_host},
 };
@@ -28,7 +28,7 @@ use super::{
     member::{self, Member},
 };
 use crate::{
-    host::{BreakKind, Host, ReceiptBreak},
+    host::{BreakKind, Pause, ReceiptBreak},
     signer::SignerError,
     store::{FoundBreak, StoreError, StoredReceipt, show_break},
 };
@@ -100,17 +100,6 @@ impl Intake {
     }
 }
 
-/// Returns what a receipt says of a pause, if the host is paused.
-fn pause(receipt: &Receipt) -> Option<&Finding> {
-    receipt.findings.iter().find(|finding| finding.kind == FindingKind::Paused)
-}
-
-/// Returns what a host has said of a pause in the newest receipt that is stored.
-fn known_pause(host: &Host) -> Option<Finding> {
-    let receipt = verify_by_host::<Receipt>(host.paused.as_ref()?, host.keeper_key).ok()?;
-    pause(&receipt).cloned()
-}
-
 impl Fleet {
     /// Stores receipts in their order, confirms what they confirm and acknowledges the last that is
     /// kept. What is wrong with the first that is not is returned once that is done.
@@ -150,7 +139,7 @@ impl Fleet {
         }
         if let Some(newest) = fresh.last() {
             member.host.receipts = Some((newest.number, newest.digest));
-            member.host.paused = newest.pause.as_ref().map(|_| newest.envelope.clone());
+            member.host.paused = newest.pause;
             self.store.set_sent(&[(before, sent.clone())]).await?;
             member.sent = sent;
         }
@@ -197,14 +186,15 @@ impl Fleet {
             return Ok(None);
         }
         let before = match intake.fresh.last() {
-            Some(last) => last.pause.clone(),
-            None => known_pause(&member.host),
+            Some(last) => last.pause,
+            None => member.host.paused,
         };
-        let pause = pause(&receipt).cloned();
-        let word = match (&before, &pause) {
-            (before, Some(_)) if *before != pause => Some(PAUSED),
+        let pause = Pause::of(&receipt);
+        let word = match (before, pause) {
+            (Some(before), Some(pause)) if before.words == pause.words => None,
+            (_, Some(_)) => Some(PAUSED),
             (Some(_), None) => Some(RESUMED),
-            _ => None,
+            (None, None) => None,
         };
         let logged = word.map(|word| entry(word, envelope.encode(), now)).transpose()?;
         intake.fresh.push(StoredReceipt {

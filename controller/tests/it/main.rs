@@ -24,6 +24,8 @@ mod describe;
 mod doctor;
 mod drift;
 mod enrol;
+mod hearing;
+mod hoards;
 mod host;
 mod logged;
 mod net;

@@ -115,7 +115,7 @@ pub async fn run(common: &Globals, args: &StatusArgs) -> Result<End> {
     let newest = status.newest.map_or(0, |link| link.number).max(session.newest());
     let ahead = hosts.iter().filter(|host| host.floor.is_some_and(|floor| floor.number > newest));
     let ahead: Vec<String> = ahead.map(|host| host.labels.hostname.clone()).collect();
-    let without_emergency = drift::without_emergency(&mut session, &hosts).await?;
+    let (without_emergency, believed) = drift::without_emergency(&mut session, &hosts).await?;
     let paused = paused(&mut session, &hosts).await?;
     let refusing = hosts.into_iter().filter(|host| !host.refusal.is_empty());
     let refusing = refusing
@@ -174,7 +174,7 @@ pub async fn run(common: &Globals, args: &StatusArgs) -> Result<End> {
     } else {
         output::value(common.output, &view)
     };
-    Ok(shown?.and(read))
+    Ok(shown?.and(read).and(believed))
 }
 
 fn lines(view: &StatusView) -> Vec<String> {

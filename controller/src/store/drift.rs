@@ -25,6 +25,8 @@ const MOST_BYTES: usize = 2 << 20;
 pub struct DriftQuery {
     /// Of this host; nothing: of all.
     pub host: Option<HostId>,
+    /// Of none of these.
+    pub without: BTreeSet<HostId>,
     /// Only what is still there?
     pub scope: DriftScope,
     /// Only what is at least as grave.
@@ -94,6 +96,12 @@ struct FoundRow {
     exception: ExceptionRow,
 }
 
+/// Writes ids as the database reads a list.
+fn listed(hosts: &BTreeSet<HostId>) -> String {
+    let quoted: Vec<String> = hosts.iter().map(|host| format!("\"{host}\"")).collect();
+    format!("[{}]", quoted.join(","))
+}
+
 impl Store {
     /// Returns drift, and the receipts that tell it: fewer than asked for if those are large.
     pub async fn drift(&self, query: &DriftQuery, now: Timestamp) -> Result<DriftPage, StoreError> {
@@ -115,7 +123,8 @@ impl Store {
                  AND drift.place > $6
                  AND ($7 = '' OR by_login = $7) AND ($8 IS NULL OR since >= $8)
                  AND ($9 IS NULL OR since < $9)
-             ORDER BY {order} LIMIT $10"
+                 AND lower(hex(drift.host)) NOT IN (SELECT value FROM json_each($10))
+             ORDER BY {order} LIMIT $11"
         );
         let rows: Vec<FoundRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(signed(now.0))
@@ -127,6 +136,7 @@ impl Store {
             .bind(&query.by)
             .bind(query.since.map(|time| signed(time.0)))
             .bind(query.until.map(|time| signed(time.0)))
+            .bind(listed(&query.without))
             .bind(i64::from(query.limit).saturating_add(1))
             .fetch_all(&self.readers)
             .await

@@ -24,10 +24,11 @@ use crate::{
 /// Signs the next receipt, with so many bytes for its payload, which finds one thing and says no end
 /// of it.
 pub(crate) fn padded(host: &mut Host, kind: FindingKind, size: usize) -> Envelope {
-    let before = host.receipts;
+    let (before, drift) = (host.receipts, host.drift.clone());
     let mut detail = size;
     loop {
         host.receipts = before;
+        host.drift.clone_from(&drift);
         let (subject, detail_of) = ("bob".to_owned(), "x".repeat(detail));
         host.findings = vec![Finding { kind: kind.into(), subject, detail: detail_of }];
         let receipt = host.next_receipt();

@@ -1,9 +1,14 @@
 //! Hosts whose receipts are as large as they may be: no answer to an operator grows with them.
 
-use muster_controller::store::RECEIPT_PAGE;
+use muster_controller::{
+    client::{Client, DriftWanted},
+    exception::DriftScope,
+    store::RECEIPT_PAGE,
+};
 use muster_proto::{
     bundle::MAX_MESSAGE,
     convert::MAX_RECEIPT,
+    drift::{Drift, DriftKind, Response, Severity},
     envelope::{Document, Envelope},
     receipt::FindingKind,
     wire,
@@ -14,7 +19,7 @@ use crate::{
     host::Host,
     net::Running,
     server::listed,
-    world::World,
+    world::{NOW, World},
 };
 
 #[tokio::test]
@@ -43,6 +48,58 @@ async fn hosts_whose_pauses_are_told_at_great_length_are_listed_all_the_same() {
         assert_eq!(reply.receipts, [wire::Envelope::from(&largest)]);
         assert_eq!(reply.rest, None);
     }
+    server.stop().await;
+}
+
+/// Drift of which a host tells no end, with so much beside it in its receipt.
+fn told(host: &mut Host, subject: &str, size: usize) -> Envelope {
+    let drift = Drift {
+        kind: DriftKind::BreakGlass.as_str().to_owned(),
+        subject: subject.to_owned(),
+        place: String::new(),
+        expected: "somebody gets in".to_owned(),
+        found: "nobody".to_owned(),
+        since: NOW,
+        severity: Severity::High,
+        response: Response::Reported,
+        rounds: 0,
+        culprit: None,
+    };
+    host.drift = vec![drift];
+    padded(host, FindingKind::BundleRefused, size)
+}
+
+#[tokio::test]
+async fn a_host_that_tells_drift_in_the_largest_receipts_hides_no_other_hosts() {
+    let world = World::new();
+    let (mut loud, mut quiet) = (Host::new(&world, &[]), Host::new(&world, &[]));
+    let hearing = Hearing::of(&world, &[&loud, &quiet]).await;
+    for n in 0..4 {
+        let receipt = told(&mut loud, &format!("loud{n}"), MAX_RECEIPT);
+        hearing.receive(loud.id(), &[receipt]).await.unwrap();
+    }
+    let honest = told(&mut quiet, "quiet", 1_000);
+    hearing.receive(quiet.id(), &[honest]).await.unwrap();
+    let server = Running::resume(hearing.stop().await).await;
+    let mut client = Client::connect(&server.socket()).await.unwrap();
+    let all = DriftWanted { scope: DriftScope::Unaccepted, limit: 1_000, ..DriftWanted::default() };
+    let first = DriftWanted { after: Some(0), ..all };
+    let page = client.drift(&first).await.unwrap();
+    assert_eq!(page.found.iter().map(|told| told.host).collect::<Vec<_>>(), [loud.id()]);
+    assert!(page.more);
+
+    // After it comes the rest of it, or what others tell.
+    let after = Some(page.found[0].place);
+    let next = DriftWanted { after, ..first.clone() };
+    let page = client.drift(&next).await.unwrap();
+    assert_eq!(page.found.iter().map(|told| told.host).collect::<Vec<_>>(), [loud.id()]);
+    assert!(page.more);
+    let others = DriftWanted { without: [loud.id()].into(), ..next };
+    let page = client.drift(&others).await.unwrap();
+    assert_eq!(page.found.iter().map(|told| told.host).collect::<Vec<_>>(), [quiet.id()]);
+    assert!(!page.more);
+    let nobody = DriftWanted { without: [loud.id(), quiet.id()].into(), ..first };
+    assert!(client.drift(&nobody).await.unwrap().found.is_empty());
     server.stop().await;
 }
 

@@ -59,8 +59,8 @@ pub struct FoundBreak {
     pub found: ReceiptBreak,
     /// Its digest.
     pub digest: Digest,
-    /// The log's entry, with the receipt as its body.
-    pub entry: Entry,
+    /// The log's entry; nothing, if it is only counted: then the break is not noted either.
+    pub entry: Option<Entry>,
 }
 
 /// The word for a break is none that is known.
@@ -101,6 +101,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut change = self.begin().await?;
         for FoundBreak { found, digest, entry } in breaks {
+            let Some(entry) = entry else { continue };
             let place = change.append(entry).await?;
             sqlx::query(
                 "INSERT INTO receipt_breaks (place, host, number, digest, known, kind, found)

@@ -86,7 +86,8 @@ impl Hearing {
         host: HostId,
         receipts: &[Envelope],
     ) -> Result<(), ReceiptError> {
-        self.fleet.receive(host, receipts, NOW).await
+        let received = self.fleet.receive(host, receipts, NOW).await?;
+        received.refused.map_or(Ok(()), Err)
     }
 
     /// What was acknowledged since this was asked for the last time.

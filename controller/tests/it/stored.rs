@@ -151,7 +151,7 @@ async fn fill(directory: &Path) {
     }
     let found = ReceiptBreak { number: 9, known: 2, kind: BreakKind::Missing, found: NOW };
     let digest = Digest::new([9; 32]);
-    let broken = FoundBreak { found, digest, entry: entry("receipt-break", b"b") };
+    let broken = FoundBreak { found, digest, entry: Some(entry("receipt-break", b"b")) };
     store.add_receipts(db1.id(), &[], &[broken]).await.unwrap();
 
     let shown = Shown::Statement(Digest::new([9; 32]));

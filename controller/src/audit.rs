@@ -22,7 +22,7 @@ pub struct Entry {
     pub kind: &'static str,
     /// 16 random bytes, so that a leaf tells nothing of an erased body.
     pub salt: [u8; 16],
-    /// What happened, in the bytes that were signed where there are such.
+    /// What happened, in the bytes that were signed where there are such; of a receipt, which one.
     pub body: Vec<u8>,
 }
 

@@ -31,7 +31,7 @@ use crate::{
     host::Measure,
 };
 
-pub use answers::{Decided, Host, Progress, Record, Status, TokenParts};
+pub use answers::{Decided, Host, Progress, Receipts, Record, Status, TokenParts};
 
 pub use drift::{DriftWanted, Drifted, Told};
 
@@ -166,15 +166,17 @@ impl Client {
         reply.hosts.into_iter().map(host).collect()
     }
 
-    /// Fetches the newest receipts of a host, newest first.
+    /// Fetches the newest receipts of a host, or the newest below a number.
     pub async fn receipts(
         &mut self,
         host: HostId,
+        below: Option<u64>,
         limit: u32,
-    ) -> Result<Vec<Envelope>, ClientError> {
-        let request = wire::ReceiptsRequest { host: host.as_bytes().to_vec(), limit };
+    ) -> Result<Receipts, ClientError> {
+        let request = wire::ReceiptsRequest { host: host.as_bytes().to_vec(), limit, below };
         let reply = self.inner.receipts(request).await?.into_inner();
-        reply.receipts.into_iter().map(envelope).collect()
+        let found = reply.receipts.into_iter().map(envelope).collect::<Result<_, _>>()?;
+        Ok(Receipts { found, rest: reply.rest })
     }
 
     /// Asks where drift is told.

@@ -13,6 +13,7 @@ mod member;
 mod pending;
 mod progress;
 mod receipts;
+mod told;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,7 +45,8 @@ pub use decide::{DecideError, Order};
 pub use except::{Acceptance, ExceptError};
 pub use pending::LapseError;
 pub use progress::{Goal, LOOK_BACK, Progress};
-pub use receipts::{MAX_NUMBER, ReceiptError};
+pub use receipts::{MAX_NUMBER, ReceiptError, Received};
+pub use told::{LOGGED, LOGGED_WITHIN};
 
 /// How many bundles may wait for a connection that does not take them.
 pub const WAITING: usize = 64;

@@ -7,10 +7,9 @@ use std::{collections::BTreeMap, fmt};
 
 use muster_proto::{
     bundle::MAX_BUNDLE,
-    crypto::MachinePublicKey,
-    envelope::Envelope,
+    crypto::{MachinePublicKey, sha256},
     id::{Digest, HostId, Id},
-    receipt::Standing,
+    receipt::{FindingKind, Receipt, Standing},
     time::Timestamp,
 };
 
@@ -46,8 +45,17 @@ pub struct Host {
     pub unsent: Option<TooLarge>,
     /// What an operator has decided about it.
     pub decision: Option<Decision>,
-    /// The newest receipt, if the host says in it that it is paused.
-    pub paused: Option<Envelope>,
+    /// Where it says that it is paused, if it is.
+    pub paused: Option<Pause>,
+}
+
+/// Where a host says that it is paused. What it says is in that receipt alone, which may be large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// In which receipt.
+    pub receipt: u64,
+    /// The digest of what it says, since another pause is one that is told otherwise.
+    pub words: Digest,
 }
 
 /// A bundle that is larger than a host reads.
@@ -92,6 +100,16 @@ impl BreakKind {
             Self::Parted => "receipts-parted",
             Self::Back => "receipts-back",
         }
+    }
+}
+
+impl Pause {
+    /// Returns where a receipt says that its host is paused, if it does.
+    pub fn of(receipt: &Receipt) -> Option<Self> {
+        let told = receipt.findings.iter().find(|found| found.kind == FindingKind::Paused)?;
+        let by = sha256(&[told.subject.as_bytes()]);
+        let words = sha256(&[by.as_bytes(), told.detail.as_bytes()]);
+        Some(Self { receipt: receipt.number, words })
     }
 }
 

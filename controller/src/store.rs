@@ -44,7 +44,7 @@ pub use copy::Damage;
 pub use drift::{DriftCount, DriftPage, DriftQuery, FoundDrift, KEPT_DRIFT};
 pub use exceptions::Item;
 pub use fleet::SentTo;
-pub use receipts::{FoundBreak, StoredReceipt, show_break};
+pub use receipts::{FoundBreak, RECEIPT_PAGE, ReceiptPage, StoredReceipt, show_break};
 pub use tokens::{NewHost, Token, TokenRefused};
 
 /// The database's file in the data directory.

@@ -1,8 +1,6 @@
 //! What sudo and PAM themselves say of single accounts on real hosts: where that is not what the
 //! account files and the sudo files say, it is told, and left as it is.
 
-use std::time::Duration;
-
 use muster_tests::{Fleet, Host, wait};
 use serde_json::Value;
 

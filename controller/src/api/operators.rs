@@ -180,10 +180,11 @@ impl Operators for OperatorsApi {
         let request = request.into_inner();
         let host = digest(&request.host, "host")?;
         let limit = if request.limit == 0 { MAX_RECEIPTS } else { request.limit };
-        let receipts = self.0.fleet.store().receipts(host, limit.min(MAX_RECEIPTS)).await;
-        let receipts = receipts.map_err(|error| internal(&error))?;
-        let receipts = receipts.iter().map(wire::Envelope::from).collect();
-        Ok(Response::new(wire::ReceiptsReply { receipts }))
+        let (below, limit) = (request.below.unwrap_or(u64::MAX), limit.min(MAX_RECEIPTS));
+        let page = self.0.fleet.store().receipts_before(host, below, limit).await;
+        let page = page.map_err(|error| internal(&error))?;
+        let receipts = page.receipts.iter().map(|(_, receipt)| receipt.into()).collect();
+        Ok(Response::new(wire::ReceiptsReply { receipts, rest: page.rest }))
     }
 
     async fn drift(

@@ -7,6 +7,7 @@ mod accept;
 mod line;
 mod propose;
 pub(super) mod summary;
+mod walk;
 mod watch;
 
 use std::{cmp::Reverse, collections::BTreeSet};
@@ -26,6 +27,7 @@ use self::{
     accept::AcceptArgs,
     line::{AcceptedLine, DriftLine, Listed, read},
     summary::Summary,
+    walk::{Share, walk},
     watch::Watch,
 };
 use super::{
@@ -51,7 +53,8 @@ pub enum DriftVerb {
     /// code 3 if one does not pass, 4 if some are only not known.
     Summary,
     /// List what differs now, gravest first, and how many hosts pass. Exit code 3 if anything of what
-    /// was asked for differs; 0 says nothing of hosts that are not known.
+    /// was asked for differs, 4 if nothing that is listed does and there is more; 0 says nothing of
+    /// hosts that are not known.
     List(ListArgs),
     /// Show what a host told last, newest first, with all that is known of it.
     Show {
@@ -152,8 +155,15 @@ pub async fn run(common: &Globals, verb: &DriftVerb) -> Result<End> {
             let host = host::find(&mut session, host).await?;
             let id = Some(host.labels.id);
             let wanted = DriftWanted { host: id, limit: *limit, ..DriftWanted::default() };
-            let read = read(&session.client.drift(&wanted).await?, &[host]);
-            Ok(output::value(common.output, &read.lines)?.and(read.end()))
+            let drifted = session.client.drift(&wanted).await?;
+            let mut read = read(&drifted, &[host]);
+            let fewer = drifted.found.len() < usize::try_from(*limit).unwrap_or(usize::MAX);
+            read.lines.iter_mut().for_each(|line| line.more = drifted.more);
+            let end = output::value(common.output, &read.lines)?.and(read.end());
+            if drifted.more && fewer {
+                output::say("there is more than this: its receipts are too large for one answer");
+            }
+            Ok(end)
         }
     }
 }
@@ -165,8 +175,15 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
     };
     let wanted = wanted(args, host)?;
     let hosts = session.client.hosts().await?;
-    let drifted = session.client.drift(&wanted).await?;
-    let mut found = read(&drifted, &hosts);
+    let (drifted, mut found) = if args.all {
+        let drifted = session.client.drift(&wanted).await?;
+        let mut found = read(&drifted, &hosts);
+        found.lines.iter_mut().for_each(|line| line.more = drifted.more);
+        (drifted, found)
+    } else {
+        let share = if host.is_some() { Share::ONE_HOST } else { Share::EACH };
+        walk(&mut session.client, &wanted, &hosts, share).await?
+    };
     if !args.all {
         found.lines.sort_by(|a, b| gravest(a).cmp(&gravest(b)));
     }
@@ -176,6 +193,7 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
     }
     let end = found.end();
     let differs = found.lines.iter().any(DriftLine::is_drift);
+    let more = drifted.more.then(|| more(&found.lines, args));
     let mut lines: Vec<Listed> = found.lines.into_iter().map(Listed::Told).collect();
     if args.is_about_things() {
         let accepted = drifted.unfound.iter();
@@ -185,19 +203,35 @@ async fn list(common: &Globals, session: &mut Session, args: &ListArgs) -> Resul
     if common.output != Format::Table || !lines.is_empty() {
         output::list(common.output, &lines)?;
     }
-    if drifted.more {
-        output::say("there is more than this: narrow it down");
+    if let Some(more) = more {
+        output::say(&more);
     }
     if args.watch {
         return Watch::new(wanted, &drifted).run(common.output, session).await;
     }
-    Ok(end.and(if differs { End::Differences } else { End::Done }))
+    Ok(end.and(match (differs, drifted.more) {
+        (true, _) => End::Differences,
+        (false, true) => End::Waiting,
+        (false, false) => End::Done,
+    }))
+}
+
+/// Says that not all is listed, and of whom.
+fn more(lines: &[DriftLine], args: &ListArgs) -> String {
+    if args.all || args.host.is_some() {
+        return "there is more than this: narrow it down".to_owned();
+    }
+    let hosts: BTreeSet<&str> =
+        lines.iter().filter(|line| line.more).map(|line| line.host.as_str()).collect();
+    let hosts: Vec<&str> = hosts.into_iter().collect();
+    format!("of {} there is more than this: `--host` lists it", hosts.join(", "))
 }
 
 /// Returns what to ask for.
 fn wanted(args: &ListArgs, host: Option<HostId>) -> Result<DriftWanted> {
     Ok(DriftWanted {
         host,
+        without: BTreeSet::new(),
         scope: match (args.all, args.accepted) {
             (true, _) => DriftScope::All,
             (false, true) => DriftScope::Open,
@@ -214,20 +248,21 @@ fn wanted(args: &ListArgs, host: Option<HostId>) -> Result<DriftWanted> {
     })
 }
 
-/// Returns the names of the hosts on which no account for an emergency works, by their own signed
-/// word.
+/// Returns the names of all hosts on which no account for an emergency works, by their own signed
+/// word, whatever else they tell. What cannot be believed is said.
 pub(super) async fn without_emergency(
     session: &mut Session,
     hosts: &[Host],
-) -> Result<BTreeSet<String>> {
+) -> Result<(BTreeSet<String>, End)> {
     let wanted = DriftWanted {
         scope: DriftScope::Unaccepted,
         kind: Some(DriftKind::BreakGlass.as_str().to_owned()),
         limit: MOST,
         ..DriftWanted::default()
     };
-    let read = read(&session.client.drift(&wanted).await?, hosts);
-    Ok(read.lines.into_iter().map(|line| line.host).collect())
+    let (_, read) = walk(&mut session.client, &wanted, hosts, Share::ONE_ITEM).await?;
+    let end = read.end();
+    Ok((read.lines.into_iter().map(|line| line.host).collect(), end))
 }
 
 fn gravest(line: &DriftLine) -> (Reverse<Severity>, &str, &str, &str) {

@@ -145,12 +145,10 @@ pub async fn run(common: &Globals, verb: &HostVerb) -> Result<End> {
         HostVerb::Purge(args) => decide::run(common, &mut session, Measure::Purge, args).await,
         HostVerb::Show { host, receipts } => {
             let host = find(&mut session, host).await?;
-            let envelopes = session.client.receipts(host.labels.id, *receipts).await?;
-            let receipts = envelopes.iter().map(|envelope| shown(envelope, host.keeper_key));
-            let receipts: Vec<ReceiptLine> = receipts.collect();
+            let receipts = receipt_lines(&mut session, &host, *receipts).await?;
             let end = end(&receipts);
-            let detail =
-                HostDetail { line: line(&host, session.newest()), notes: host.notes, receipts };
+            let notes = host.notes.clone();
+            let detail = HostDetail { line: line(&host, session.newest()), notes, receipts };
             Ok(output::value(common.output, &detail)?.and(end))
         }
     }
@@ -168,6 +166,21 @@ fn end(receipts: &[ReceiptLine]) -> End {
         return End::Waiting;
     }
     End::Done
+}
+
+/// Reads a host's newest receipts, page by page.
+async fn receipt_lines(session: &mut Session, host: &Host, most: u32) -> Result<Vec<ReceiptLine>> {
+    let (mut lines, mut below, mut left) = (Vec::new(), None, most);
+    while left > 0 {
+        let page = session.client.receipts(host.labels.id, below, left).await?;
+        lines.extend(page.found.iter().map(|envelope| shown(envelope, host.keeper_key)));
+        left = left.saturating_sub(u32::try_from(page.found.len()).unwrap_or(u32::MAX));
+        below = page.rest;
+        if below.is_none() || page.found.is_empty() {
+            break;
+        }
+    }
+    Ok(lines)
 }
 
 fn shown(envelope: &Envelope, key: MachinePublicKey) -> ReceiptLine {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use clap::Args;
 use muster_proto::{
+    envelope::Envelope,
     id::Digest,
     receipt::{FindingKind, Receipt},
     statement::LeafState,
@@ -16,6 +17,7 @@ use super::{
     End, Globals,
     drift::{self, summary::Summary},
     output::{self, Format, count},
+    session::Session,
 };
 use crate::client::Host;
 
@@ -74,8 +76,8 @@ struct PauseView {
 impl PauseView {
     /// Reads it from the host's own word in this fleet; nothing where the receipt shown is none of
     /// its.
-    fn of(host: &Host, lineage: Digest) -> Option<Self> {
-        let receipt = verify_by_host::<Receipt>(host.paused.as_ref()?, host.keeper_key).ok()?;
+    fn of(host: &Host, receipt: &Envelope, lineage: Digest) -> Option<Self> {
+        let receipt = verify_by_host::<Receipt>(receipt, host.keeper_key).ok()?;
         let told = receipt.findings.iter().find(|found| found.kind == FindingKind::Paused)?;
         (receipt.lineage == lineage).then(|| Self {
             host: host.labels.hostname.clone(),
@@ -83,6 +85,19 @@ impl PauseView {
             detail: told.detail.clone(),
         })
     }
+}
+
+/// Asks each host that is paused for its word on it, one receipt at a time.
+async fn paused(session: &mut Session, hosts: &[Host]) -> Result<Vec<PauseView>> {
+    let lineage = session.tool.chain().lineage();
+    let mut views = Vec::new();
+    for host in hosts {
+        let Some(number) = host.paused else { continue };
+        let below = Some(number.saturating_add(1));
+        let told = session.client.receipts(host.labels.id, below, 1).await?;
+        views.extend(told.found.iter().filter_map(|told| PauseView::of(host, told, lineage)));
+    }
+    Ok(views)
 }
 
 /// Runs the verb.
@@ -100,9 +115,8 @@ pub async fn run(common: &Globals, args: &StatusArgs) -> Result<End> {
     let newest = status.newest.map_or(0, |link| link.number).max(session.newest());
     let ahead = hosts.iter().filter(|host| host.floor.is_some_and(|floor| floor.number > newest));
     let ahead: Vec<String> = ahead.map(|host| host.labels.hostname.clone()).collect();
-    let without_emergency = drift::without_emergency(&mut session, &hosts).await?;
-    let lineage = session.tool.chain().lineage();
-    let paused = hosts.iter().filter_map(|host| PauseView::of(host, lineage)).collect();
+    let (without_emergency, believed) = drift::without_emergency(&mut session, &hosts).await?;
+    let paused = paused(&mut session, &hosts).await?;
     let refusing = hosts.into_iter().filter(|host| !host.refusal.is_empty());
     let refusing = refusing
         .map(|host| RefusalView { host: host.labels.hostname, refusal: host.refusal })
@@ -160,7 +174,7 @@ pub async fn run(common: &Globals, args: &StatusArgs) -> Result<End> {
     } else {
         output::value(common.output, &view)
     };
-    Ok(shown?.and(read))
+    Ok(shown?.and(read).and(believed))
 }
 
 fn lines(view: &StatusView) -> Vec<String> {

@@ -77,8 +77,17 @@ pub struct Host {
     pub record: Record,
     /// What was decided about it.
     pub decision: Option<Decision>,
-    /// The receipt in which it says that it is paused; believed by nobody yet.
-    pub paused: Option<Envelope>,
+    /// In which receipt it says that it is paused, which is believed by nobody yet.
+    pub paused: Option<u64>,
+}
+
+/// Some of a host's receipts.
+#[derive(Clone, Debug)]
+pub struct Receipts {
+    /// Newest first, believed by nobody yet.
+    pub found: Vec<Envelope>,
+    /// The rest of what was asked for is below this number, if it did not fit.
+    pub rest: Option<u64>,
 }
 
 /// Whether all that a host told since it joined is here.
@@ -192,7 +201,7 @@ pub(super) fn host(wire: wire::Host) -> Result<Host, ClientError> {
         behind: wire.behind,
         record: if wire.gap { Record::Gap } else { Record::Whole },
         decision: wire.decision.map(decision).transpose()?,
-        paused: wire.paused.map(envelope).transpose()?,
+        paused: (wire.paused_in > 0).then_some(wire.paused_in),
     })
 }
 

@@ -14,6 +14,8 @@ use crate::exception::{Accepted, DriftScope, Exception, Thing};
 pub struct DriftWanted {
     /// Of this host; nothing: of all.
     pub host: Option<HostId>,
+    /// Of none of these.
+    pub without: BTreeSet<HostId>,
     /// Only what is still there?
     pub scope: DriftScope,
     /// Only what is at least as grave.
@@ -88,6 +90,7 @@ impl DriftWanted {
             until: self.until.map(|time| time.0),
             after: self.after,
             limit: self.limit,
+            without: self.without.iter().map(|host| host.as_bytes().to_vec()).collect(),
         }
     }
 }

@@ -9,7 +9,7 @@ use muster_proto::{
     time::Timestamp,
 };
 
-use super::{Fleet, member::Member};
+use super::{Fleet, member::Member, told::Told};
 use crate::{
     audit::Entry,
     host::{Host, Verdict},
@@ -54,6 +54,7 @@ impl Fleet {
             member.host.decision.take_if(|decision| decision.verdict == Verdict::Evicted);
             let before = member.sent.clone();
             member.doubt();
+            member.told = Told::default();
             member.host.hostname = host.hostname.to_string();
             member.host.joined = now;
             member.host.token_by = token_by;

@@ -13,7 +13,7 @@ use muster_proto::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::Connection;
+use super::{Connection, told::Told};
 use crate::{
     current::Current,
     host::{self, Host, Sent, TooLarge, Verdict},
@@ -32,6 +32,8 @@ pub(super) struct Member {
     pub(super) host: Host,
     pub(super) sent: SentTo,
     pub(super) session: Option<Session>,
+    /// What its receipts had written into the log of late.
+    pub(super) told: Told,
     sessions: u64,
 }
 
@@ -97,7 +99,7 @@ impl Session {
 
 impl Member {
     pub(super) fn new(host: Host, sent: SentTo) -> Self {
-        Self { host, sent, session: None, sessions: 0 }
+        Self { host, sent, session: None, told: Told::default(), sessions: 0 }
     }
 
     /// Takes a connection, unless the host is shut out.

@@ -124,9 +124,9 @@ impl Fleet {
         loop {
             let limit = if unnamed.is_empty() { 1 } else { LOOK_BACK };
             let page = self.store.receipts_before(progress.host, below, limit).await?;
-            let Some((lowest, _)) = page.last() else { break };
+            let Some((lowest, _)) = page.receipts.last() else { break };
             below = *lowest;
-            for (_, envelope) in page {
+            for (_, envelope) in page.receipts {
                 // What is stored was verified when it came; what does not verify now names nothing.
                 let named = verify_by_host::<Receipt>(&envelope, progress.keeper_key)
                     .map(|receipt| receipt.into_inner().revocations)

@@ -4,15 +4,23 @@
 //! A higher number is where the host is now, even if those between never came (a full spool drops
 //! its oldest) or the one before is another: it is stored, it confirms, and the break is recorded.
 //! A number that was passed is from a host that was set back, or from a second one with its key: it
-//! is kept in the log, replaces nothing and confirms nothing. Both are acknowledged, since they are
-//! kept; so a host that was set back is heard again as soon as its numbers are new.
+//! is named in the log, replaces nothing and confirms nothing. Both are acknowledged, since nothing
+//! more is done with them; so a host that was set back is heard again as soon as its numbers are new.
+//!
+//! The log is never made smaller, and a host makes as many breaks and pauses as it likes: of each
+//! host so many are logged in an hour, by number and digest, and the rest is counted in the next.
+//!
+//! What is no receipt of the host's costs none of those that came with it. An acknowledgement lets a
+//! host drop all up to its number, so what was refused is dropped with the next that is kept, and
+//! that one is told of as a break: its host never tells it again, and nobody thinks that nothing is
+//! missing.
 
 use muster_proto::{
     bundle::Bundle,
-    envelope::{Document, Envelope},
+    envelope::Envelope,
     id::{Digest, HostId},
     link::Acknowledgement,
-    receipt::{Finding, FindingKind, Receipt},
+    receipt::Receipt,
     time::Timestamp,
     trust::{Refused, verify_by_host},
 };
@@ -21,9 +29,11 @@ use super::{
     Fleet,
     change::entry,
     member::{self, Member},
+    told::{self, Told},
 };
 use crate::{
-    host::{BreakKind, Host, ReceiptBreak},
+    audit::Entry,
+    host::{BreakKind, Pause, ReceiptBreak},
     signer::SignerError,
     store::{FoundBreak, StoreError, StoredReceipt, show_break},
 };
@@ -58,6 +68,26 @@ pub enum ReceiptError {
     Store(#[from] StoreError),
 }
 
+impl ReceiptError {
+    /// Says whether something failed here, so that those that came after are not kept either; if
+    /// not, this one receipt is wrong.
+    pub fn is_ours(&self) -> bool {
+        match self {
+            Self::Signer(_) | Self::Store(_) => true,
+            Self::UnknownHost(_) | Self::Refused(_) | Self::Lineage | Self::Number(_) => false,
+        }
+    }
+}
+
+/// What became of receipts that came together.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// How many items of drift are told in those that were read.
+    pub drift: usize,
+    /// What is wrong with the first that was refused, if one was.
+    pub refused: Option<ReceiptError>,
+}
+
 /// How a receipt fits onto those before it.
 enum Fit {
     /// It is kept already.
@@ -69,8 +99,11 @@ enum Fit {
 }
 
 /// What is to be kept of the receipts that came together.
-#[derive(Default)]
 struct Intake {
+    /// What was logged of the host, with these.
+    told: Told,
+    /// How many items of drift they tell.
+    drift: usize,
     fresh: Vec<StoredReceipt>,
     breaks: Vec<FoundBreak>,
     /// The last that is kept now, or was: what is acknowledged.
@@ -78,52 +111,60 @@ struct Intake {
 }
 
 impl Intake {
+    fn new(told: Told) -> Self {
+        Self { told, drift: 0, fresh: Vec::new(), breaks: Vec::new(), last: None }
+    }
+
+    /// Makes the log's entry about a receipt; nothing, if it is only counted.
+    fn log(
+        &mut self,
+        word: &'static str,
+        host: HostId,
+        receipt: (u64, Digest),
+        now: Timestamp,
+    ) -> Result<Option<Entry>, SignerError> {
+        let body = self.told.take(now).map(|untold| told::body(host, receipt, untold));
+        body.map(|body| entry(word, body, now)).transpose()
+    }
+
     fn has(&self, digest: Digest) -> bool {
         self.fresh.iter().any(|fresh| fresh.digest == digest)
             || self.breaks.iter().any(|found| found.digest == digest)
     }
 }
 
-/// Returns what a receipt says of a pause, if the host is paused.
-fn pause(receipt: &Receipt) -> Option<&Finding> {
-    receipt.findings.iter().find(|finding| finding.kind == FindingKind::Paused)
-}
-
-/// Returns what a host has said of a pause in the newest receipt that is stored.
-fn known_pause(host: &Host) -> Option<Finding> {
-    let receipt = verify_by_host::<Receipt>(host.paused.as_ref()?, host.keeper_key).ok()?;
-    pause(&receipt).cloned()
-}
-
 impl Fleet {
-    /// Stores receipts in their order, confirms what they confirm and acknowledges the last.
+    /// Stores receipts in their order, confirms what they confirm and acknowledges the last that is
+    /// kept. What fails here and ends it is returned once that is done.
     pub async fn receive(
         &self,
         host: HostId,
         receipts: &[Envelope],
         now: Timestamp,
-    ) -> Result<(), ReceiptError> {
+    ) -> Result<Received, ReceiptError> {
         let current = self.current();
         let mut members = self.members.lock().await;
         let member = members.get_mut(&host).ok_or(ReceiptError::UnknownHost(host))?;
-        let mut intake = Intake::default();
+        let mut intake = Intake::new(member.told);
         let before = member.sent.clone();
         let mut sent = before.clone();
-        let mut fault = None;
+        let (mut fault, mut refused) = (None, None);
         for envelope in receipts {
             match self.take(member, &mut intake, envelope, now).await {
                 Ok(None) => {}
                 Ok(Some(receipt)) => member::take_in(&mut sent, &receipt, &current),
-                Err(error) => {
+                Err(error) if error.is_ours() => {
                     fault = Some(error);
                     break;
                 }
+                Err(error) => refused = refused.or(Some(error)),
             }
         }
-        let Intake { fresh, breaks, last } = intake;
+        let Intake { told, drift, fresh, breaks, last } = intake;
         if !fresh.is_empty() || !breaks.is_empty() {
             self.store.add_receipts(host, &fresh, &breaks).await?;
-            for FoundBreak { found, .. } in breaks {
+            member.told = told;
+            for FoundBreak { found, .. } in breaks.into_iter().filter(|one| one.entry.is_some()) {
                 let host = host.short();
                 tracing::error!(host, %found, "a host's receipts do not fit onto one another");
                 show_break(&mut member.host.breaks, found);
@@ -132,7 +173,7 @@ impl Fleet {
         }
         if let Some(newest) = fresh.last() {
             member.host.receipts = Some((newest.number, newest.digest));
-            member.host.paused = newest.pause.as_ref().map(|_| newest.envelope.clone());
+            member.host.paused = newest.pause;
             self.store.set_sent(&[(before, sent.clone())]).await?;
             member.sent = sent;
         }
@@ -145,7 +186,7 @@ impl Fleet {
         self.push(&mut members, &[host], &current, now).await?;
         drop(members);
         self.tell(host);
-        fault.map_or(Ok(()), Err)
+        fault.map_or(Ok(Received { drift, refused }), Err)
     }
 
     /// Verifies a receipt and notes what is to be kept of it; returns it if it confirms something.
@@ -164,14 +205,16 @@ impl Fleet {
         if receipt.number > MAX_NUMBER {
             return Err(ReceiptError::Number(receipt.number));
         }
+        intake.drift = intake.drift.saturating_add(receipt.drift.len());
         let (number, digest) = (receipt.number, envelope.digest());
+        let id = member.host.id;
         let newest = intake.fresh.last().map(|last| (last.number, last.digest));
         let newest = newest.or(member.host.receipts);
-        let fit = self.fit(member.host.id, newest, intake, &receipt, digest).await?;
+        let fit = self.fit(id, newest, intake, &receipt, digest).await?;
         if let Fit::Apart(kind) = fit {
             let known = newest.map_or(0, |(known, _)| known);
             let found = ReceiptBreak { number, known, kind, found: now };
-            let entry = entry(kind.word(), envelope.encode(), now)?;
+            let entry = intake.log(kind.word(), id, (number, digest), now)?;
             intake.breaks.push(FoundBreak { found, digest, entry });
         }
         intake.last = Some((number, digest));
@@ -179,16 +222,20 @@ impl Fleet {
             return Ok(None);
         }
         let before = match intake.fresh.last() {
-            Some(last) => last.pause.clone(),
-            None => known_pause(&member.host),
+            Some(last) => last.pause,
+            None => member.host.paused,
         };
-        let pause = pause(&receipt).cloned();
-        let word = match (&before, &pause) {
-            (before, Some(_)) if *before != pause => Some(PAUSED),
+        let pause = Pause::of(&receipt);
+        let word = match (before, pause) {
+            (Some(before), Some(pause)) if before.words == pause.words => None,
+            (_, Some(_)) => Some(PAUSED),
             (Some(_), None) => Some(RESUMED),
-            _ => None,
+            (None, None) => None,
         };
-        let logged = word.map(|word| entry(word, envelope.encode(), now)).transpose()?;
+        let logged = match word {
+            Some(word) => intake.log(word, id, (number, digest), now)?,
+            None => None,
+        };
         intake.fresh.push(StoredReceipt {
             number,
             digest,

@@ -2,11 +2,13 @@
 //! it takes to find that.
 
 mod noted;
+mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::{drift::Severity, envelope::Envelope, id::HostId, time::Timestamp};
 
+use self::search::{Search, Value};
 use super::{
     Store, StoreError, digest, envelope,
     exceptions::{ExceptionRow, JOINED},
@@ -25,6 +27,8 @@ const MOST_BYTES: usize = 2 << 20;
 pub struct DriftQuery {
     /// Of this host; nothing: of all.
     pub host: Option<HostId>,
+    /// Of none of these.
+    pub without: BTreeSet<HostId>,
     /// Only what is still there?
     pub scope: DriftScope,
     /// Only what is at least as grave.
@@ -97,40 +101,16 @@ struct FoundRow {
 impl Store {
     /// Returns drift, and the receipts that tell it: fewer than asked for if those are large.
     pub async fn drift(&self, query: &DriftQuery, now: Timestamp) -> Result<DriftPage, StoreError> {
-        let order = match (query.after, query.scope) {
-            (Some(_), _) => "drift.place",
-            (None, DriftScope::Unaccepted | DriftScope::Open) => "severity DESC, drift.place DESC",
-            (None, DriftScope::All) => "drift.place DESC",
-        };
-        let scope = match query.scope {
-            DriftScope::Unaccepted => "open = 1 AND exceptions.until IS NULL",
-            DriftScope::Open => "open = 1",
-            DriftScope::All => "TRUE",
-        };
-        let sql = format!(
-            "SELECT drift.place, drift.host, receipt, item, open, until, made, made_by, reason
-             FROM {JOINED}
-             WHERE {scope} AND ($2 IS NULL OR drift.host = $2) AND severity >= $3
-                 AND ($4 = '' OR drift.kind = $4) AND ($5 = '' OR drift.subject = $5)
-                 AND drift.place > $6
-                 AND ($7 = '' OR by_login = $7) AND ($8 IS NULL OR since >= $8)
-                 AND ($9 IS NULL OR since < $9)
-             ORDER BY {order} LIMIT $10"
-        );
-        let rows: Vec<FoundRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-            .bind(signed(now.0))
-            .bind(query.host.map(|host| host.as_bytes().to_vec()))
-            .bind(query.least.map_or(0, |least| i64::from(least.rank())))
-            .bind(&query.kind)
-            .bind(&query.subject)
-            .bind(signed(query.after.unwrap_or_default()))
-            .bind(&query.by)
-            .bind(query.since.map(|time| signed(time.0)))
-            .bind(query.until.map(|time| signed(time.0)))
-            .bind(i64::from(query.limit).saturating_add(1))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed("look for drift"))?;
+        let Search { sql, values } = Search::new(query, now);
+        let mut asked = sqlx::query_as::<sqlx::Sqlite, FoundRow>(sqlx::AssertSqlSafe(sql));
+        for value in values {
+            asked = match value {
+                Value::Number(number) => asked.bind(number),
+                Value::Bytes(bytes) => asked.bind(bytes),
+                Value::Text(text) => asked.bind(text),
+            };
+        }
+        let rows = asked.fetch_all(&self.readers).await.map_err(failed("look for drift"))?;
         let mut page = DriftPage::default();
         let mut bytes = 0;
         for (count, row) in rows.into_iter().enumerate() {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use muster_proto::{
     crypto::MachinePublicKey,
-    envelope::Envelope,
     id::{Digest, HostId},
     link::LinkRef,
     receipt::{HostMode, Standing},
@@ -15,7 +14,7 @@ use muster_proto::{
 use super::{Store, StoreError, corrupt, digest, failed, signed, time, unsigned};
 use crate::{
     audit::Entry,
-    host::{Decision, Host, ReceiptBreak},
+    host::{Decision, Host, Pause, ReceiptBreak},
 };
 
 const OBSERVE: i64 = 1;
@@ -50,7 +49,7 @@ impl HostRow {
         self,
         labels: Labels,
         breaks: Vec<ReceiptBreak>,
-        (decision, paused): (Option<Decision>, Option<Envelope>),
+        (decision, paused): (Option<Decision>, Option<Pause>),
     ) -> Result<Host, StoreError> {
         let link = |number: i64, bytes: &[u8]| {
             Ok(LinkRef { number: unsigned(number), digest: digest(bytes, "floor")? })

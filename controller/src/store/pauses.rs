@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use muster_proto::{envelope::Envelope, id::HostId};
+use muster_proto::{crypto::MachinePublicKey, id::HostId, receipt::Receipt, trust::verify_by_host};
 
-use super::{Change, Store, StoreError, digest, envelope, failed, signed};
+use super::{Change, Store, StoreError, corrupt, digest, envelope, failed, signed, unsigned};
+use crate::host::Pause;
 
 impl Change<'_> {
     /// Notes in which receipt a host says that it is paused; nothing, if it is not.
@@ -30,18 +31,26 @@ impl Change<'_> {
 }
 
 impl Store {
-    /// Returns the hosts that are paused, each with the receipt that says so.
-    pub(super) async fn pauses(&self) -> Result<BTreeMap<HostId, Envelope>, StoreError> {
-        let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
-            "SELECT p.host, r.envelope FROM pauses p
-             JOIN receipts r ON r.host = p.host AND r.number = p.receipt",
+    /// Returns the hosts that are paused, and where they say so. One receipt is read at a time.
+    pub(super) async fn pauses(&self) -> Result<BTreeMap<HostId, Pause>, StoreError> {
+        let rows: Vec<(Vec<u8>, Vec<u8>, i64)> = sqlx::query_as(
+            "SELECT p.host, h.keeper_key, p.receipt FROM pauses p JOIN hosts h ON h.id = p.host",
         )
         .fetch_all(&self.readers)
         .await
         .map_err(failed("look for hosts that are paused"))?;
-        let read = |(host, receipt): (Vec<u8>, Vec<u8>)| {
-            Ok((digest(&host, "host")?, envelope(&receipt, "receipt")?))
-        };
-        rows.into_iter().map(read).collect()
+        let mut pauses = BTreeMap::new();
+        for (host, key, number) in rows {
+            let (host, number) = (digest(&host, "host")?, unsigned(number));
+            let key = MachinePublicKey::parse(&key).map_err(corrupt("key"))?;
+            let Some(bytes) = self.receipt(host, number).await? else { continue };
+            let envelope = envelope(&bytes, "receipt")?;
+            let told = verify_by_host::<Receipt>(&envelope, key).ok();
+            // What was stored was verified: if it no longer says so, it is like no other pause.
+            let unread = Pause { receipt: number, words: envelope.digest() };
+            let pause = told.and_then(|receipt| Pause::of(&receipt)).unwrap_or(unread);
+            pauses.insert(host, pause);
+        }
+        Ok(pauses)
     }
 }

@@ -7,7 +7,6 @@ use muster_proto::{
     drift::Drift,
     envelope::{Document, Envelope},
     id::{Digest, HostId},
-    receipt::Finding,
 };
 
 use super::{
@@ -15,11 +14,13 @@ use super::{
 };
 use crate::{
     audit::Entry,
-    host::{BreakKind, ReceiptBreak},
+    host::{BreakKind, Pause, ReceiptBreak},
 };
 
 /// How many breaks of one host are shown.
 const BREAKS: u32 = 8;
+/// The most bytes of receipts that one page holds, if it holds more than one.
+pub const RECEIPT_PAGE: usize = 2 << 20;
 
 /// A receipt that was verified and has its place after the one before.
 #[derive(Clone, Debug)]
@@ -36,10 +37,19 @@ pub struct StoredReceipt {
     pub drift: Vec<Drift>,
     /// Whether it tells the host's accounts.
     pub tells_accounts: bool,
-    /// What it says of a pause, if the host is paused.
-    pub pause: Option<Finding>,
+    /// That it says that the host is paused.
+    pub pause: Option<Pause>,
     /// What the log says of it.
     pub logged: Option<Entry>,
+}
+
+/// Some of a host's receipts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptPage {
+    /// With their numbers, newest first.
+    pub receipts: Vec<(u64, Envelope)>,
+    /// The rest of what was asked for is below this number, if it did not fit.
+    pub rest: Option<u64>,
 }
 
 /// A receipt that does not fit, and what the log says of it.
@@ -49,8 +59,8 @@ pub struct FoundBreak {
     pub found: ReceiptBreak,
     /// Its digest.
     pub digest: Digest,
-    /// The log's entry, with the receipt as its body.
-    pub entry: Entry,
+    /// The log's entry; nothing, if it is only counted: then the break is not noted either.
+    pub entry: Option<Entry>,
 }
 
 /// The word for a break is none that is known.
@@ -91,6 +101,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut change = self.begin().await?;
         for FoundBreak { found, digest, entry } in breaks {
+            let Some(entry) = entry else { continue };
             let place = change.append(entry).await?;
             sqlx::query(
                 "INSERT INTO receipt_breaks (place, host, number, digest, known, kind, found)
@@ -132,26 +143,21 @@ impl Store {
             change.drop_old_drift(host).await?;
         }
         if let Some(newest) = receipts.last() {
-            change.set_pause(host, newest.pause.as_ref().map(|_| newest.number)).await?;
+            change.set_pause(host, newest.pause.map(|pause| pause.receipt)).await?;
         }
         change.commit().await
     }
 
-    /// Returns the newest receipts of a host, newest first.
-    pub async fn receipts(&self, host: HostId, limit: u32) -> Result<Vec<Envelope>, StoreError> {
-        let found = self.receipts_before(host, u64::MAX, limit).await?;
-        Ok(found.into_iter().map(|(_, receipt)| receipt).collect())
-    }
-
-    /// Returns the newest receipts of a host below a number, with their numbers, newest first.
+    /// Returns the newest receipts of a host below a number: fewer than asked for if those are
+    /// large, and one at least.
     pub async fn receipts_before(
         &self,
         host: HostId,
         number: u64,
         limit: u32,
-    ) -> Result<Vec<(u64, Envelope)>, StoreError> {
-        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
-            "SELECT number, envelope FROM receipts WHERE host = $1 AND number < $2
+    ) -> Result<ReceiptPage, StoreError> {
+        let sizes: Vec<(i64, i64)> = sqlx::query_as(
+            "SELECT number, length(envelope) FROM receipts WHERE host = $1 AND number < $2
              ORDER BY number DESC LIMIT $3",
         )
         .bind(host.as_bytes().to_vec())
@@ -159,10 +165,20 @@ impl Store {
         .bind(i64::from(limit))
         .fetch_all(&self.readers)
         .await
-        .map_err(failed("read receipts"))?;
-        rows.iter()
-            .map(|(number, bytes)| Ok((unsigned(*number), envelope(bytes, "receipt")?)))
-            .collect()
+        .map_err(failed("look for receipts"))?;
+        let mut page = ReceiptPage { receipts: Vec::new(), rest: None };
+        let mut bytes = 0_usize;
+        for (number, size) in sizes {
+            let number = unsigned(number);
+            bytes = bytes.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
+            if let (Some((last, _)), true) = (page.receipts.last(), bytes > RECEIPT_PAGE) {
+                page.rest = Some(*last);
+                break;
+            }
+            let Some(found) = self.receipt(host, number).await? else { continue };
+            page.receipts.push((number, envelope(&found, "receipt")?));
+        }
+        Ok(page)
     }
 
     /// Says whether a receipt is kept, in its place or as one that does not fit.

@@ -39,6 +39,21 @@ async fn a_token_is_valid_for_a_week_at_most() {
 }
 
 #[tokio::test]
+async fn drift_is_asked_for_without_so_many_hosts_and_no_more() {
+    let server = Running::start(&World::new()).await;
+    let mut operator = server.operator().await;
+    let without = |hosts| wire::DriftRequest {
+        without: vec![vec![7; 32]; hosts],
+        ..wire::DriftRequest::default()
+    };
+    let most = operator.drift(without(100_000)).await.unwrap().into_inner();
+    assert!(most.found.is_empty());
+    let refused = operator.drift(without(100_001)).await.err().unwrap();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn so_many_hosts_and_revocations_are_followed_at_once_and_no_more() {
     let server = Running::start(&World::new()).await;
     let mut operator = server.operator().await;

@@ -144,6 +144,12 @@ impl Host {
 
     /// Signs the next receipt.
     pub(crate) fn receipt(&mut self) -> Envelope {
+        let receipt = self.next_receipt();
+        Envelope::sign(&receipt, &self.key)
+    }
+
+    /// Returns the next receipt, before it is signed.
+    pub(crate) fn next_receipt(&mut self) -> Receipt {
         let number = self.receipts.map_or(1, |(number, _)| number + 1);
         let receipt = Receipt {
             lineage: self.trust.lineage(),
@@ -163,6 +169,6 @@ impl Host {
             inventory: None,
         };
         self.receipts = Some((number, receipt.digest()));
-        Envelope::sign(&receipt, &self.key)
+        receipt
     }
 }

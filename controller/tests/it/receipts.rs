@@ -25,7 +25,8 @@ async fn shown(server: &Running) -> wire::Host {
 
 /// The stored receipts, oldest first.
 async fn stored(server: &Running, host: &Host) -> Vec<wire::Envelope> {
-    let request = wire::ReceiptsRequest { host: host.id().as_bytes().to_vec(), limit: 0 };
+    let request =
+        wire::ReceiptsRequest { host: host.id().as_bytes().to_vec(), limit: 0, below: None };
     let mut operator = server.operator().await;
     let mut receipts = operator.receipts(request).await.unwrap().into_inner().receipts;
     receipts.reverse();
@@ -166,7 +167,8 @@ async fn of_many_receipts_none_is_lost_and_the_one_that_names_a_revocation_is_fo
     until(&mut session, &mut host, |bundle| !bundle.revocations.is_empty()).await;
     let naming = wire::Envelope::from(&session.report(&mut host).await);
 
-    let of = |limit| wire::ReceiptsRequest { host: host.id().as_bytes().to_vec(), limit };
+    let own = host.id().as_bytes().to_vec();
+    let of = |limit| wire::ReceiptsRequest { host: own.clone(), limit, below: None };
     let (few, all, all_but_one) = (of(999), of(0), of(1_001));
     let follow = wire::FollowRequest {
         link: 1,
@@ -332,7 +334,7 @@ async fn a_pause_is_shown_by_the_hosts_own_word_and_logged_when_it_begins_change
     let mut courier = server.join(&host, server.token(600).await).await.unwrap();
     let mut session = courier.session(&host).await;
     report(&mut session, &mut host).await;
-    assert_eq!(shown(&server).await.paused, None);
+    assert_eq!(shown(&server).await.paused_in, 0);
 
     let until = |detail: &str| Finding {
         kind: FindingKind::Paused.into(),
@@ -343,12 +345,13 @@ async fn a_pause_is_shown_by_the_hosts_own_word_and_logged_when_it_begins_change
     report(&mut session, &mut host).await;
     // What says the same again is no other pause, and is the newest word of it.
     let (again, _) = report(&mut session, &mut host).await;
-    assert_eq!(shown(&server).await.paused, Some(wire::Envelope::from(&again)));
+    assert_eq!(shown(&server).await.paused_in, 3);
+    assert_eq!(stored(&server, &host).await[2], wire::Envelope::from(&again));
     drop(session);
 
     // A controller that is started anew knows it.
     let server = Running::resume(server.stop().await).await;
-    assert_eq!(shown(&server).await.paused, Some(wire::Envelope::from(&again)));
+    assert_eq!(shown(&server).await.paused_in, 3);
     let shown_again = Some((courier.reply.certificate.clone(), &courier.key));
     courier.client = AgentsClient::new(server.channel(shown_again).await.unwrap());
     let mut session = courier.session(&host).await;
@@ -357,7 +360,7 @@ async fn a_pause_is_shown_by_the_hosts_own_word_and_logged_when_it_begins_change
     report(&mut session, &mut host).await;
     host.findings.clear();
     report(&mut session, &mut host).await;
-    assert_eq!(shown(&server).await.paused, None);
+    assert_eq!(shown(&server).await.paused_in, 0);
     drop(session);
 
     let dir = server.stop().await;

@@ -9,7 +9,7 @@ use muster_controller::{
     current::{Current, Event},
     enrol::certificate::Issue,
     host::{Sent, Shown},
-    store::{NewHost, SentTo, Store, StoreError, StoredReceipt, Token, TokenRefused},
+    store::{NewHost, ReceiptPage, SentTo, Store, StoreError, StoredReceipt, Token, TokenRefused},
 };
 use muster_proto::{
     crypto::sha256,
@@ -27,7 +27,7 @@ use crate::{
     world::{NOW, World, id},
 };
 
-fn entry(kind: &'static str, body: &[u8]) -> Entry {
+pub(crate) fn entry(kind: &'static str, body: &[u8]) -> Entry {
     Entry { time: NOW, kind, salt: [3; 16], body: body.to_vec() }
 }
 
@@ -253,13 +253,14 @@ async fn hosts_come_back_as_they_were() {
     assert_eq!(found.standing, Some(standing));
     assert_eq!(found.receipts, Some((3, receipts[2].digest)));
     assert_eq!((found.hostname.as_str(), found.token_by.as_str()), ("db1", "ana"));
-    let newest = store.receipts(host.id(), 2).await.unwrap();
-    assert_eq!(newest, [receipts[2].envelope.clone(), receipts[1].envelope.clone()]);
+    let newest = store.receipts_before(host.id(), u64::MAX, 2).await.unwrap();
+    let [third, second] = [2, 1].map(|n| (receipts[n].number, receipts[n].envelope.clone()));
+    assert_eq!(newest, ReceiptPage { receipts: vec![third, second], rest: None });
     // The third does not tell which accounts the host has.
     let accounts = store.inventory(host.id()).await.unwrap();
     assert_eq!(accounts, Some(receipts[1].envelope.clone()));
     let below = store.receipts_before(host.id(), 3, 1).await.unwrap();
-    assert_eq!(below, [(2, receipts[1].envelope.clone())]);
+    assert_eq!(below.receipts, [(2, receipts[1].envelope.clone())]);
     assert!(store.has_receipt(host.id(), 2, receipts[1].digest).await.unwrap());
     assert!(!store.has_receipt(host.id(), 2, receipts[2].digest).await.unwrap());
     assert!(store.decisions().await.unwrap().is_empty());

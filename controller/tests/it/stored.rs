@@ -152,7 +152,7 @@ async fn fill(directory: &Path) {
     }
     let found = ReceiptBreak { number: 9, known: 2, kind: BreakKind::Missing, found: NOW };
     let digest = Digest::new([9; 32]);
-    let broken = FoundBreak { found, digest, entry: entry("receipt-break", b"b") };
+    let broken = FoundBreak { found, digest, entry: Some(entry("receipt-break", b"b")) };
     store.add_receipts(db1.id(), &[], &[broken]).await.unwrap();
 
     let shown = Shown::Statement(Digest::new([9; 32]));
@@ -293,15 +293,15 @@ async fn assert_hosts(store: &Store) {
     assert_eq!(web1.standing, None);
     assert_eq!(store.decisions().await.unwrap(), [(web1.id, decision(Verdict::Banned))].into());
 
-    let receipts = store.receipts(db1.id, 10).await.unwrap();
+    let receipts = store.receipts_before(db1.id, u64::MAX, 10).await.unwrap().receipts;
     let read: Vec<_> = receipts
         .iter()
-        .map(|envelope| verify_by_host::<Receipt>(envelope, db1.keeper_key).unwrap())
+        .map(|(_, envelope)| verify_by_host::<Receipt>(envelope, db1.keeper_key).unwrap())
         .collect();
     assert_eq!(read.iter().map(|receipt| receipt.number).collect::<Vec<_>>(), [2, 1]);
-    assert_eq!(db1.receipts, Some((2, receipts[0].digest())));
+    assert_eq!(db1.receipts, Some((2, receipts[0].1.digest())));
     assert_eq!(read[1].drift, [drift()]);
-    assert_eq!(store.inventory(db1.id).await.unwrap().as_ref(), Some(&receipts[1]));
+    assert_eq!(store.inventory(db1.id).await.unwrap().as_ref(), Some(&receipts[1].1));
     let query = DriftQuery { scope: DriftScope::Open, limit: 10, ..DriftQuery::default() };
     let page = store.drift(&query, NOW).await.unwrap();
     assert_eq!((page.found.len(), page.found[0].host, page.found[0].receipt), (1, db1.id, 1));

@@ -524,8 +524,8 @@ fn what_could_not_be_told_for_long_is_folded_and_what_there_is_no_room_for_is_a_
         rounds: 0,
         culprit: None,
     };
-    let mut memory = Memory::default();
-    memory.untold = (0..MOST_UNTOLD).map(|_| one(0, Response::Reported)).collect();
+    let untold = (0..MOST_UNTOLD).map(|_| one(0, Response::Reported)).collect();
+    let mut memory = Memory { untold, ..Memory::default() };
     memory.fold_untold();
     assert_eq!(memory.untold.len(), MOST_UNTOLD, "there is room for all of it");
     memory.untold.push(one(1, Response::Reported));

@@ -17,14 +17,10 @@ use tokio::sync::{mpsc, oneshot};
 use tonic::{Status, Streaming};
 
 use super::{
-    super::{Clock, MAX_SAID, envelope, internal},
+    super::{Clock, MAX_SAID, envelope, internal, rates::Word},
     AgentsApi,
 };
-use crate::{
-    enrol::certificate::Shown,
-    fleet::{Connection, ReceiptError},
-    told::told,
-};
+use crate::{enrol::certificate::Shown, fleet::Connection, told::told};
 
 /// The most labels of a host.
 const MAX_LABELS: usize = 256;
@@ -125,30 +121,23 @@ impl Listener<'_> {
         let host = self.host;
         let mut next = words.next().await?;
         while let Heard::Message(message) = next {
-            let mut size = message.encoded_len();
             let mut waiting = None;
             match message.message {
                 Some(Message::Standing(standing)) => {
                     let standing = read_standing(standing)?;
-                    let Some(()) = self.hear(size, &mut words).await? else { return Ok(()) };
+                    let word = Word::Standing;
+                    let Some(()) = self.hear(word, &mut words).await? else { return Ok(()) };
                     let now = (controller.clock)();
                     let stood = controller.fleet.stand(host, self.number, standing, now).await;
                     stood.map_err(|error| internal(&error))?;
                 }
                 Some(Message::Spool(entry)) => {
+                    let mut bytes = entry.encoded_len();
                     let mut receipts = vec![receipt(entry)?];
-                    waiting = words.gather(&mut receipts, &mut size).await?;
-                    let Some(()) = self.hear(size, &mut words).await? else { return Ok(()) };
-                    let now = (controller.clock)();
-                    match controller.fleet.receive(host, &receipts, now).await {
-                        Ok(()) => {}
-                        Err(ReceiptError::Store(error)) => return Err(internal(&error)),
-                        // The host is not cut off: what is taken away must still reach it.
-                        Err(error) => {
-                            let (host, error) = (host.short(), told(&error));
-                            tracing::warn!(host, error, "a receipt was not stored");
-                        }
-                    }
+                    waiting = words.gather(&mut receipts, &mut bytes).await?;
+                    let word = Word::Receipts { count: receipts.len(), bytes };
+                    let Some(()) = self.hear(word, &mut words).await? else { return Ok(()) };
+                    self.receive(&receipts).await?;
                 }
                 None => return Err(Status::invalid_argument("a message of nothing")),
             }
@@ -160,10 +149,26 @@ impl Listener<'_> {
         Ok(())
     }
 
+    /// Hands receipts on. The host is not cut off for what is wrong with them: what is taken away
+    /// must still reach it.
+    async fn receive(&self, receipts: &[Envelope]) -> Result<(), Status> {
+        let (controller, host) = (&self.api.controller, self.host);
+        let now = (controller.clock)();
+        // Where it failed here, later ones would be acknowledged, and these with them.
+        let received = controller.fleet.receive(host, receipts, now).await;
+        let received = received.map_err(|error| internal(&error))?;
+        self.api.rates.note(host, Word::Drift { items: received.drift }, now);
+        if let Some(error) = received.refused {
+            let (host, error) = (host.short(), told(&error));
+            tracing::warn!(host, error, "a receipt was not stored");
+        }
+        Ok(())
+    }
+
     /// Lets a host wait that says too much; nothing, if the session ends meanwhile.
-    async fn hear(&self, size: usize, words: &mut Words<'_>) -> Result<Option<()>, Status> {
+    async fn hear(&self, word: Word, words: &mut Words<'_>) -> Result<Option<()>, Status> {
         let host = self.host;
-        let wait = self.api.rates.wait(host, size, (self.api.controller.clock)());
+        let wait = self.api.rates.wait(host, word, (self.api.controller.clock)());
         if wait.is_zero() {
             return Ok(Some(()));
         }

@@ -16,6 +16,8 @@ use crate::{
 
 /// The most that is sent at once.
 const MOST: u32 = 10_000;
+/// The most hosts that may be left out.
+const MOST_WITHOUT: usize = 100_000;
 
 pub(super) async fn find(
     store: &Store,
@@ -23,8 +25,13 @@ pub(super) async fn find(
     now: Timestamp,
 ) -> Result<wire::DriftReply, Status> {
     let host = if request.host.is_empty() { None } else { Some(digest(&request.host, "host")?) };
+    if request.without.len() > MOST_WITHOUT {
+        return Err(Status::invalid_argument("too many hosts to leave out"));
+    }
+    let without = request.without.iter().map(|host| digest(host, "host"));
     let query = DriftQuery {
         host,
+        without: without.collect::<Result<_, _>>()?,
         scope: match request.scope() {
             wire::DriftScope::Unaccepted => DriftScope::Unaccepted,
             wire::DriftScope::Open => DriftScope::Open,

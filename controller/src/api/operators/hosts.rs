@@ -26,7 +26,7 @@ pub(super) fn wire_host(host: &Host, connected: bool, newest: Option<LinkRef>) -
         behind: false,
         gap: host.has_gap(),
         decision: host.decision.as_ref().map(wire_decision),
-        paused: host.paused.as_ref().map(wire::Envelope::from),
+        paused_in: host.paused.map_or(0, |pause| pause.receipt),
     }
 }
 

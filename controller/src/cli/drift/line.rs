@@ -43,6 +43,8 @@ pub(super) struct DriftLine {
     pub(super) by: Option<ByLine>,
     /// By the controller's word: somebody has accepted it just so.
     pub(super) exception: Option<ExceptionLine>,
+    /// There is more of this host than is listed.
+    pub(super) more: bool,
     /// The same, as the host has signed it.
     #[serde(skip)]
     pub(super) signed: Drift,
@@ -287,6 +289,7 @@ fn line(host: &Host, receipt: &Receipt, drift: &Drift, told: &Told) -> DriftLine
         rounds: drift.rounds,
         open: told.open,
         exception: told.exception.as_ref().map(ExceptionLine::from),
+        more: false,
         signed: drift.clone(),
         by: drift.culprit.as_ref().map(ByLine::from),
     }

@@ -147,7 +147,8 @@ fn no_account_writes_an_entry_of_its_own() {
 #[test]
 fn no_account_writes_an_entry_where_somebody_takes_a_comments_mark_away() {
     let evil = [
-        "alice: {keys: [\"ssh-ed25519 AAAA\"]} #",
+        "alice: {keys: []} #",
+        "alice: {name: Alice, keys: [\"ssh-ed25519 AAAA\"]} #",
         "\"a\": {keys: []} #",
         "? a",
         "`a`: {} #",

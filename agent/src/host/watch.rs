@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     drift::{Place, Touch},
-    format::ssh::ROOT_KEYS,
+    format::{pam::is_remembered, ssh::ROOT_KEYS},
 };
 
 /// The directories of each place. Where one is on a system of another kind it is missing.
@@ -322,6 +322,7 @@ fn matters(place: Place, event: &Event<'_>) -> bool {
     lost || match place {
         Place::Etc => ETC.contains(&event.name),
         Place::Ssh => event.name == "sshd_config",
+        Place::Passwords => !is_remembered(event.name),
         Place::RootHome => event.name == ".ssh",
         Place::RootKeys => event.name.is_empty() || ROOT_KEYS.contains(&event.name),
         _ => true,

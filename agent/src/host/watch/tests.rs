@@ -222,3 +222,21 @@ fn what_the_kernel_has_told_is_known_at_once_and_once_it_is_told_no_more() {
     assert_eq!(root.watch.touches(), []);
     assert!(!root.watch.is_touched());
 }
+
+#[test]
+fn a_password_that_somebody_changes_is_no_edit_of_pams_configuration() {
+    let (directory, watch) = unread();
+    fs::create_dir_all(directory.path().join("etc/security")).unwrap();
+    assert_eq!(watch.mark("/home"), []);
+    let mut known = culprit::Known::default();
+    let mut take = || take(&watch.groups, &watch.touches, &mut known);
+    let write = |name: &str| {
+        let words = ["-c", &format!(": > etc/security/{name}")];
+        let ended = Command::new("sh").args(words).current_dir(directory.path()).status();
+        assert!(ended.unwrap().success());
+    };
+    write("opasswd");
+    assert!(!take());
+    write("access.conf");
+    assert!(take());
+}

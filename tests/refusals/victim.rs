@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use muster_agent::{
@@ -22,7 +22,7 @@ use muster_proto::{
     trust,
     wire::{self, FromKeeper, ToKeeper, from_keeper, to_keeper},
 };
-use muster_tests::{Host, Lab, wait};
+use muster_tests::{Host, Lab, Package, wait};
 use prost::Message;
 
 use crate::{
@@ -334,21 +334,11 @@ impl Victim {
 
 /// Installs all of a package that the keeper needs.
 fn install(host: &Host) {
-    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging");
-    host.install(&agent(), "/usr/bin/muster-agent", 0o755).unwrap();
-    for (file, place) in [
-        ("systemd/muster-agent.service", "systemd/system/muster-agent.service"),
-        ("sysusers.d/muster-agent.conf", "sysusers.d/muster-agent.conf"),
-        ("tmpfiles.d/muster-agent.conf", "tmpfiles.d/muster-agent.conf"),
-    ] {
-        host.install(&packaging.join(file), &format!("/usr/lib/{place}"), 0o644).unwrap();
-    }
+    Package::Agent.install(host, &agent()).unwrap();
     let script = format!(
         "set -eu
-        systemd-sysusers && systemd-tmpfiles --create muster-agent.conf
         install -d -m 0711 {STATE} && install -d -m 0700 {STATE}/keeper
-        install -d -m 0700 -o muster-agent {STATE}/courier
-        systemctl daemon-reload"
+        install -d -m 0700 -o muster-agent {STATE}/courier"
     );
     host.run_ok(&["sh", "-c", &script]).unwrap();
 }

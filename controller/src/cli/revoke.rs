@@ -63,7 +63,8 @@ enum What {
     },
     /// A login key, whoever has it.
     Key {
-        /// A public key file, a key line, or a SHA-256 fingerprint in hexadecimal digits.
+        /// A public key file, a key line, or a fingerprint: `SHA256:…` as sshd logs it, or its
+        /// SHA-256 in hexadecimal digits.
         #[arg(value_name = "KEY")]
         login_key: String,
     },

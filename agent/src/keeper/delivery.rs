@@ -91,7 +91,8 @@ impl<H: Host> Turn<'_, H> {
         let no_room_for = self.ledger.take(bundle);
         let is_other = self.ledger.stage() != before;
         if !is_other && self.keeper.repeats.take(self.keeper.host.clocks().boot).is_none() {
-            // The next scan looks for what it may have brought all the same.
+            // It may have shown more under the link that is here: the next scan goes by it.
+            self.unsaved = true;
             self.keeper.rest = None;
             tracing::warn!("a bundle has come again and again; it is not answered");
             return Ok(());

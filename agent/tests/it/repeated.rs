@@ -42,6 +42,25 @@ fn a_bundle_that_is_brought_again_is_answered_so_often_and_then_once_a_minute() 
 }
 
 #[test]
+fn what_a_bundle_shows_more_under_the_same_link_is_kept_though_it_is_not_answered() {
+    let mut life = life();
+    let [(login, ben), (named, assigned)] = somebody(1, "ben", [None, None]);
+    let own = [id(&login), id(&named)];
+    let number = life.fleet.publish(vec![(own[0], ben), (own[1], assigned)]);
+    let part = life.fleet.bundle_at(&life.twin, number, |statement| !own.contains(&statement.id));
+    for _ in 0..=ANSWERED + 1 {
+        life.bring(&part);
+    }
+    let before = receipts(&life).len();
+    let whole = life.fleet.bundle(&life.twin);
+    life.bring(&whole);
+    assert_eq!(receipts(&life).len(), before);
+    life.assert_seen(&[(0, "ana")]);
+    life.until(900);
+    life.assert_seen(&[(0, "ana"), (900, "ana ben")]);
+}
+
+#[test]
 fn a_label_that_has_gone_ends_what_it_gave_when_the_next_message_comes() {
     let mut life = life();
     let root = tempfile::tempdir().unwrap();

@@ -230,10 +230,7 @@ impl Host {
         let list =
             self.run_ok(&["systemctl", "list-units", "--failed", "--plain", "--no-legend"])?;
         let unit = |line: &str| line.split_whitespace().next().map(str::to_owned);
-        let failed: Vec<String> = list.lines().filter_map(unit).collect();
-        // One that is collected when it has failed, such as asks PAM about somebody whom it refuses,
-        // has the whole system called degraded for that moment.
-        Ok(if failed.is_empty() { Boot::Running } else { Boot::Degraded(failed) })
+        Ok(Boot::Degraded(list.lines().filter_map(unit).collect()))
     }
 
     /// Returns where a path of the host is found from outside.

@@ -22,8 +22,11 @@ use crate::{
 /// The service of PAM that is asked: the account check of sshd's, and nothing that lets anybody in.
 pub(super) const SERVICE: &str = "muster-account";
 
-/// What systemd ends with where PAM refuses (`EXIT_PAM`, systemd.exec(5)).
-const EXIT_PAM: i32 = 224;
+/// What systemd ends with where PAM refuses (`EXIT_PAM`, systemd.exec(5)). That is an answer and no
+/// failure: a unit that failed would have the whole system called degraded as long as it is there.
+const ANSWERED: &str = "SuccessExitStatus=224";
+/// What the unit says that PAM lets run.
+const LET_IN: &str = "let in";
 
 /// For each account in turn, after a line with the mark before it; `$0` is sudo.
 const SCRIPT: &str = r#"mark=$1
@@ -176,10 +179,11 @@ impl Inquiry {
             }
             let mut words = unit(&format!("the account check of PAM for {login}"));
             let (user, service) = (format!("User={login}"), format!("PAMName={SERVICE}"));
-            words.extend(["-p", &user, "-p", &service, "--", "true"].map(str::to_owned));
+            words.extend(["-p", &user, "-p", &service, "-p", ANSWERED].map(str::to_owned));
+            words.extend(["--pipe", "--", "echo", LET_IN].map(str::to_owned));
             let verdict = match self.run(&words) {
-                Some(Ok((0, _))) => Verdict::LetsIn,
-                Some(Ok((EXIT_PAM, _))) => Verdict::Refuses,
+                Some(Ok((0, said))) if said.trim_end() == LET_IN => Verdict::LetsIn,
+                Some(Ok((0, said))) if said.is_empty() => Verdict::Refuses,
                 // Such as no bus, or an account that has gone.
                 Some(Ok(_)) => continue,
                 // Whoever hangs for one hangs for the next.

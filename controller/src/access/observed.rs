@@ -42,7 +42,7 @@ pub fn beside<'a>(granted: &'a [Access], inventory: &'a Inventory) -> Vec<Beside
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeSet;
 
     use muster_proto::{id::Digest, inventory::LocalPassword, name::Login, selector::Labels};
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use crate::preview::HostLabels;
 
-    fn local(login: &str, owned: bool) -> LocalAccount {
+    pub(crate) fn local(login: &str, owned: bool) -> LocalAccount {
         LocalAccount {
             login: login.to_owned(),
             uid: 1_001,

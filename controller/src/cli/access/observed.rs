@@ -262,28 +262,16 @@ fn line(place: &HostLabels, told: &Told, beside: &Beside<'_>) -> ObservedLine {
 
 #[cfg(test)]
 mod tests {
-    use muster_proto::{
-        id::Digest,
-        inventory::{LocalAccount, LocalPassword},
-        selector::Labels,
-    };
+    use muster_proto::{id::Digest, selector::Labels};
 
     use super::*;
-    use crate::cli::drift::tests::{key, receipt};
+    use crate::{
+        access::observed::tests::local,
+        cli::drift::tests::{key, receipt},
+    };
 
     fn told(more: u32) -> Told {
-        let eve = LocalAccount {
-            login: "eve".to_owned(),
-            uid: 1_001,
-            name: String::new(),
-            shell: "/bin/sh".to_owned(),
-            password: LocalPassword::Set,
-            shut: false,
-            keys: Vec::new(),
-            root_by: Vec::new(),
-            unknown: Vec::new(),
-            owned: false,
-        };
+        let eve = local("eve", false);
         let inventory = Inventory { accounts: vec![eve], more };
         Told { inventory, receipt: 7, at: "now".to_owned() }
     }
